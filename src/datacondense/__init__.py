@@ -1,0 +1,1 @@
+"""Condense labelled image data sets by gradient matching."""

@@ -1,0 +1,293 @@
+"""`ImageSet`: pixels, labels, class names and pixel scale, whatever they came from: read, selected or condensed.
+
+Axes, here and everywhere: K classes, S synthetic images per class, B real images per class, N images, R networks
+trained together, C H W channels, height, width.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from datacondense.errors import InputError
+from datacondense.files import replacing
+
+FORMAT = "datacondense.image_set"
+FORMAT_VERSION = "1"
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """A labelled set of images with its pixel scale.
+
+    Attributes:
+        images: Pixels `[N, C, H, W]`: uint8 in 0-255 for images that were read, or float32 in pixel scale
+            (0 to 1, not clamped) for images that were learned.
+        labels: Class numbers `[N]`, int64, in 0..K-1.
+        class_names: The K names, in the order of the labels.
+        mean: Normalisation mean per channel, in pixel scale (0 to 1).
+        std: Normalisation standard deviation per channel, in pixel scale.
+        record: What is known of its origin (source, method, settings, seed, versions); plain JSON values.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        _check_labels(self.labels, len(self.images), len(self.class_names))
+        _check_normalisation(self.mean, self.std, self.images.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes K, whether or not each has an image."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def class_indices(self) -> tuple[Tensor, ...]:
+        """For each class, the positions `[n_k]` of its images, in order."""
+        return tuple(torch.nonzero(self.labels == label).flatten() for label in range(self.num_classes))
+
+    @property
+    def class_sizes(self) -> tuple[int, ...]:
+        """The number of images of each class."""
+        return tuple(len(indices) for indices in self.class_indices)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with any pixel, label or class name."""
+        digest = hashlib.sha256(repr((self.image_shape, str(self.images.dtype), self.class_names)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(memoryview(tensor.cpu().contiguous().numpy()))
+        return digest.hexdigest()[:16]
+
+    def pixels(self, indices: Tensor | None = None) -> Tensor:
+        """Give images in pixel scale.
+
+        Args:
+            indices: Positions `[M]`; all images where None.
+
+        Returns:
+            float32 `[M, C, H, W]`; 0 to 1, or beyond for learned images.
+        """
+        images = self.images if indices is None else self.images[indices]
+        return images.float() / 255 if images.dtype == torch.uint8 else images
+
+    def normalised(self, indices: Tensor | None = None) -> Tensor:
+        """Give images as networks see them: `(pixels - mean) / std`.
+
+        Args:
+            indices: Positions `[M]`; all images where None.
+
+        Returns:
+            float32 `[M, C, H, W]`.
+        """
+        pixels = self.pixels(indices)
+        mean, std = (torch.tensor(v, device=pixels.device).view(-1, 1, 1) for v in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def subset(self, indices: Tensor) -> "ImageSet":
+        """Keep some images, in the order given.
+
+        Args:
+            indices: Positions `[M]`.
+
+        Returns:
+            The smaller set, with the same classes, normalisation and record.
+        """
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """Move pixels and labels to a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            The set there; itself where it is there already.
+        """
+        if self.images.device == torch.device(device):
+            return self
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def torch_dataset(self, *, normalised: bool = True) -> TensorDataset:
+        """Give a map-style torch data set of (image, label) pairs, for any training code.
+
+        Args:
+            normalised: Whether images are normalised, as training needs them, or in pixel scale.
+
+        Returns:
+            The data set, in memory.
+        """
+        return TensorDataset(self.normalised() if normalised else self.pixels(), self.labels)
+
+    def save(self, path: Path | str) -> None:
+        """Write the set as one safetensors file, atomically; see `load`.
+
+        Args:
+            path: The file, by convention ending in `.safetensors`.
+
+        Raises:
+            InputError: The place cannot be written, or the disk is full.
+        """
+        metadata = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "class_names": json.dumps(self.class_names),
+            "mean": json.dumps(self.mean),
+            "std": json.dumps(self.std),
+            "record": json.dumps(self.record, sort_keys=True),
+        }
+        tensors = {"images": self.images.cpu().contiguous(), "labels": self.labels.cpu().contiguous()}
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(serialize(tensors, metadata))
+
+    @staticmethod
+    def load(path: Path | str) -> "ImageSet":
+        """Read a set that `save` wrote.
+
+        Args:
+            path: The safetensors file.
+
+        Returns:
+            The same set, on the CPU.
+
+        Raises:
+            InputError: There is no such file, or it is a pickle, cut short, or not an image set.
+        """
+        path = Path(path)
+        _check_is_safetensors(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise InputError(
+                        f"{path} is a safetensors file but not an image set (its format entry is "
+                        f"{metadata.get('format')!r}, not {FORMAT!r}): give a file that datacondense wrote."
+                    )
+                images, labels = file.get_tensor("images"), file.get_tensor("labels")
+        except SafetensorError as error:
+            raise InputError(
+                f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by "
+                "datacondense; copy it again or make it anew."
+            ) from error
+        if metadata["format_version"] != FORMAT_VERSION:
+            raise InputError(
+                f"{path} has format version {metadata['format_version']}, but this release reads version "
+                f"{FORMAT_VERSION}: install the release that wrote it."
+            )
+        return ImageSet(
+            images=images,
+            labels=labels,
+            class_names=tuple(json.loads(metadata["class_names"])),
+            mean=tuple(json.loads(metadata["mean"])),
+            std=tuple(json.loads(metadata["std"])),
+            record=json.loads(metadata["record"]),
+        )
+
+
+def check_trainable(images: ImageSet) -> None:
+    """Check that a classifier can be learned from a set: two classes or more, each with an image.
+
+    Args:
+        images: The set to learn from.
+
+    Raises:
+        InputError: There is one class only, or a class has no image.
+    """
+    if images.num_classes < 2:
+        raise InputError(
+            f"The data set has {images.num_classes} class ({', '.join(images.class_names)}), but a classifier "
+            "needs at least 2: give images of a second class."
+        )
+    empty = [name for name, size in zip(images.class_names, images.class_sizes, strict=True) if size == 0]
+    if empty:
+        raise InputError(
+            f"No training image has the class {empty[0]!r} ({len(empty)} of {images.num_classes} classes are "
+            "empty): add images of it or remove the class."
+        )
+
+
+def _check_images(images: Tensor) -> None:
+    """Check type, shape and values of the pixels."""
+    if images.dim() != 4:
+        raise InputError(
+            f"Images have shape {tuple(images.shape)}, but 4 axes are needed, [N, C, H, W]: add the missing axis."
+        )
+    if images.dtype not in {torch.uint8, torch.float32}:
+        raise InputError(
+            f"Images are {images.dtype}, but must be uint8 (0 to 255) or float32 (0 to 1): convert them."
+        )
+    if images.numel() == 0:
+        raise InputError("The image set is empty: it needs at least one image of one pixel.")
+    if images.dtype == torch.float32 and not bool(images.isfinite().all()):
+        bad = torch.nonzero(~images.isfinite().flatten(1).all(1)).flatten()
+        raise InputError(
+            f"{len(bad)} images hold NaN or infinite pixels (the first at position {int(bad[0])}), but pixels "
+            "must be finite: remove or repair them."
+        )
+
+
+def _check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
+    """Check that there is one label per image and that each names a class."""
+    if labels.dtype != torch.int64 or labels.shape != (num_images,):
+        raise InputError(
+            f"Labels are {labels.dtype} of shape {tuple(labels.shape)}, but must be int64 of shape "
+            f"({num_images},), one for each image."
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise InputError(
+            f"Labels run from {low} to {high}, but {num_classes} classes need labels 0 to {num_classes - 1}: "
+            "renumber the labels or name every class."
+        )
+
+
+def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
+    """Check that there is one usable mean and std per channel."""
+    if len(mean) != channels or len(std) != channels:
+        raise InputError(
+            f"Normalisation has {len(mean)} means and {len(std)} stds, but images have {channels} channels: "
+            "give one of each per channel."
+        )
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise InputError(f"Normalisation mean {mean}, std {std} must be finite with every std above 0.")
+
+
+def _check_is_safetensors(path: Path) -> None:
+    """Refuse what is not a file, and pickles by name: they can run code when loaded."""
+    if not path.is_file():
+        raise InputError(
+            f"There is no file {path}: give the path of a .safetensors file that datacondense wrote."
+        )
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(_PICKLE_STARTS):
+        raise InputError(
+            f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
+            "never reads one: give a .safetensors file, or load it yourself where you trust it and pass arrays."
+        )
