@@ -82,7 +82,7 @@ class ImageSet:
         """Sixteen hexadecimal digits that change with any pixel, label or class name."""
         digest = hashlib.sha256(repr((self.image_shape, str(self.images.dtype), self.class_names)).encode())
         for tensor in (self.images, self.labels):
-            digest.update(memoryview(tensor.cpu().contiguous().numpy()))
+            digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def pixels(self, indices: Tensor | None = None) -> Tensor:
