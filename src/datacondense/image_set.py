@@ -14,17 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datacondense.errors import InputError
-from datacondense.files import replacing
+from datacondense.tensor_files import read_tensors, write_tensors
 
 FORMAT = "datacondense.image_set"
 FORMAT_VERSION = "1"
-_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,9 +159,7 @@ class ImageSet:
             "std": json.dumps(self.std),
             "record": json.dumps(self.record, sort_keys=True),
         }
-        tensors = {"images": self.images.cpu().contiguous(), "labels": self.labels.cpu().contiguous()}
-        with replacing(Path(path)) as temporary:
-            temporary.write_bytes(serialize(tensors, metadata))
+        write_tensors(Path(path), {"images": self.images, "labels": self.labels}, metadata)
 
     @staticmethod
     def load(path: Path | str) -> "ImageSet":
@@ -179,35 +174,30 @@ class ImageSet:
         Raises:
             InputError: There is no such file, or it is a pickle, cut short, or not an image set.
         """
-        path = Path(path)
-        _check_is_safetensors(path)
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise InputError(
-                        f"{path} is a safetensors file but not an image set (its format entry is "
-                        f"{metadata.get('format')!r}, not {FORMAT!r}): give a file that datacondense wrote."
-                    )
-                images, labels = file.get_tensor("images"), file.get_tensor("labels")
-        except SafetensorError as error:
+        tensors, metadata = read_tensors(Path(path))
+        if metadata.get("format") != FORMAT:
             raise InputError(
-                f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by "
-                "datacondense; copy it again or make it anew."
-            ) from error
-        if metadata["format_version"] != FORMAT_VERSION:
+                f"{path} is a safetensors file but not an image set (its format entry is "
+                f"{metadata.get('format')!r}, not {FORMAT!r}): give a file that datacondense wrote."
+            )
+        if metadata.get("format_version") != FORMAT_VERSION:
             raise InputError(
-                f"{path} has format version {metadata['format_version']}, but this release reads version "
+                f"{path} has format version {metadata.get('format_version')}, but this release reads version "
                 f"{FORMAT_VERSION}: install the release that wrote it."
             )
-        return ImageSet(
-            images=images,
-            labels=labels,
-            class_names=tuple(json.loads(metadata["class_names"])),
-            mean=tuple(json.loads(metadata["mean"])),
-            std=tuple(json.loads(metadata["std"])),
-            record=json.loads(metadata["record"]),
-        )
+        try:
+            return ImageSet(
+                images=tensors["images"],
+                labels=tensors["labels"],
+                class_names=tuple(json.loads(metadata["class_names"])),
+                mean=tuple(json.loads(metadata["mean"])),
+                std=tuple(json.loads(metadata["std"])),
+                record=json.loads(metadata["record"]),
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{path} is a damaged image set ({type(error).__name__}: {error}): copy it again or make it anew."
+            ) from error
 
 
 def check_trainable(images: ImageSet) -> None:
@@ -276,18 +266,3 @@ def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channe
         )
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
         raise InputError(f"Normalisation mean {mean}, std {std} must be finite with every std above 0.")
-
-
-def _check_is_safetensors(path: Path) -> None:
-    """Refuse what is not a file, and pickles by name: they can run code when loaded."""
-    if not path.is_file():
-        raise InputError(
-            f"There is no file {path}: give the path of a .safetensors file that datacondense wrote."
-        )
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLE_STARTS):
-        raise InputError(
-            f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
-            "never reads one: give a .safetensors file, or load it yourself where you trust it and pass arrays."
-        )

@@ -1,0 +1,121 @@
+"""`datacondense condense`: learn a condensed set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from datacondense.cli.console import Printer, Ticker, duration
+from datacondense.cli.machine import Machine, Output
+from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
+from datacondense.data import DataConfig, hold_out, load
+from datacondense.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condense:
+    """Learn a few synthetic images per class that train networks as the whole data set does.
+
+    Attributes:
+        dataset: Name (mnist, fashion-mnist, svhn, cifar10, cifar100, usps, tiny-imagenet, digits), Hub id, image
+            folder, .parquet or .npz file.
+        out: Folder for settings, checkpoints, metrics and the result, OUT/condensed.safetensors.
+        resume: Continue the unfinished run in OUT.
+        force: Discard what an earlier run left in OUT.
+        validation_fraction: Share of the training images held out, class by class, for --validate-every; 0 to 1.
+        method: Settings of gradient matching.
+        run: Seed, length and reports.
+        data: How the data set is read.
+        machine: Where to compute.
+        output: How much to say.
+    """
+
+    dataset: tyro.conf.Positional[str]
+    out: Path
+    resume: bool = False
+    force: bool = False
+    validation_fraction: float = 0.0
+    method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    machine: Machine = field(default_factory=Machine)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code: 0, or 130 after Ctrl-C.
+
+        Raises:
+            InputError: A value breaks a rule.
+        """
+        printer = Printer(self.output)
+        if not 0 <= self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction is {self.validation_fraction}, but must be at least 0 and below 1."
+            )
+        device = self.machine.prepare()
+        train = load(self.dataset, self.data).train
+        validation = None
+        if self.validation_fraction:
+            train, validation = hold_out(train, self.validation_fraction, self.run.seed)
+        with printer.ticker("condense") as tick:
+            try:
+                condensed = condense(
+                    train,
+                    self.method,
+                    self.run,
+                    validation=validation,
+                    directory=self.out,
+                    resume=self.resume,
+                    force=self.force,
+                    device=device,
+                    observer=reporter(tick, printer),
+                )
+            except KeyboardInterrupt:
+                printer.note(f"Stopped. Run the same command with --resume to continue from {self.out}.")
+                return 130
+        folder = RunDirectory(self.out)
+        last = folder.metrics()[-1]
+        printer.say(
+            f"{len(condensed)} images ({self.method.ipc} for each of {condensed.num_classes} classes) after "
+            f"{condensed.record['draws_done']:g} outer draws and {duration(last['seconds'])}: {folder.result}\n"
+            f"Score it:   datacondense evaluate {folder.result} --on {self.dataset}\n"
+            f"Look at it: datacondense show {folder.result} --out {self.out / 'condensed.png'}"
+        )
+        printer.record({
+            "result": str(folder.result),
+            "fingerprint": condensed.fingerprint,
+            "seconds": last["seconds"],
+            "loss": last["loss"],
+            "record": condensed.record,
+        })
+        return 0
+
+
+def reporter(tick: Ticker, printer: Printer) -> Callable[[Progress], None]:
+    """Make the observer that shows a run's progress.
+
+    Args:
+        tick: Shows how far the run is.
+        printer: Says the accuracies on the validation images.
+
+    Returns:
+        The observer.
+    """
+
+    def report(progress: Progress) -> None:
+        steps = progress.position.draw * progress.steps_per_draw + progress.position.step + 1
+        draws = steps / progress.steps_per_draw
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+        tick(
+            draws,
+            progress.draws,
+            f"draw {draws:.4g} of {progress.draws}, loss {progress.loss:.4g}, {duration(progress.seconds)}{left}",
+        )
+        if progress.validation is not None:
+            printer.note(f"draw {draws:g}: validation accuracy {progress.validation}")
+
+    return report

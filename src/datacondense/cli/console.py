@@ -1,0 +1,117 @@
+"""Printing: results on standard output, progress and notes on standard error."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from datacondense.cli.machine import Output
+
+_SECONDS_BETWEEN_LINES = 10.0  # where progress goes to a file, a line now and then instead of a moving bar
+
+
+class Ticker(Protocol):
+    """Shows how far a job is."""
+
+    def __call__(self, done: float, total: float, text: str) -> None:
+        """Show that `done` of `total` is done."""
+
+
+class Printer:
+    """Says what the options allow."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print a sentence of the result.
+
+        Args:
+            text: The sentence.
+        """
+        if not self._output.quiet and not self._output.json:
+            print(text, flush=True)
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Print the record for scripts, where it was asked for.
+
+        Args:
+            values: Plain JSON values.
+        """
+        if self._output.json:
+            print(json.dumps(values, sort_keys=True), flush=True)
+
+    def note(self, text: str) -> None:
+        """Print a remark beside the result, such as a warning.
+
+        Args:
+            text: The remark.
+        """
+        if not self._output.quiet:
+            self._errors.print(text, style="yellow", markup=False)
+
+    @contextmanager
+    def ticker(self, title: str) -> Iterator[Ticker]:
+        """Show the progress of one job: a bar on a terminal, a line now and then elsewhere.
+
+        Args:
+            title: The job in a word.
+
+        Yields:
+            The function to call with what is done.
+        """
+        if self._output.quiet:
+            yield _silent
+        elif self._errors.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[text]}"),
+            )
+            with Bars(*columns, console=self._errors, transient=True) as bars:
+                task = bars.add_task(title, total=None, text="")
+                yield lambda done, total, text: bars.update(task, completed=done, total=total, text=text)
+        else:
+            yield _Lines(title)
+
+
+class _Lines:
+    """Progress as lines, not more often than every few seconds."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._last = time.monotonic()
+
+    def __call__(self, done: float, total: float, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_LINES or done >= total:
+            self._last = now
+            print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+
+
+def _silent(done: float, total: float, text: str) -> None:
+    """Show nothing."""
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people.
+
+    Args:
+        seconds: Its length.
+
+    Returns:
+        Such as "8 s", "2 min 05 s", "3 h 07 min".
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

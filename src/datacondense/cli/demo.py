@@ -1,0 +1,103 @@
+"""`datacondense demo`: the main job on embedded images, in a minute, without a network connection."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from datacondense.cli.condense import reporter
+from datacondense.cli.console import Printer, duration
+from datacondense.cli.machine import Machine, Output
+from datacondense.condensation import GradientMatchingConfig, RunConfig, RunDirectory, condense
+from datacondense.data import load
+from datacondense.errors import InputError
+from datacondense.evaluation import EvaluationConfig, Score, evaluate
+from datacondense.image_set import ImageSet
+from datacondense.reports import draw_grid
+from datacondense.selection import select_random
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Condense the embedded digits to one image per class and compare with randomly chosen images.
+
+    Attributes:
+        out: Folder for the run and the picture.
+        repeats: Networks trained on each set.
+        run: Seed and length.
+        machine: Where to compute.
+        output: How much to say.
+    """
+
+    out: Path = Path("datacondense-demo")
+    repeats: int = 10
+    run: RunConfig = field(default_factory=lambda: RunConfig(draws=200))
+    machine: Machine = field(default_factory=Machine)
+    output: Output = field(default_factory=Output)
+
+    def __post_init__(self) -> None:
+        if self.repeats < 2:
+            raise InputError(f"repeats is {self.repeats}, but a comparison needs 2 networks or more.")
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code: 0, or 130 after Ctrl-C.
+        """
+        printer = Printer(self.output)
+        device = self.machine.prepare()
+        splits = load("digits")
+        train, test = splits.train, splits.test
+        assert test is not None
+        printer.say(
+            f"{len(train)} real images of {train.num_classes} digits, 8×8 pixels, become 1 image per class."
+        )
+        with printer.ticker("condense") as tick:
+            condensed = condense(
+                train,
+                GradientMatchingConfig(ipc=1, real_batch=64),
+                self.run,
+                directory=self.out,
+                force=True,
+                device=device,
+                observer=reporter(tick, printer),
+            )
+        picture = self.out / "condensed.png"
+        draw_grid(condensed, picture)
+        seconds = RunDirectory(self.out).metrics()[-1]["seconds"]
+        printer.say(
+            f"Learned in {duration(seconds)}: {self.out / 'condensed.safetensors'}, drawn in {picture}"
+        )
+        condensed_score, random_accuracies = self._compare(condensed, train, test, printer)
+        random_mean, random_std = fmean(random_accuracies), stdev(random_accuracies)
+        printer.say(
+            f"Accuracy on {len(test)} test images of networks trained on 10 images:\n"
+            f"  condensed           {condensed_score}\n"
+            f"  random real images  {100 * random_mean:.2f} ± {100 * random_std:.2f} % (n = {self.repeats})"
+        )
+        printer.record({
+            "condensed": condensed_score.as_dict(),
+            "random": {"mean": random_mean, "std": random_std, "accuracies": random_accuracies},
+            "result": str(RunDirectory(self.out).result),
+            "picture": str(picture),
+        })
+        return 0
+
+    def _compare(
+        self, condensed: ImageSet, train: ImageSet, test: ImageSet, printer: Printer
+    ) -> tuple[Score, list[float]]:
+        """Score the condensed images and, under the same recipe, one random choice of images per network."""
+        config = EvaluationConfig(repeats=self.repeats, seed=self.run.seed)
+        with printer.ticker("evaluate") as tick:
+
+            def observe(repeat: int, accuracy: float) -> None:
+                tick(repeat + 1, 2 * self.repeats, f"condensed, network {repeat + 1}")
+
+            score = evaluate(condensed, test, config, device=self.machine.prepare(), observer=observe)
+            accuracies = []
+            for repeat in range(self.repeats):
+                seed = self.run.seed + repeat
+                chosen = select_random(train, 1, seed)
+                accuracies.append(evaluate(chosen, test, replace(config, repeats=1, seed=seed)).mean)
+                tick(self.repeats + repeat + 1, 2 * self.repeats, f"random, network {repeat + 1}")
+        return score, accuracies

@@ -1,0 +1,116 @@
+"""`datacondense evaluate`: score a set by the networks that it trains."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+
+import torch
+import tyro
+
+from datacondense.cli.console import Printer
+from datacondense.cli.machine import Machine, Output
+from datacondense.cli.sets import read_set_and_original
+from datacondense.data import DataConfig, load
+from datacondense.errors import InputError
+from datacondense.evaluation import EvaluationConfig, Score, evaluate
+from datacondense.image_set import ImageSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Train fresh networks on a set and measure them on the test images of a data set.
+
+    Attributes:
+        set: A .safetensors file, a run's folder, or a folder that `export` wrote. For an export the exact images
+            are scored too, by the same networks, and the difference is what rounding cost.
+        on: The data set whose test images measure the networks; names and paths as in `condense`.
+        config: The protocol.
+        data: How the data set is read.
+        machine: Where to compute.
+        output: How much to say.
+    """
+
+    set: tyro.conf.Positional[Path]
+    on: str
+    config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    machine: Machine = field(default_factory=Machine)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code, 0.
+
+        Raises:
+            InputError: A value breaks a rule.
+        """
+        printer = Printer(self.output)
+        device = self.machine.prepare()
+        images, exact = read_set_and_original(self.set)
+        test = load(self.on, self.data).test
+        if test is None:
+            raise InputError(
+                f"{self.on} has no test images: add a test split, such as a folder test/, or give another --on."
+            )
+        score = self._score(images, test, device, printer)
+        record = score.as_dict()
+        printer.say(f"{score}: {describe(score)}")
+        if exact is not None:
+            cost = rounding_cost(score, self._score(exact, test, device, printer))
+            printer.say(
+                f"Rounding to 8 bits changed the accuracy by {cost['mean']:+.2%} ± {cost['std']:.2%}."
+            )
+            record["rounding_cost"] = cost
+        printer.record(record)
+        return 0
+
+    def _score(self, images: ImageSet, test: ImageSet, device: torch.device, printer: Printer) -> Score:
+        accuracies: list[float] = []
+        with printer.ticker("evaluate") as tick:
+
+            def observe(repeat: int, accuracy: float) -> None:
+                accuracies.append(accuracy)
+                tick(
+                    repeat + 1,
+                    self.config.repeats,
+                    f"network {repeat + 1} of {self.config.repeats}, mean accuracy {fmean(accuracies):.2%}",
+                )
+
+            return evaluate(images, test, self.config, device=device, observer=observe)
+
+
+def rounding_cost(rounded: Score, exact: Score) -> dict[str, float]:
+    """Compare the scores of an export and of the exact set, network by network.
+
+    Args:
+        rounded: Score of the exported images.
+        exact: Score of the images before export, by networks with the same seeds.
+
+    Returns:
+        Mean and standard deviation of the paired differences (rounded minus exact, 0 to 1), the exact mean, and n.
+    """
+    differences = [r - e for r, e in zip(rounded.accuracies, exact.accuracies, strict=True)]
+    return {
+        "mean": fmean(differences),
+        "std": stdev(differences) if len(differences) > 1 else 0.0,
+        "exact_mean": exact.mean,
+        "n": len(differences),
+    }
+
+
+def describe(score: Score) -> str:
+    """Name the protocol of a score in a line.
+
+    Args:
+        score: The score.
+
+    Returns:
+        Network, epochs, augmentation and test images.
+    """
+    recipe = score.recipe
+    return (
+        f"{recipe.network}, {recipe.epochs} epochs, augmentation {recipe.augmentation}, seed {recipe.seed}, "
+        f"{score.tested_on['num_images']} test images"
+    )

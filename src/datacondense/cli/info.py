@@ -1,0 +1,103 @@
+"""`datacondense info`: tell what a set or a run is."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from datacondense.cli.console import Printer, duration
+from datacondense.cli.machine import Output
+from datacondense.cli.sets import read_set
+from datacondense.condensation import RunDirectory
+from datacondense.image_set import ImageSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Tell what a set is and how it was made, or how far a run is.
+
+    Attributes:
+        path: A .safetensors file, a run's folder, or a folder that `export` wrote.
+        output: How much to say.
+    """
+
+    path: tyro.conf.Positional[Path]
+    output: Output = field(default_factory=Output)
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code, 0.
+        """
+        printer = Printer(self.output)
+        folder = RunDirectory(self.path)
+        facts: dict[str, Any] = {}
+        if folder.has_settings:
+            facts["run"] = describe_run(folder)
+        if not facts or folder.result.exists():
+            facts["set"] = describe_set(read_set(self.path))
+        for group in facts.values():
+            printer.say("\n".join(_lines(group)))
+        printer.record(facts)
+        return 0
+
+
+def describe_set(images: ImageSet) -> dict[str, Any]:
+    """Gather the facts of a set.
+
+    Args:
+        images: The set.
+
+    Returns:
+        Plain JSON values.
+    """
+    pixels = images.pixels()
+    return {
+        "images": len(images),
+        "classes": list(images.class_names),
+        "images per class": sorted(set(images.class_sizes)),
+        "shape (channels, height, width)": list(images.image_shape),
+        "pixel range": [round(float(pixels.min()), 4), round(float(pixels.max()), 4)],
+        "normalisation mean": list(images.mean),
+        "normalisation std": list(images.std),
+        "fingerprint": images.fingerprint,
+        "record": dict(images.record),
+    }
+
+
+def describe_run(folder: RunDirectory) -> dict[str, Any]:
+    """Gather how far a run is.
+
+    Args:
+        folder: Its folder.
+
+    Returns:
+        Plain JSON values.
+    """
+    settings, metrics = folder.settings(), folder.metrics()
+    facts: dict[str, Any] = {
+        "status": "finished" if folder.result.exists() else "unfinished, continue with --resume"
+    }
+    if metrics:
+        last = metrics[-1]
+        facts["outer draws"] = f"{last['draw'] + 1} begun of {settings['run']['draws']}"
+        facts["loss"] = last["loss"]
+        facts["time"] = duration(last["seconds"])
+    scores = [(entry["draw"] + 1, entry["validation"]) for entry in metrics if "validation" in entry]
+    if scores:
+        facts["validation accuracy"] = {f"after {draw} draws": score for draw, score in scores}
+    return facts if folder.result.exists() else {**facts, "settings": settings}
+
+
+def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
+    """Write nested facts as indented lines."""
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            lines.append(f"{indent}{key}: {shown}")
+    return lines

@@ -1,0 +1,49 @@
+"""The options that every subcommand shares: where to compute, and how much to say."""
+
+from dataclasses import dataclass
+
+import torch
+
+from datacondense.environment import choose_device
+from datacondense.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where to compute.
+
+    Attributes:
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        threads: Processor threads. Default: torch's choice, the number of cores.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+
+    def prepare(self) -> torch.device:
+        """Set the number of threads and choose the device, for the whole process.
+
+        Returns:
+            The device.
+
+        Raises:
+            InputError: The number of threads is below 1, or there is no such device.
+        """
+        if self.threads is not None:
+            if self.threads < 1:
+                raise InputError(f"threads is {self.threads}, but must be 1 or more.")
+            torch.set_num_threads(self.threads)
+        return choose_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How much to say.
+
+    Attributes:
+        quiet: Say nothing but errors and, with --json, the record.
+        json: Print one JSON object with every number instead of sentences.
+    """
+
+    quiet: bool = False
+    json: bool = False

@@ -1,0 +1,45 @@
+"""Reading the sets that subcommands take: files, run folders, exports."""
+
+from pathlib import Path
+
+from datacondense.condensation import RunDirectory
+from datacondense.data import is_export, load_export
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+
+
+def read_set(path: Path) -> ImageSet:
+    """Read a set from its file, its run's folder or an export.
+
+    Args:
+        path: Where it is.
+
+    Returns:
+        The set; for an export the images as they were rounded.
+    """
+    return read_set_and_original(path)[0]
+
+
+def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
+    """Read a set and, for an export, the exact set that it was made from.
+
+    Args:
+        path: A .safetensors file, a run's folder, or an export.
+
+    Returns:
+        The set, and its original or None.
+
+    Raises:
+        InputError: There is nothing of the kind.
+    """
+    if not path.is_dir():
+        return ImageSet.load(path), None
+    if is_export(path):
+        return load_export(path)
+    result = RunDirectory(path).result
+    if not result.exists():
+        raise InputError(
+            f"{path} holds neither a finished run nor an export: give a .safetensors file, or continue the run with "
+            "condense --resume."
+        )
+    return ImageSet.load(result), None

@@ -1,0 +1,40 @@
+"""`datacondense show`: draw a set."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from datacondense.cli.console import Printer
+from datacondense.cli.machine import Output
+from datacondense.cli.sets import read_set
+from datacondense.reports import draw_grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Draw a set as a PNG picture, one row per class.
+
+    Attributes:
+        set: A .safetensors file, a run's folder, or a folder that `export` wrote.
+        out: The PNG file to write.
+        max_per_class: Images drawn of each class.
+        output: How much to say.
+    """
+
+    set: tyro.conf.Positional[Path]
+    out: Path
+    max_per_class: int = 10
+    output: Output = field(default_factory=Output)
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code, 0.
+        """
+        printer = Printer(self.output)
+        draw_grid(read_set(self.set), self.out, max_per_class=self.max_per_class)
+        printer.say(f"Drawn: {self.out}")
+        printer.record({"picture": str(self.out)})
+        return 0

@@ -1,0 +1,295 @@
+"""The loop around every method: counting, stopping, finite checks, progress, checkpoints, validation, the result."""
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.run_directory import Checkpoint, RunDirectory
+from datacondense.condensation.schedule import Schedule
+from datacondense.condensation.state import Position, State
+from datacondense.environment import environment
+from datacondense.errors import InputError
+from datacondense.evaluation import EvaluationConfig, Score, evaluate
+from datacondense.image_set import ImageSet, check_trainable
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How long a run goes on, from which seed, and what it tells on the way.
+
+    Attributes:
+        seed: Seed of everything that is drawn, from 0; the same seed gives the same bytes.
+        draws: Outer draws, each on a freshly drawn network; published: 1000.
+        time_limit: Stop after this time even if draws are left, with a complete result: "90s", "10m", "2h".
+            Default: none.
+        checkpoint_every: Seconds between checkpoints.
+        validate_every: Outer draws between accuracies on the validation images; 0: never.
+        validation_networks: Networks trained for each of these accuracies.
+    """
+
+    seed: int = 0
+    draws: int = 1000
+    time_limit: str | None = None
+    checkpoint_every: float = 30.0
+    validate_every: int = 0
+    validation_networks: int = 3
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
+        for name, least in (("draws", 1), ("validate_every", 0), ("validation_networks", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be {least} or more.")
+        if not self.checkpoint_every >= 0:
+            raise InputError(f"checkpoint_every is {self.checkpoint_every} seconds, but must be 0 or more.")
+        _ = self.time_limit_seconds
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """The time limit in seconds; infinite where there is none.
+
+        Raises:
+            InputError: It is not a number with a unit.
+        """
+        if self.time_limit is None:
+            return float("inf")
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.time_limit)
+        if match is None or float(match[1]) == 0:
+            raise InputError(
+                f"time_limit is {self.time_limit!r}, but must be a number above 0 with a unit (s, m, h, d): such as 10m."
+            )
+        return float(match[1]) * _UNITS[match[2]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a run tells after each step.
+
+    Attributes:
+        position: The step that was done.
+        steps_per_draw: Steps of one outer draw.
+        draws: Outer draws of the whole run.
+        loss: The matching loss of the step.
+        seconds: Time spent, over all parts of a resumed run.
+        seconds_left: Estimate of what is left; None until there is something to estimate from.
+        validation: The accuracy on the validation images, where this step asked for one.
+    """
+
+    position: Position
+    steps_per_draw: int
+    draws: int
+    loss: float
+    seconds: float
+    seconds_left: float | None
+    validation: Score | None = None
+
+
+class Method(Protocol):
+    """What the loop needs of a method: a first state, and a step from one state to the next."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Steps of one outer draw."""
+
+    def init(self) -> State:
+        """Give the state before the first step."""
+
+    def step(self, state: State, position: Position) -> tuple[State, float]:
+        """Give the next state and the loss."""
+
+
+def condense(
+    train: ImageSet,
+    method: GradientMatchingConfig | None = None,
+    run: RunConfig | None = None,
+    *,
+    validation: ImageSet | None = None,
+    directory: Path | str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    device: torch.device | str = "cpu",
+    observer: Callable[[Progress], None] | None = None,
+) -> ImageSet:
+    """Learn a few synthetic images per class that train networks as the real images do.
+
+    Args:
+        train: The real images.
+        method: What is learned and how; one image per class with the published settings where None.
+        run: Seed, length and reports; the published 1000 draws where None.
+        validation: Images held out of `train` (see `hold_out`), for the accuracies that `run.validate_every` asks
+            for. They influence nothing.
+        directory: Folder for settings, checkpoints, metrics and result; nothing is written where None.
+        resume: Continue the unfinished run in `directory`, or begin it where there is none. The result has the
+            same bytes as an unbroken run's, on the same machine with the same number of threads. A finished run
+            is read and returned.
+        force: Discard what an earlier run left in `directory`.
+        device: Where to compute.
+        observer: Called after every step.
+
+    Returns:
+        The images in pixel scale, class by class, as saved in `directory`; its record holds all settings.
+
+    Raises:
+        InputError: A class is empty or there is only one, the settings do not fit the images, `directory` holds
+            another run or cannot be written, or the images became NaN or infinite.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
+    """
+    method, run = (method or GradientMatchingConfig()).resolved(), run or RunConfig()
+    check_trainable(train)
+    if run.validate_every and validation is None:
+        raise InputError(
+            f"validate_every is {run.validate_every}, but there are no validation images: hold some out of the "
+            "training images, with --validation-fraction on the command line or hold_out() in Python."
+        )
+    settings = {
+        "method": method.name,
+        "settings": asdict(method),
+        "run": asdict(run),
+        "source": {**train.record.get("source", {}), "fingerprint": train.fingerprint},
+        "environment": environment(device),
+    }
+    folder = None if directory is None else RunDirectory(Path(directory))
+    with nullcontext() if folder is None else folder.claimed():
+        if folder is not None and resume and folder.result.exists():
+            folder.begin(settings, resume=True, force=False)
+            return ImageSet.load(folder.result)
+        train = train.to(device)
+        # Settings that do not fit the images are refused here, before anything is written or discarded.
+        built = method.build(train, run.seed)
+        if folder is not None:
+            folder.begin(settings, resume=resume, force=force)
+        state, end = _Loop(built, method, run, train, validation, folder, observer).run()
+        result = _image_set(state, train, {**settings, "draws_done": _draws_done(end, built.schedule)})
+        if folder is not None:
+            result.save(folder.result)
+        return result
+
+
+class _Loop:
+    """One run: where it stands, and the clock."""
+
+    def __init__(
+        self,
+        method: Method,
+        config: GradientMatchingConfig,
+        run: RunConfig,
+        train: ImageSet,
+        validation: ImageSet | None,
+        folder: RunDirectory | None,
+        observer: Callable[[Progress], None] | None,
+    ) -> None:
+        self._method, self._config, self._run, self._train = method, config, run, train
+        self._validation, self._folder, self._observer = validation, folder, observer
+        saved = None if folder is None else folder.restore(train.images.device)
+        self._start = saved or Checkpoint(self._method.init(), Position(0, 0), 0.0)
+        self._began = time.monotonic()
+
+    def run(self) -> tuple[State, Position]:
+        """Go on until the draws are done or the time is over."""
+        state, position, _ = self._start
+        saved_at = self._seconds()
+        try:
+            while position.draw < self._run.draws and self._seconds() < self._run.time_limit_seconds:
+                new, loss = self._method.step(state, position)
+                assert self._config.image_lr is not None
+                _check_finite(new, position, self._config.image_lr)
+                state, done, position = new, position, self._after(position)
+                self._report(state, done, loss)
+                if self._seconds() - saved_at >= self._run.checkpoint_every:
+                    self._save(state, position)
+                    saved_at = self._seconds()
+        except KeyboardInterrupt:
+            self._save(state, position)
+            raise
+        self._save(state, position)
+        return state, position
+
+    def _seconds(self) -> float:
+        return self._start.seconds + time.monotonic() - self._began
+
+    def _after(self, position: Position) -> Position:
+        """The step that follows."""
+        if position.step + 1 < self._method.schedule.matching_steps:
+            return Position(position.draw, position.step + 1)
+        return Position(position.draw + 1, 0)
+
+    def _save(self, state: State, position: Position) -> None:
+        if self._folder is not None:
+            self._folder.save_checkpoint(Checkpoint(state, position, self._seconds()))
+
+    def _report(self, state: State, done: Position, loss: float) -> None:
+        """Log a step and tell the observer, with a validation accuracy where one is due."""
+        score = self._validate(state) if self._is_validation_due(done) else None
+        seconds = self._seconds()
+        if self._folder is not None:
+            entry: dict[str, Any] = {"draw": done.draw, "step": done.step, "loss": loss, "seconds": seconds}
+            if score is not None:
+                entry["validation"] = {"accuracy": score.mean, "std": score.std, "n": score.n}
+            self._folder.log(**entry)
+        if self._observer is not None:
+            self._observer(
+                Progress(
+                    position=done,
+                    steps_per_draw=self._method.schedule.matching_steps,
+                    draws=self._run.draws,
+                    loss=loss,
+                    seconds=seconds,
+                    seconds_left=self._seconds_left(self._after(done)),
+                    validation=score,
+                )
+            )
+
+    def _seconds_left(self, position: Position) -> float | None:
+        """Estimate from the steps since this process began."""
+        steps = self._method.schedule.matching_steps
+        start = self._start.position
+        done = (position.draw - start.draw) * steps + position.step - start.step
+        if done <= 0:
+            return None
+        left = (self._run.draws - position.draw) * steps - position.step
+        estimate = (self._seconds() - self._start.seconds) / done * left
+        return max(0.0, min(estimate, self._run.time_limit_seconds - self._seconds()))
+
+    def _is_validation_due(self, done: Position) -> bool:
+        every = self._run.validate_every
+        return every > 0 and self._after(done).step == 0 and (done.draw + 1) % every == 0
+
+    def _validate(self, state: State) -> Score:
+        """Score the images as they stand, without augmentation: a cheap and even-handed measure of progress."""
+        assert self._validation is not None
+        config = EvaluationConfig(
+            repeats=self._run.validation_networks, augmentation="none", seed=self._run.seed
+        )
+        images = _image_set(state, self._train, {"settings": asdict(self._config)})
+        return evaluate(images, self._validation, config, device=self._train.images.device)
+
+
+def _image_set(state: State, train: ImageSet, record: dict[str, Any]) -> ImageSet:
+    """Freeze the images: from normalised units to pixel scale, class by class."""
+    images = state.images.flatten(0, 1).float().cpu()
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (train.mean, train.std))
+    labels = torch.arange(len(state.images)).repeat_interleave(state.images.shape[1])
+    return replace(train, images=images * std + mean, labels=labels, record=record)
+
+
+def _draws_done(end: Position, schedule: Schedule) -> float:
+    """Count outer draws; a time limit can end a run within one."""
+    return end.draw + end.step / schedule.matching_steps
+
+
+def _check_finite(state: State, position: Position, image_lr: float) -> None:
+    """Stop before a broken state is saved."""
+    if not bool(state.images.isfinite().all() and state.velocity.isfinite().all()):
+        raise InputError(
+            f"The images became NaN or infinite in outer draw {position.draw}, step {position.step}, with image_lr "
+            f"{image_lr}: give a smaller --image-lr, such as {image_lr / 10:g}."
+        )

@@ -1,0 +1,41 @@
+"""How many matching steps and network epochs belong to a number of images per class."""
+
+from typing import NamedTuple
+
+# Images per class: (matching steps T, network epochs between two of them ς), from the published code.
+_PUBLISHED = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
+_LARGEST = max(_PUBLISHED)
+
+
+class Schedule(NamedTuple):
+    """The loop lengths within one outer draw.
+
+    Attributes:
+        matching_steps: Updates of the images on one network, T.
+        network_epochs: Passes over the synthetic images that train the network between two of them, ς.
+    """
+
+    matching_steps: int
+    network_epochs: int
+
+
+def published_schedule(ipc: int) -> Schedule:
+    """Give T and ς for any number of images per class.
+
+    The published values exist for 1, 10, 20, 30, 40 and 50 images per class. There T equals ipc, and so it does
+    between them; ς is interpolated linearly between its two neighbours and rounded. Beyond 50 the values of 50 stay,
+    as the authors advise.
+
+    Args:
+        ipc: Images per class, from 1.
+
+    Returns:
+        T and ς.
+    """
+    if ipc >= _LARGEST:
+        return Schedule(*_PUBLISHED[_LARGEST])
+    below = max(known for known in _PUBLISHED if known <= ipc)
+    above = min(known for known in _PUBLISHED if known > ipc)
+    share = (ipc - below) / (above - below)
+    epochs = _PUBLISHED[below][1] + share * (_PUBLISHED[above][1] - _PUBLISHED[below][1])
+    return Schedule(matching_steps=ipc, network_epochs=round(epochs))

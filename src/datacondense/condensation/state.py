@@ -1,0 +1,73 @@
+"""What a method carries from one step to the next, and the position in the loop that it belongs to."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from datacondense.networks import Parameters
+
+
+class Position(NamedTuple):
+    """The step that comes next; positions are ordered as the loop visits them.
+
+    Attributes:
+        draw: Number of the outer draw, from 0.
+        step: Number of the matching step within it, from 0.
+    """
+
+    draw: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The record that a step takes and gives; its tensors are never changed in place.
+
+    Attributes:
+        images: Synthetic images `[K, S, C, H, W]`, normalised.
+        velocity: Their momentum `[K, S, C, H, W]`.
+        parameters: The network of the current draw, by name.
+        parameter_velocity: The network's momentum, by name.
+    """
+
+    images: Tensor
+    velocity: Tensor
+    parameters: Parameters
+    parameter_velocity: Parameters
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Name every tensor, for a file.
+
+        Returns:
+            The tensors by unique name.
+        """
+        named = {"images": self.images, "velocity": self.velocity}
+        named |= {f"parameters/{name}": tensor for name, tensor in self.parameters.items()}
+        named |= {f"parameter_velocity/{name}": tensor for name, tensor in self.parameter_velocity.items()}
+        return named
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, Tensor]) -> "State":
+        """Undo `to_tensors`.
+
+        Args:
+            tensors: Tensors by the names that `to_tensors` gave.
+
+        Returns:
+            The same state.
+        """
+
+        def group(prefix: str) -> Parameters:
+            return {
+                name.removeprefix(prefix): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(prefix)
+            }
+
+        return State(
+            images=tensors["images"],
+            velocity=tensors["velocity"],
+            parameters=group("parameters/"),
+            parameter_velocity=group("parameter_velocity/"),
+        )

@@ -1,0 +1,93 @@
+"""The one table of data sets known by name: where they lie, their columns, and their published treatment.
+
+A row is all that there is to say about a data set: reading it takes the same path as any other Hub id.
+"""
+
+from dataclasses import dataclass
+
+DIGITS = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """One data set known by name.
+
+    Attributes:
+        hub_id: Owner and name on the Hugging Face Hub; None for the digits that come with scikit-learn.
+        config: Configuration name on the Hub.
+        image_column: Column of the images.
+        label_column: Column of the labels.
+        train_split: Split to learn from.
+        test_split: Split to test on.
+        mean: Published normalisation mean per channel, in pixel scale (0 to 1); None where none is published, and
+            the training images' own is computed.
+        std: Published normalisation standard deviation per channel, likewise.
+        augmentation: Augmentation when a network is trained to score a condensed set; the published rule of
+            gradient matching (Zhao et al. 2021) augments MNIST alone.
+    """
+
+    hub_id: str | None
+    config: str = "default"
+    image_column: str = "image"
+    label_column: str = "label"
+    train_split: str = "train"
+    test_split: str = "test"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    augmentation: str = "none"
+
+
+CATALOGUE: dict[str, CatalogueEntry] = {
+    "cifar10": CatalogueEntry(
+        hub_id="uoft-cs/cifar10",
+        config="plain_text",
+        image_column="img",
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+    ),
+    "cifar100": CatalogueEntry(
+        hub_id="uoft-cs/cifar100",
+        config="cifar100",
+        image_column="img",
+        label_column="fine_label",
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+    ),
+    DIGITS: CatalogueEntry(hub_id=None),
+    "fashion-mnist": CatalogueEntry(
+        hub_id="zalando-datasets/fashion_mnist", config="fashion_mnist", mean=(0.2861,), std=(0.3530,)
+    ),
+    "mnist": CatalogueEntry(
+        hub_id="ylecun/mnist",
+        config="mnist",
+        mean=(0.1307,),
+        std=(0.3081,),
+        augmentation="crop-scale-rotate",
+    ),
+    "svhn": CatalogueEntry(
+        hub_id="ufldl-stanford/svhn",
+        config="cropped_digits",
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+    ),
+    "tiny-imagenet": CatalogueEntry(
+        hub_id="zh-plus/tiny-imagenet",
+        test_split="valid",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    ),
+    "usps": CatalogueEntry(hub_id="flwrlabs/usps"),
+}
+
+
+def default_augmentation(dataset_name: str | None) -> str:
+    """Name the augmentation that the published evaluation uses on a data set (Zhao et al. 2021, appendix).
+
+    Args:
+        dataset_name: A name of the catalogue, or any other source, or None.
+
+    Returns:
+        "crop-scale-rotate" for MNIST, "none" for everything else.
+    """
+    entry = CATALOGUE.get(dataset_name) if dataset_name is not None else None
+    return entry.augmentation if entry is not None else "none"

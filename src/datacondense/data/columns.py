@@ -1,0 +1,106 @@
+"""A table of the Hugging Face `datasets` library to pixels and labels: which column is which, and decoding."""
+
+from typing import TYPE_CHECKING, Any
+
+from datacondense.data.config import DataConfig
+from datacondense.data.decode import decode_images
+from datacondense.data.splits import ReadSplit
+from datacondense.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+_LABEL_NAMES = ("label", "labels", "target", "class")
+
+
+def read_table(table: "Dataset", split: str, config: DataConfig) -> ReadSplit:
+    """Decode the images of a table and find its labels.
+
+    Args:
+        table: The rows.
+        split: What the source calls them.
+        config: The columns, and the form that images are to take.
+
+    Returns:
+        The split.
+
+    Raises:
+        InputError: A column is missing or cannot be told, or an image cannot be decoded.
+    """
+    import datasets  # noqa: PLC0415
+
+    image_column = _image_column(table.features, config.image_column)
+    label_column = _label_column(table.features, config.label_column, image_column)
+    names = getattr(table.features[label_column], "names", None)
+    rows = table.select_columns([image_column, label_column])
+    rows = rows.cast_column(image_column, datasets.Image(decode=False)).with_format(None)
+    encoded = rows[:]
+    sources = [_source(cell) for cell in encoded[image_column]]
+    return ReadSplit(
+        images=decode_images(
+            sources,
+            [f"Row {row} of the split {split!r}" for row in range(len(sources))],
+            resize=config.resize,
+            channels=config.channels,
+        ),
+        labels=encoded[label_column],
+        class_names=tuple(names) if names else None,
+        split=split,
+    )
+
+
+def _source(cell: Any) -> Any:
+    """Give the encoded bytes of a cell, or the path where it has no bytes."""
+    from pathlib import Path  # noqa: PLC0415
+
+    if cell is None or cell["bytes"] is not None:
+        return cell and cell["bytes"]
+    return Path(cell["path"])
+
+
+def _image_column(features: "Features", asked: str | None) -> str:
+    """Find the column of the images, by its type where none is asked for."""
+    import datasets  # noqa: PLC0415
+
+    if asked is not None:
+        return _present(features, asked, "image")
+    typed = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    columns = typed or [name for name, feature in features.items() if _holds_bytes(feature)]
+    if len(columns) != 1:
+        raise InputError(
+            f"The data set has {len(columns)} columns of images (columns: {', '.join(features)}), but exactly one is "
+            "needed: name it with --image-column."
+        )
+    return columns[0]
+
+
+def _holds_bytes(feature: Any) -> bool:
+    """Tell a column of encoded files that was written without its type: a struct with bytes, or plain bytes."""
+    return (isinstance(feature, dict) and "bytes" in feature) or getattr(feature, "dtype", None) == "binary"
+
+
+def _label_column(features: "Features", asked: str | None, image_column: str) -> str:
+    """Find the column of the labels: by its type, else by its name, else the only other column."""
+    import datasets  # noqa: PLC0415
+
+    if asked is not None:
+        return _present(features, asked, "label")
+    typed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    if len(typed) == 1:
+        return typed[0]
+    others = typed or [name for name in features if name != image_column]
+    named = [name for name in _LABEL_NAMES if name in others]
+    if named or len(others) == 1:
+        return (named or others)[0]
+    raise InputError(
+        f"The column of the labels cannot be told (columns: {', '.join(features)}): name it with --label-column."
+    )
+
+
+def _present(features: "Features", column: str, kind: str) -> str:
+    """Check that a column exists."""
+    if column not in features:
+        raise InputError(
+            f"There is no column {column!r} (columns: {', '.join(features)}): name one of these with --{kind}-column."
+        )
+    return column

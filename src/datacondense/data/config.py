@@ -1,0 +1,78 @@
+"""What a user may say about a data set, and what loading one gives."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How to read a data set; every field may stay unset where the data speak for themselves.
+
+    Attributes:
+        image_column: Column that holds the images; found by its type where unset.
+        label_column: Column that holds the labels; found by its type where unset.
+        config: Configuration name on the Hub, for data sets that have several.
+        train_split: Split to learn from; "train" where unset.
+        test_split: Split to test on; "test", or else "validation", "valid" or "val", where unset.
+        data_root: Local mirror of the Hub layout, `<root>/<owner>/<name>/<config>/<split>-*.parquet`, tried before
+            the Hub; the environment variable DATACONDENSE_DATA where unset.
+        resize: Side in pixels of the square that every image is resized to; needed where sizes differ.
+        channels: 1 for grey, 3 for colour; what the images have where unset.
+    """
+
+    image_column: str | None = None
+    label_column: str | None = None
+    config: str | None = None
+    train_split: str | None = None
+    test_split: str | None = None
+    data_root: Path | None = None
+    resize: int | None = None
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_form(self.resize, self.channels)
+        if self.image_column is not None and self.image_column == self.label_column:
+            raise InputError(
+                f"The column {self.image_column!r} is named for both images and labels, but they are two columns: "
+                "name another one for either."
+            )
+        if self.train_split is not None and self.train_split == self.test_split:
+            raise InputError(
+                f"The split {self.train_split!r} is named for both training and testing, but test images must not "
+                "be trained on: name another split for either."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSplits:
+    """What loading a data set gives.
+
+    Attributes:
+        train: The training images.
+        test: The test images, with the classes and the normalisation of the training images; None where the source
+            has none.
+    """
+
+    train: ImageSet
+    test: ImageSet | None
+
+
+def check_form(resize: int | None, channels: int | None) -> None:
+    """Check the form that images are asked to take.
+
+    Args:
+        resize: Side of the square in pixels, or None.
+        channels: 1, 3 or None.
+
+    Raises:
+        InputError: The side is below 1, or the channels are neither 1 nor 3.
+    """
+    if resize is not None and resize < 1:
+        raise InputError(
+            f"resize is {resize}, but a side has at least 1 pixel: choose one such as --resize 32."
+        )
+    if channels not in {None, 1, 3}:
+        raise InputError(f"channels is {channels}, but must be 1 (grey) or 3 (colour): choose one of these.")

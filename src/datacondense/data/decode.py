@@ -1,0 +1,165 @@
+"""Encoded images of any kind to uint8 pixels: one place decides what grey, transparent or 16 bits become."""
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from datacondense.errors import InputError
+
+Pixels = NDArray[np.uint8]
+_GREY_MODES = {"1", "L", "LA", "La"}
+_INTEGER_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def decode_images(
+    sources: Sequence[Any], names: Iterable[str], *, resize: int | None, channels: int | None
+) -> Tensor:
+    """Decode images and lay them in one tensor.
+
+    Grey stays grey, transparency is laid on white, 16 bits are scaled to 8, a palette is looked up, and the
+    orientation that a camera recorded is applied.
+
+    Args:
+        sources: For each image: encoded bytes, a path, a PIL image, or uint8 pixels `[H, W]`, `[H, W, 1]` or
+            `[H, W, 3]`.
+        names: For each image, how a message calls it: a file, or a row of a table.
+        resize: Side of the square to resize to (bilinear, antialiased), or None.
+        channels: 1 or 3, or None for 1 where every pixel of every image is grey and 3 otherwise.
+
+    Returns:
+        uint8 `[N, C, H, W]`.
+
+    Raises:
+        InputError: An image is missing or cannot be decoded, or sizes differ and `resize` is None.
+    """
+    decoded: list[Pixels | None] = []
+    first = ""
+    for source, name in zip(sources, names, strict=True):
+        pixels = _pixels(source, name, resize, channels)
+        first = first or name
+        _check_size(pixels, name, decoded[0] if decoded else None, first)
+        decoded.append(pixels)
+    if not decoded:
+        raise InputError("The data set has no images: give at least one of each class.")
+    return _laid_out(decoded, channels)
+
+
+def widened(images: Tensor) -> Tensor:
+    """Repeat a grey channel to make colour images; colour images stay as they are.
+
+    Args:
+        images: `[N, 1 or 3, H, W]`.
+
+    Returns:
+        `[N, 3, H, W]`.
+    """
+    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1).contiguous()
+
+
+def _laid_out(decoded: list[Pixels | None], channels: int | None) -> Tensor:
+    """Move images into one tensor, letting go of each as it is copied so that memory holds them once."""
+    shapes = [pixels.shape for pixels in decoded if pixels is not None]
+    channels = channels or (1 if all(len(shape) == 2 for shape in shapes) else 3)
+    images = np.empty((len(shapes), channels, *shapes[0][:2]), dtype=np.uint8)
+    for index, pixels in enumerate(decoded):
+        if pixels is not None:
+            images[index] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        decoded[index] = None
+    return torch.from_numpy(images)
+
+
+def _pixels(source: Any, name: str, resize: int | None, channels: int | None) -> Pixels:
+    """Decode one image to `[H, W]` where it is grey, `[H, W, 3]` where it has colour."""
+    if source is None:
+        raise InputError(f"{name} has no image: remove that row.")
+    try:
+        image = plain_image(_opened(source))
+        if resize is not None and image.size != (resize, resize):
+            image = image.resize((resize, resize), Image.Resampling.BILINEAR)
+        return _without_equal_channels(np.asarray(image.convert("L") if channels == 1 else image))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except Exception as error:  # Decoders raise errors of many kinds on a broken file.
+        raise InputError(
+            f"{name} cannot be decoded as an image ({str(error) or type(error).__name__}): replace or remove it."
+        ) from error
+
+
+def _opened(source: Any) -> Image.Image:
+    """Give a PIL image for any kind of source."""
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(source[..., 0] if source.ndim == 3 and source.shape[-1] == 1 else source)
+    if isinstance(source, Path):
+        with Image.open(source) as image:
+            image.load()
+            return image
+    return Image.open(io.BytesIO(source))
+
+
+def plain_image(image: Image.Image) -> Image.Image:
+    """Bring an image of any mode to 8 bits, upright and opaque.
+
+    Args:
+        image: An image of any PIL mode.
+
+    Returns:
+        An image of mode "L" where the mode is one of grey, "RGB" otherwise.
+
+    Raises:
+        InputError: The pixels are floating-point, or integers wider than 16 bits.
+    """
+    if image.getexif().get(Image.ExifTags.Base.Orientation) is not None:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in _INTEGER_MODES:
+        return _from_16_bits(image)
+    if image.mode == "F":
+        raise InputError(
+            "its pixels are floating-point, whose range is unknown; save it with 8 bits per channel."
+        )
+    grey = image.mode in _GREY_MODES
+    if image.has_transparency_data:
+        image = _on_white(image)
+    return image.convert("L" if grey else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lay a transparent image on white, the background that such pictures are drawn for."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Scale 0-65535 to 0-255; PIL's own conversion clips instead."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(
+            f"its pixels run from {values.min()} to {values.max()}, beyond 16 bits; save it with 8 bits per channel."
+        )
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+
+
+def _without_equal_channels(pixels: Pixels) -> Pixels:
+    """Reduce colour pixels that are all grey to one channel: some formats (WebP, palettes) store grey as colour."""
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    return pixels
+
+
+def _check_size(pixels: Pixels, name: str, first_pixels: Pixels | None, first: str) -> None:
+    """Refuse an image that differs in size from the first one."""
+    if first_pixels is None or pixels.shape[:2] == first_pixels.shape[:2]:
+        return
+    (height, width), (first_height, first_width) = pixels.shape[:2], first_pixels.shape[:2]
+    raise InputError(
+        f"{first} is {first_width}x{first_height} pixels but {name} is {width}x{height}, and images must share one "
+        "size: give one with --resize, such as --resize 32."
+    )

@@ -1,0 +1,184 @@
+"""Scoring: fresh networks are trained on a set and measured on test images, which influence nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datacondense.augment import apply_augmentation, draw_augmentation
+from datacondense.data import default_augmentation
+from datacondense.environment import environment
+from datacondense.errors import InputError
+from datacondense.evaluation.protocol import EPOCHS, EPOCHS_AUGMENTED, EvaluationConfig, Score
+from datacondense.image_set import ImageSet, check_trainable
+from datacondense.networks import Network, Parameters, build_network, evaluation_name
+from datacondense.random_streams import stream
+from datacondense.training import train, zero_velocity
+
+_TEST_BATCH = 500  # images per forward pass: large enough to be fast, small enough for any memory
+
+
+def evaluate(
+    images: ImageSet,
+    test: ImageSet,
+    config: EvaluationConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    observer: Callable[[int, float], None] | None = None,
+) -> Score:
+    """Score a set by the accuracy of networks trained on it alone.
+
+    Args:
+        images: The set to score: condensed, selected or read.
+        test: Images never used in training. They are normalised with the mean and std of `images`, which is what
+            the networks were trained with.
+        config: The protocol; the paper's where None.
+        device: Where to compute.
+        observer: Called after each network with its number, from 0, and its accuracy, 0 to 1.
+
+    Returns:
+        Every accuracy, with the whole recipe.
+
+    Raises:
+        InputError: The two sets have different image shapes or classes, or a name in the config is unknown.
+    """
+    recipe = resolved(config or EvaluationConfig(), images)
+    _check_same_kind(images, test)
+    check_trainable(images)
+    assert recipe.network is not None
+    network = build_network(recipe.network, images.image_shape, images.num_classes)
+    images, test = images.to(device), test.to(device)
+    accuracies = []
+    for repeat in range(recipe.repeats):
+        parameters, buffers = train_one(network, images, recipe, repeat)
+        accuracies.append(accuracy(network, parameters, buffers, test, images))
+        if observer is not None:
+            observer(repeat, accuracies[-1])
+    return Score(
+        accuracies=tuple(accuracies),
+        recipe=recipe,
+        trained_on=images.fingerprint,
+        tested_on={**_source(test), "fingerprint": test.fingerprint, "num_images": len(test)},
+        environment=environment(device),
+    )
+
+
+def resolved(config: EvaluationConfig, images: ImageSet) -> EvaluationConfig:
+    """Fill in the defaults that depend on the set.
+
+    Args:
+        config: A protocol, perhaps with None in it.
+        images: The set to be scored; its record tells network and data set.
+
+    Returns:
+        The protocol without None.
+    """
+    condensed_with = images.record.get("settings", {}).get("network", "convnet")
+    augmentation = config.augmentation or default_augmentation(_source(images).get("name"))
+    epochs = config.epochs or (EPOCHS if augmentation == "none" else EPOCHS_AUGMENTED)
+    network = config.network or evaluation_name(condensed_with)
+    return replace(config, network=network, augmentation=augmentation, epochs=epochs)
+
+
+def train_one(
+    network: Network, images: ImageSet, recipe: EvaluationConfig, repeat: int
+) -> tuple[Parameters, Parameters]:
+    """Train one fresh network on a set, the learning rate dropping to a tenth after half of the epochs.
+
+    Args:
+        network: The structure to train.
+        images: The set to train on.
+        recipe: A protocol without None, see `resolved`.
+        repeat: The network's number; with the seed it fixes parameters, orders and augmentations.
+
+    Returns:
+        Its parameters and buffers.
+    """
+    assert recipe.epochs is not None
+    assert recipe.augmentation is not None
+    inputs = images.normalised()
+    parameters = _moved(network.draw(stream(recipe.seed, "evaluation network", repeat)), inputs.device)
+    buffers = _moved(network.buffers(), inputs.device)
+    velocity = zero_velocity(parameters)
+    order = stream(recipe.seed, "evaluation order", repeat)
+    change = stream(recipe.seed, "evaluation augmentation", repeat)
+    half = recipe.epochs // 2
+    for epochs, lr in ((half, recipe.lr), (recipe.epochs - half, recipe.lr * 0.1)):
+        parameters, velocity = train(
+            partial(network, buffers=buffers, training=True),
+            parameters,
+            velocity,
+            inputs,
+            images.labels,
+            sgd=replace(recipe.sgd, lr=lr),
+            epochs=epochs,
+            generator=order,
+            augmentation=None
+            if recipe.augmentation == "none"
+            else partial(_augmented, recipe.augmentation, generator=change),
+        )
+    return parameters, buffers
+
+
+@torch.inference_mode()
+def accuracy(
+    network: Network, parameters: Parameters, buffers: Parameters, test: ImageSet, scale: ImageSet
+) -> float:
+    """Measure the share of right answers.
+
+    Args:
+        network: The structure.
+        parameters: Its trained parameters.
+        buffers: Its buffers.
+        test: The images to classify.
+        scale: The set whose normalisation the network was trained with.
+
+    Returns:
+        The share, 0 to 1.
+    """
+    test = replace(test, mean=scale.mean, std=scale.std)
+    right = 0
+    for batch in torch.arange(len(test), device=test.labels.device).split(_TEST_BATCH):
+        logits = network(parameters, test.normalised(batch), buffers)
+        right += int((logits.argmax(1) == test.labels[batch]).sum())
+    return right / len(test)
+
+
+def _augmented(strategy: str, images: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Change each image of a batch by one fresh random operation."""
+    n, c, h, w = images.shape
+    return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
+
+
+def _moved(parameters: Parameters, device: torch.device) -> Parameters:
+    """Move tensors, drawn on the CPU, to the device."""
+    return {name: tensor.to(device) for name, tensor in parameters.items()}
+
+
+def _source(images: ImageSet) -> Mapping[str, Any]:
+    """Look up where a set came from."""
+    source: Mapping[str, Any] = images.record.get("source", {})
+    return source
+
+
+def _check_same_kind(images: ImageSet, test: ImageSet) -> None:
+    """Check that a network for one set can classify the other."""
+    if images.image_shape != test.image_shape:
+        raise InputError(
+            f"The set has images of shape {images.image_shape}, but the test images are {test.image_shape} "
+            "(channels, height, width): test on the data set it was made from, with the same --resize and --channels."
+        )
+    if images.class_names != test.class_names:
+        raise InputError(
+            f"The set has the classes {_listed(images)}, but the test images have {_listed(test)}: test on the data "
+            "set it was made from."
+        )
+
+
+def _listed(images: ImageSet) -> str:
+    """Name the first classes of a set and their number."""
+    names = ", ".join(images.class_names[:5])
+    return f"{names}{', …' if images.num_classes > 5 else ''} ({images.num_classes})"

@@ -1,0 +1,169 @@
+"""Per-class gradients: of the loss with respect to parameters, and of their distance with respect to pixels.
+
+The model comes in as a function of (parameters, images), so nothing here holds or changes a network. Classes are
+taken one by one: the images of a class enter only their own term of the objective (paper, Algorithm 1, line 6),
+so the pixel gradient is the same as for all classes at once, and only one graph is alive at a time.
+`reference.py` has the same by explicit loops, and the tests hold the two equal.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense.errors import InputError
+from datacondense.matching.distances import Distance
+from datacondense.networks import Parameters
+
+Model: TypeAlias = Callable[[Parameters, Tensor], Tensor]
+
+PRECISIONS = ("float64", "float32", "bfloat16")
+
+
+def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
+    """Choose the parameters whose gradients are compared.
+
+    Args:
+        parameters: A network's parameters by name.
+        compare: "weights" (the paper's choice: every tensor with two axes or more, so no biases and no
+            per-channel norm parameters), "all", or name patterns with `*` separated by commas, such as
+            "features.*.weight".
+
+    Returns:
+        The chosen names, in the network's order.
+
+    Raises:
+        InputError: Nothing is chosen.
+    """
+    patterns = [pattern.strip() for pattern in compare.split(",")]
+    chosen = tuple(
+        name
+        for name, parameter in parameters.items()
+        if compare == "all"
+        or (compare == "weights" and parameter.dim() > 1)
+        or any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
+    if not chosen:
+        raise InputError(
+            f"compare is {compare!r}, which is none of this network's parameters ({', '.join(parameters)}): "
+            "give 'weights', 'all' or patterns of those names."
+        )
+    return chosen
+
+
+def parameter_gradients(
+    model: Model,
+    parameters: Parameters,
+    compared: Sequence[str],
+    images: Tensor,
+    label: int,
+    *,
+    create_graph: bool = False,
+    precision: str = "float32",
+) -> tuple[Tensor, ...]:
+    """Differentiate the mean cross-entropy of one class's images with respect to some parameters.
+
+    Args:
+        model: Function from (parameters, images) to logits `[N, K]`.
+        parameters: All parameters by name.
+        compared: Names of those to differentiate; no gradient is computed for the others.
+        images: Normalised images of one class `[N, C, H, W]`.
+        label: Their class, in 0..K-1.
+        create_graph: Whether to keep the graph, so that the gradients can be differentiated again.
+        precision: "bfloat16": convolutions and products under autocast; else as the tensors are.
+
+    Returns:
+        One gradient per name, of its parameter's shape and dtype.
+    """
+    leaves = {name: parameters[name].detach().requires_grad_() for name in compared}
+    labels = torch.full((len(images),), label, device=images.device)
+    with _autocast(images.device, precision):
+        logits = model({**parameters, **leaves}, images)
+    # The loss itself stays in full precision: its logarithms are where bfloat16 would hurt.
+    loss = F.cross_entropy(logits if logits.dtype == images.dtype else logits.to(images.dtype), labels)
+    return torch.autograd.grad(loss, list(leaves.values()), create_graph=create_graph)
+
+
+def pixel_gradient(
+    model: Model,
+    parameters: Parameters,
+    compared: Sequence[str],
+    real: Tensor,
+    synthetic: Tensor,
+    label: int,
+    *,
+    distance: Distance,
+    precision: str = "float32",
+) -> tuple[Tensor, Tensor]:
+    """Differentiate the matching distance of one class with respect to its synthetic images (paper, equation 9).
+
+    Args:
+        model: Function from (parameters, images) to logits `[N, K]`.
+        parameters: All parameters by name.
+        compared: Names of those whose gradients are compared.
+        real: Normalised real images of the class `[B, C, H, W]`.
+        synthetic: Normalised synthetic images of the class `[S, C, H, W]`.
+        label: The class, in 0..K-1.
+        distance: How two lists of gradients are compared.
+        precision: Of the real side alone, see `parameter_gradients`; the synthetic side, which is differentiated
+            twice, keeps the precision of its tensors.
+
+    Returns:
+        The distance (a detached scalar) and its gradient `[S, C, H, W]`.
+    """
+    real_gradients = parameter_gradients(model, parameters, compared, real, label, precision=precision)
+    leaf = synthetic.detach().requires_grad_()
+    synthetic_gradients = parameter_gradients(model, parameters, compared, leaf, label, create_graph=True)
+    value = distance(real_gradients, synthetic_gradients)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return value.detach(), gradient
+
+
+def matching_gradient(
+    model: Model,
+    parameters: Parameters,
+    compared: Sequence[str],
+    real_batch: Callable[[int], Tensor],
+    synthetic: Tensor,
+    *,
+    distance: Distance,
+    precision: str = "float32",
+) -> tuple[Tensor, Tensor]:
+    """Differentiate the matching objective, the sum of the classes' distances, with respect to all images.
+
+    Args:
+        model: Function from (parameters, images) to logits `[N, K]`.
+        parameters: All parameters by name.
+        compared: Names of those whose gradients are compared.
+        real_batch: Gives the normalised real images `[B, C, H, W]` of a class; called once per class, so that
+            no more than one batch need be in memory.
+        synthetic: Normalised synthetic images `[K, S, C, H, W]`.
+        distance: How two lists of gradients are compared.
+        precision: Of the real side, see `parameter_gradients`.
+
+    Returns:
+        The distances `[K]` and the gradient `[K, S, C, H, W]`.
+    """
+    distances, gradient = [], torch.empty_like(synthetic)
+    for label in range(len(synthetic)):
+        value, gradient[label] = pixel_gradient(
+            model,
+            parameters,
+            compared,
+            real_batch(label),
+            synthetic[label],
+            label,
+            distance=distance,
+            precision=precision,
+        )
+        distances.append(value)
+    return torch.stack(distances), gradient
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Give the context in which products run in the asked precision."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

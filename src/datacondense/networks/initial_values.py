@@ -1,0 +1,54 @@
+"""First values of parameters and buffers, drawn from an explicit generator for a structure without numbers."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from datacondense.networks.network import Parameters
+
+_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
+
+
+def draw_parameters(structure: nn.Module, generator: torch.Generator) -> Parameters:
+    """Draw parameters as PyTorch's own layers do, but from a generator.
+
+    Weights and biases of convolutions and linear layers are uniform in ±1/√fan-in (He et al. 2015 with a = √5);
+    norms start as the identity.
+
+    Args:
+        structure: Layers on any device, the meta device included; they are left as they are.
+        generator: A CPU generator, which advances.
+
+    Returns:
+        float32 CPU tensors by name, in the order of `structure.named_parameters()`.
+    """
+    drawn: Parameters = {}
+    for prefix, module in structure.named_modules():
+        for name, parameter in module.named_parameters(prefix, recurse=False):
+            drawn[name] = _first_value(module, name, parameter, generator)
+    return drawn
+
+
+def initial_buffers(structure: nn.Module) -> Parameters:
+    """Give the buffers that batch normalisation starts with: mean 0, variance 1, no batches seen.
+
+    Args:
+        structure: Layers on any device, the meta device included.
+
+    Returns:
+        CPU tensors by name, in the order of `structure.named_buffers()`.
+    """
+    return {
+        name: (torch.ones if name.endswith("running_var") else torch.zeros)(buffer.shape, dtype=buffer.dtype)
+        for name, buffer in structure.named_buffers()
+    }
+
+
+def _first_value(module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw one parameter."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        bound = 1 / math.sqrt(module.weight[0].numel())
+        return torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+    assert isinstance(module, _NORMS), f"no rule draws {name} of {type(module).__name__}"
+    return (torch.ones if name.endswith("weight") else torch.zeros)(parameter.shape)

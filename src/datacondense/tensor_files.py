@@ -1,0 +1,77 @@
+"""Tensors in safetensors files: written atomically, with the same bytes for the same content.
+
+A safetensors file is eight bytes of header length, a JSON header and the raw numbers. The library leaves the order
+of the header's metadata to chance, so it is sorted here: equal runs must give equal files.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from datacondense.errors import InputError
+from datacondense.files import replacing
+
+_LENGTH = 8  # bytes of the header's length; the header itself is padded to a multiple of it
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file atomically and deterministically.
+
+    Args:
+        path: The destination.
+        tensors: Tensors by name, on any device.
+        metadata: Texts by name.
+
+    Raises:
+        InputError: The place cannot be written, or the disk is full.
+    """
+    on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    data = _with_sorted_header(serialize(on_cpu, dict(metadata)))
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file; a pickle is refused unread, since loading one can run code.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors by name, on the CPU, and the metadata.
+
+    Raises:
+        InputError: There is no such file, or it is a pickle, cut short or not safetensors.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"There is no file {path}: give the path of a .safetensors file that datacondense wrote."
+        )
+    with path.open("rb") as file:
+        if file.read(4).startswith(_PICKLE_STARTS):
+            raise InputError(
+                f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
+                "never reads one: give a .safetensors file, or load it where you trust it and pass arrays."
+            )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by datacondense; "
+            "copy it again or make it anew."
+        ) from error
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """Sort the header's keys; the numbers, whose places are relative to its end, stay as they are."""
+    end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
+    header = json.dumps(json.loads(data[_LENGTH:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _LENGTH)
+    return len(header).to_bytes(_LENGTH, "little") + header + data[end:]

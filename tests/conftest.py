@@ -1,0 +1,50 @@
+"""What every test shares: no network, no leftovers of the environment, tiny image sets."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from datacondense.image_set import ImageSet
+
+# Set before `datasets` is imported anywhere: tests never reach for the Hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+MakeSet = Callable[..., ImageSet]
+
+
+def make_set(
+    *,
+    num_classes: int = 3,
+    per_class: int = 12,
+    shape: tuple[int, int, int] = (1, 8, 8),
+    seed: int = 0,
+) -> ImageSet:
+    """Make images that differ between classes in brightness, so that something can be learned."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(num_classes).repeat_interleave(per_class)
+    noise = torch.randint(0, 60, (len(labels), *shape), generator=generator)
+    level = (labels * 180 // max(num_classes - 1, 1)).view(-1, 1, 1, 1)
+    channels = shape[0]
+    return ImageSet(
+        images=(noise + level).to(torch.uint8),
+        labels=labels,
+        class_names=tuple(f"class {label}" for label in range(num_classes)),
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        record={"source": {"name": "made"}},
+    )
+
+
+@pytest.fixture
+def tiny() -> ImageSet:
+    """Three classes of twelve grey 8×8 images."""
+    return make_set()
+
+
+@pytest.fixture
+def make() -> MakeSet:
+    """The function that makes tiny image sets."""
+    return make_set

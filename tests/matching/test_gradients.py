@@ -1,0 +1,153 @@
+"""The fast path against the explicit loops, and both against finite differences."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from datacondense.errors import InputError
+from datacondense.matching import (
+    DISTANCES,
+    compared_parameters,
+    distance_named,
+    matching_gradient,
+    parameter_gradients,
+    reference,
+)
+from datacondense.networks import Network, Parameters, build_network
+from tests.cases import LARGE, NETWORKS
+
+K, S, B = 2, 2, 3
+
+
+def setting(name: str, side: int = 8) -> tuple[Network, Parameters, Parameters, Tensor, Tensor]:
+    """Draw one network and its images, all in float64."""
+    side = 32 if name == "alexcifarnet" else side
+    generator = torch.Generator().manual_seed(5)
+    network = build_network(name, (2, side, side), K)
+    parameters = {key: value.double() for key, value in network.draw(generator).items()}
+    real = torch.randn(K, B, 2, side, side, generator=generator, dtype=torch.float64)
+    synthetic = torch.randn(K, S, 2, side, side, generator=generator, dtype=torch.float64)
+    buffers = network.measure_statistics(parameters, torch.cat([real.flatten(0, 1)] * 2))
+    return network, parameters, buffers, real, synthetic
+
+
+CASES = [(name, kind, compare) for name in NETWORKS for kind in DISTANCES for compare in ("weights", "all")]
+# The large networks take seconds each: one case for each here, all of them among the slow tests.
+QUICK = [
+    case
+    for case in CASES
+    if case[0] not in LARGE or case[1:] == (list(DISTANCES)[LARGE.index(case[0]) % 3], "weights")
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "compare"),
+    [pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow]) for case in CASES],
+)
+def test_fast_path_equals_explicit_loops(name: str, kind: str, compare: str) -> None:
+    network, parameters, buffers, real, synthetic = setting(name)
+    model = partial(network, buffers=buffers)
+    compared = compared_parameters(parameters, compare)
+    distances, gradient = matching_gradient(
+        model, parameters, compared, real.__getitem__, synthetic, distance=distance_named(kind)
+    )
+    expected, expected_gradient = reference.matching_gradient(
+        model, parameters, compared, real, synthetic, kind=kind
+    )
+    torch.testing.assert_close(distances, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-10)
+
+
+# Smooth activations and pooling only: a finite difference across a kink of relu or max is no derivative.
+SMOOTH = [f"convnet-w4-d2-swish-{norm}" for norm in ("nonorm", "bn", "ln", "in", "gn")]
+
+
+@pytest.mark.parametrize("kind", DISTANCES)
+@pytest.mark.parametrize("name", [*SMOOTH, "convnet-w4-d2-sigmoid", "convnet-w4-d1-swish-nopool"])
+@pytest.mark.parametrize("compare", ["weights", "all"])
+def test_second_derivative_equals_finite_differences(name: str, kind: str, compare: str) -> None:
+    network, parameters, buffers, real, synthetic = setting(name)
+    model = partial(network, buffers=buffers)
+    compared = compared_parameters(parameters, compare)
+
+    def total(images: Tensor) -> float:
+        distances, _ = matching_gradient(
+            model, parameters, compared, real.__getitem__, images, distance=distance_named(kind)
+        )
+        return float(distances.sum())
+
+    _, gradient = matching_gradient(
+        model, parameters, compared, real.__getitem__, synthetic, distance=distance_named(kind)
+    )
+    generator = torch.Generator().manual_seed(6)
+    for _ in range(3):
+        direction = torch.randn(synthetic.shape, generator=generator, dtype=torch.float64)
+        # Central differences err by step² and by 1e-16 / step: near 1e-5 both are about 1e-10.
+        step = 1e-5
+        slope = (total(synthetic + step * direction) - total(synthetic - step * direction)) / (2 * step)
+        assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5, abs=1e-8)
+
+
+def test_only_compared_parameters_are_differentiated() -> None:
+    network, parameters, buffers, real, _ = setting("convnet-w4-d2")
+    compared = compared_parameters(parameters, "weights")
+    assert [parameters[name].dim() for name in compared] == [4, 4, 2]
+    gradients = parameter_gradients(
+        partial(network, buffers=buffers), parameters, compared, real[0], 0, create_graph=True
+    )
+    assert [g.shape for g in gradients] == [parameters[name].shape for name in compared]
+    assert all(g.requires_grad for g in gradients)
+
+
+def test_patterns_choose_parameters_by_name() -> None:
+    parameters = {"a.weight": torch.ones(2, 2), "a.bias": torch.ones(2), "b.weight": torch.ones(2, 2)}
+    assert compared_parameters(parameters, "weights") == ("a.weight", "b.weight")
+    assert compared_parameters(parameters, "all") == ("a.weight", "a.bias", "b.weight")
+    assert compared_parameters(parameters, "a.*") == ("a.weight", "a.bias")
+    assert compared_parameters(parameters, "*.bias, b.*") == ("a.bias", "b.weight")
+
+
+def test_a_pattern_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"compare is 'c\.\*', which is none of .*a\.weight.*give 'weights'"):
+        compared_parameters({"a.weight": torch.ones(2, 2)}, "c.*")
+
+
+def test_an_unknown_distance_is_refused() -> None:
+    with pytest.raises(
+        InputError, match="no distance 'manhattan': choose one of layerwise-cosine, flat-cosine"
+    ):
+        distance_named("manhattan")
+
+
+def test_one_batch_is_asked_for_at_a_time() -> None:
+    network, parameters, buffers, real, synthetic = setting("convnet-w4-d2")
+    asked: list[int] = []
+
+    def real_batch(label: int) -> Tensor:
+        asked.append(label)
+        return real[label]
+
+    matching_gradient(
+        partial(network, buffers=buffers),
+        parameters,
+        compared_parameters(parameters),
+        real_batch,
+        synthetic,
+        distance=distance_named("squared"),
+    )
+    assert asked == [0, 1]
+
+
+def test_bfloat16_points_where_float32_points() -> None:
+    network, parameters, buffers, real, _ = setting("convnet-w4-d2")
+    single = {key: value.float() for key, value in parameters.items()}
+    model = partial(network, buffers={key: value.float() for key, value in buffers.items()})
+    compared = compared_parameters(single)
+    exact = parameter_gradients(model, single, compared, real[0].float(), 0)
+    rounded = parameter_gradients(model, single, compared, real[0].float(), 0, precision="bfloat16")
+    for e, r in zip(exact, rounded, strict=True):
+        assert r.dtype == torch.float32
+        assert torch.nn.functional.cosine_similarity(e.flatten(), r.flatten(), dim=0) > 0.99
+    assert not all(torch.equal(e, r) for e, r in zip(exact, rounded, strict=True))
