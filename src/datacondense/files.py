@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from datacondense.errors import InputError
@@ -25,10 +25,11 @@ def replacing(path: Path) -> Iterator[Path]:
         The temporary path to write to.
 
     Raises:
-        InputError: The folder cannot be written, or the disk is full.
+        InputError: The destination is no file, the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
+        _check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush_to_disk(temporary)
@@ -36,12 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where even the name is impossible (too long, below a file), there is nothing to remove.
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
 def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Fill a folder under a temporary name beside its destination, then move it there in one step.
+
+    A folder that is replaced is moved aside for an instant, since no system call exchanges two folders everywhere.
 
     Args:
         path: The destination folder.
@@ -51,27 +56,24 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
         The temporary folder to fill.
 
     Raises:
-        InputError: The destination exists and is not empty (without `force`), is a file, cannot be written, or
-            the disk is full.
+        InputError: The destination exists and is not empty (without `force`), is no folder, holds the current
+            folder, cannot be written, or the disk is full.
     """
-    if path.is_file():
-        raise InputError(f"{path} is a file, but a folder is to be written there: give another path.")
-    if not force and path.is_dir() and any(path.iterdir()):
-        raise InputError(f"{path} is not empty: give a new folder, or --force to replace it.")
-    temporary: Path | None = None
+    workplace: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        destination = path.resolve()
+        _check_folder(path, destination, force=force)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=destination.parent))
+        new = workplace / "new"
+        new.mkdir()
+        yield new
+        _swap_folders(new, destination, aside=workplace / "old")
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
+        if workplace is not None:
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,11 +87,37 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _umask() -> int:
-    """Read the process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _check_file(path: Path) -> None:
+    """Refuse to put a file in the place of a folder or a device."""
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"{path} is a folder or a device, but a file is to be written there: give another path."
+        )
+
+
+def _check_folder(path: Path, destination: Path, *, force: bool) -> None:
+    """Refuse to replace what is no folder, what is in use as the current folder, and content without `force`."""
+    if not destination.exists():
+        return
+    if not destination.is_dir():
+        raise InputError(f"{path} is a file, but a folder is to be written there: give another path.")
+    if Path.cwd().is_relative_to(destination):
+        raise InputError(f"{path} is the current folder or holds it: give the path of a new folder.")
+    if not force and any(destination.iterdir()):
+        raise InputError(f"{path} is not empty: give a new folder, or --force to replace it.")
+
+
+def _swap_folders(new: Path, destination: Path, *, aside: Path) -> None:
+    """Move a folder to its destination; what was there goes aside, and comes back if the move fails."""
+    if not destination.exists():
+        new.rename(destination)
+        return
+    destination.rename(aside)
+    try:
+        new.rename(destination)
+    except OSError:
+        aside.rename(destination)
+        raise
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -189,12 +189,12 @@ class ImageSet:
             return ImageSet(
                 images=tensors["images"],
                 labels=tensors["labels"],
-                class_names=tuple(json.loads(metadata["class_names"])),
-                mean=tuple(json.loads(metadata["mean"])),
-                std=tuple(json.loads(metadata["std"])),
-                record=json.loads(metadata["record"]),
+                class_names=tuple(map(str, _json(metadata, "class_names", list))),
+                mean=tuple(map(float, _json(metadata, "mean", list))),
+                std=tuple(map(float, _json(metadata, "std", list))),
+                record=_json(metadata, "record", dict),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path} is a damaged image set ({type(error).__name__}: {error}): copy it again or make it anew."
             ) from error
@@ -220,6 +220,14 @@ def check_trainable(images: ImageSet) -> None:
             f"No training image has the class {empty[0]!r} ({len(empty)} of {images.num_classes} classes are "
             "empty): add images of it or remove the class."
         )
+
+
+def _json(metadata: Mapping[str, str], name: str, kind: type) -> Any:
+    """Read one entry of a file's metadata, which must be of a kind."""
+    value = json.loads(metadata[name])
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is a {type(value).__name__}, not a {kind.__name__}")
+    return value
 
 
 def _check_images(images: Tensor) -> None:

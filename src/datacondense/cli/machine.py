@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from datacondense.allocator import keep_freed_memory
 from datacondense.environment import choose_device
 from datacondense.errors import InputError
 
@@ -21,7 +22,7 @@ class Machine:
     threads: int | None = None
 
     def prepare(self) -> torch.device:
-        """Set the number of threads and choose the device, for the whole process.
+        """Set threads and memory reuse for the whole process, and choose the device.
 
         Returns:
             The device.
@@ -33,6 +34,7 @@ class Machine:
             if self.threads < 1:
                 raise InputError(f"threads is {self.threads}, but must be 1 or more.")
             torch.set_num_threads(self.threads)
+        keep_freed_memory()
         return choose_device(self.device)
 
 

@@ -1,10 +1,12 @@
 """The command's entry: parse, run one subcommand, turn errors of the user into one sentence and exit code 2."""
 
+import io
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from typing import Any
 
 import tyro
 
@@ -16,15 +18,14 @@ from datacondense.cli.info import Info
 from datacondense.cli.show import Show
 from datacondense.errors import InputError
 
-Command: TypeAlias = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Condense, tyro.conf.subcommand("condense")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Show, tyro.conf.subcommand("show")]
-    | Annotated[Export, tyro.conf.subcommand("export")]
-    | Annotated[Info, tyro.conf.subcommand("info")]
-)
-
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": Demo,
+    "condense": Condense,
+    "evaluate": Evaluate,
+    "show": Show,
+    "export": Export,
+    "info": Info,
+}
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -39,24 +40,43 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 after wrong input; 130 after Ctrl-C.
     """
     # A cluster's "please stop" is treated like Ctrl-C: save, then leave.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            command = tyro.cli(
-                Command,  # type: ignore[arg-type]
-                args=args,
-                prog="datacondense",
-                description="Shrink a labelled image data set to a few synthetic images per class.",
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-            )
-            return command()
+            return _parsed(args)()
     except InputError as error:
         print(f"datacondense: {error}", file=sys.stderr)
         return EXIT_INPUT
     except KeyboardInterrupt:
         print("datacondense: stopped.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _parsed(args: Sequence[str] | None) -> Callable[[], int]:
+    """Turn arguments into a subcommand; a value that a config refuses gets the config's own sentence."""
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            command: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS,
+                args=args,
+                prog="datacondense",
+                description="Shrink a labelled image data set to a few synthetic images per class.",
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+            return command
+    except SystemExit as stop:
+        # tyro reports any ValueError in a box of its own; ours is somewhere below its exit.
+        error: BaseException | None = stop
+        while error is not None:
+            if isinstance(error, InputError):
+                raise error from None
+            error = error.__cause__ or error.__context__
+        print(complaint.getvalue(), file=sys.stderr, end="")
+        raise
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

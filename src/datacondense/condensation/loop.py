@@ -65,7 +65,7 @@ class RunConfig:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.time_limit)
         if match is None or float(match[1]) == 0:
             raise InputError(
-                f"time_limit is {self.time_limit!r}, but must be a number above 0 with a unit (s, m, h, d): such as 10m."
+                f"time_limit is {self.time_limit!r}, but must be a number above 0 with a unit (s, m, h, d) as in 10m."
             )
         return float(match[1]) * _UNITS[match[2]]
 
@@ -157,14 +157,14 @@ def condense(
         "source": {**train.record.get("source", {}), "fingerprint": train.fingerprint},
         "environment": environment(device),
     }
+    train = train.to(device)
+    # Settings that do not fit the images are refused here, before anything is written or discarded.
+    built = method.build(train, run.seed)
     folder = None if directory is None else RunDirectory(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
         if folder is not None and resume and folder.result.exists():
             folder.begin(settings, resume=True, force=False)
             return ImageSet.load(folder.result)
-        train = train.to(device)
-        # Settings that do not fit the images are refused here, before anything is written or discarded.
-        built = method.build(train, run.seed)
         if folder is not None:
             folder.begin(settings, resume=resume, force=force)
         state, end = _Loop(built, method, run, train, validation, folder, observer).run()

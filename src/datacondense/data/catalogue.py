@@ -3,7 +3,10 @@
 A row is all that there is to say about a data set: reading it takes the same path as any other Hub id.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from datacondense.data.config import DataConfig
 
 DIGITS = "digits"
 
@@ -19,6 +22,7 @@ class CatalogueEntry:
         label_column: Column of the labels.
         train_split: Split to learn from.
         test_split: Split to test on.
+        hub_files: For each split, the files to download; None for all of the configuration.
         mean: Published normalisation mean per channel, in pixel scale (0 to 1); None where none is published, and
             the training images' own is computed.
         std: Published normalisation standard deviation per channel, likewise.
@@ -27,14 +31,33 @@ class CatalogueEntry:
     """
 
     hub_id: str | None
-    config: str = "default"
+    config: str | None = None
     image_column: str = "image"
     label_column: str = "label"
     train_split: str = "train"
     test_split: str = "test"
+    hub_files: Mapping[str, str] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     augmentation: str = "none"
+
+    def filled(self, config: DataConfig) -> DataConfig:
+        """Fill in what the user left unset.
+
+        Args:
+            config: What the user said.
+
+        Returns:
+            The same with this data set's configuration, columns and splits.
+        """
+        return replace(
+            config,
+            config=config.config or self.config,
+            image_column=config.image_column or self.image_column,
+            label_column=config.label_column or self.label_column,
+            train_split=config.train_split or self.train_split,
+            test_split=config.test_split or self.test_split,
+        )
 
 
 CATALOGUE: dict[str, CatalogueEntry] = {
@@ -67,16 +90,19 @@ CATALOGUE: dict[str, CatalogueEntry] = {
     "svhn": CatalogueEntry(
         hub_id="ufldl-stanford/svhn",
         config="cropped_digits",
+        # Not the 1 GB of the split "extra".
+        hub_files={split: f"cropped_digits/{split}-*" for split in ("train", "test")},
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),
     ),
     "tiny-imagenet": CatalogueEntry(
         hub_id="zh-plus/tiny-imagenet",
+        config="default",
         test_split="valid",
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    "usps": CatalogueEntry(hub_id="flwrlabs/usps"),
+    "usps": CatalogueEntry(hub_id="flwrlabs/usps", config="default"),
 }
 
 

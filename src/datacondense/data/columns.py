@@ -1,5 +1,6 @@
 """A table of the Hugging Face `datasets` library to pixels and labels: which column is which, and decoding."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datacondense.data.config import DataConfig
@@ -27,14 +28,10 @@ def read_table(table: "Dataset", split: str, config: DataConfig) -> ReadSplit:
     Raises:
         InputError: A column is missing or cannot be told, or an image cannot be decoded.
     """
-    import datasets  # noqa: PLC0415
-
     image_column = _image_column(table.features, config.image_column)
     label_column = _label_column(table.features, config.label_column, image_column)
     names = getattr(table.features[label_column], "names", None)
-    rows = table.select_columns([image_column, label_column])
-    rows = rows.cast_column(image_column, datasets.Image(decode=False)).with_format(None)
-    encoded = rows[:]
+    encoded = _encoded(table.select_columns([image_column, label_column]), image_column)[:]
     sources = [_source(cell) for cell in encoded[image_column]]
     return ReadSplit(
         images=decode_images(
@@ -49,10 +46,21 @@ def read_table(table: "Dataset", split: str, config: DataConfig) -> ReadSplit:
     )
 
 
+def _encoded(table: "Dataset", image_column: str) -> "Dataset":
+    """Keep a table from decoding its images, one at a time, as rows are read."""
+    import datasets  # noqa: PLC0415
+
+    try:
+        return table.cast_column(image_column, datasets.Image(decode=False)).with_format(None)
+    except (TypeError, ValueError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
+        raise InputError(
+            f"The column {image_column!r} ({table.features[image_column]}) holds no encoded images: name another one "
+            "with --image-column."
+        ) from error
+
+
 def _source(cell: Any) -> Any:
     """Give the encoded bytes of a cell, or the path where it has no bytes."""
-    from pathlib import Path  # noqa: PLC0415
-
     if cell is None or cell["bytes"] is not None:
         return cell and cell["bytes"]
     return Path(cell["path"])
@@ -64,7 +72,7 @@ def _image_column(features: "Features", asked: str | None) -> str:
 
     if asked is not None:
         return _present(features, asked, "image")
-    typed = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    typed: list[str] = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     columns = typed or [name for name, feature in features.items() if _holds_bytes(feature)]
     if len(columns) != 1:
         raise InputError(
@@ -85,10 +93,12 @@ def _label_column(features: "Features", asked: str | None, image_column: str) ->
 
     if asked is not None:
         return _present(features, asked, "label")
-    typed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    typed: list[str] = [
+        name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)
+    ]
     if len(typed) == 1:
         return typed[0]
-    others = typed or [name for name in features if name != image_column]
+    others = [name for name in features if name != image_column]
     named = [name for name in _LABEL_NAMES if name in others]
     if named or len(others) == 1:
         return (named or others)[0]

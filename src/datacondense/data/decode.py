@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from datacondense.errors import InputError
@@ -102,7 +102,9 @@ def _opened(source: Any) -> Image.Image:
         with Image.open(source) as image:
             image.load()
             return image
-    return Image.open(io.BytesIO(source))
+    # PIL tries WebP after all common formats, which takes longer than to decode a small image.
+    formats = ("WEBP",) if source[8:12] == b"WEBP" else None
+    return Image.open(io.BytesIO(source), formats=formats)
 
 
 def plain_image(image: Image.Image) -> Image.Image:
@@ -117,7 +119,7 @@ def plain_image(image: Image.Image) -> Image.Image:
     Raises:
         InputError: The pixels are floating-point, or integers wider than 16 bits.
     """
-    if image.getexif().get(Image.ExifTags.Base.Orientation) is not None:
+    if image.getexif().get(ExifTags.Base.Orientation) is not None:
         image = ImageOps.exif_transpose(image)
     if image.mode in _INTEGER_MODES:
         return _from_16_bits(image)
@@ -128,7 +130,8 @@ def plain_image(image: Image.Image) -> Image.Image:
     grey = image.mode in _GREY_MODES
     if image.has_transparency_data:
         image = _on_white(image)
-    return image.convert("L" if grey else "RGB")
+    mode = "L" if grey else "RGB"
+    return image if image.mode == mode else image.convert(mode)  # `convert` copies even where nothing changes
 
 
 def _on_white(image: Image.Image) -> Image.Image:

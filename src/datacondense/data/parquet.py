@@ -1,18 +1,20 @@
 """Parquet files on this machine: one file, a folder in the layout of the Hub, or a local mirror of the Hub."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datacondense.data.columns import read_table
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import ReadSplit
+from datacondense.data.splits import ReadSplit, chosen_splits
 from datacondense.errors import InputError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_TEST_SPLITS = ("test", "validation", "valid", "val")
+# "train-00000-of-00004", or any other name for a file that is a whole split.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}.*$")
 
 
 def read_parquet(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit | None]:
@@ -31,7 +33,7 @@ def read_parquet(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit |
     files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     shards: dict[str, list[Path]] = {}
     for file in files:
-        shards.setdefault(file.stem.split("-")[0], []).append(file)
+        shards.setdefault(_SHARD.sub("", file.stem), []).append(file)
     train, test = chosen_splits(list(shards), config, str(path))
     train_split = read_table(_table(shards[train]), train, config)
     return train_split, read_table(_table(shards[test]), test, config) if test is not None else None
@@ -53,42 +55,15 @@ def parquet_folder(path: Path, config_name: str | None) -> Path | None:
     if any(path.glob("*.parquet")):
         return path
     configs = sorted({file.parent.name for file in path.glob("*/*.parquet")})
-    if config_name is not None:
-        return path / config_name if config_name in configs else None
-    if len(configs) > 1:
+    if config_name in configs:
+        return path / str(config_name)
+    if config_name in {None, "default"} and len(configs) == 1:
+        return path / configs[0]
+    if config_name is None and configs:
         raise InputError(
             f"{path} has the configurations {', '.join(configs)}, but one is needed: name it with --config."
         )
-    return path / configs[0] if configs else None
-
-
-def chosen_splits(splits: Sequence[str], config: DataConfig, where: str) -> tuple[str, str | None]:
-    """Choose the splits to train and to test on.
-
-    Args:
-        splits: The names of the splits there are.
-        config: The splits asked for, if any.
-        where: How a message calls the data set.
-
-    Returns:
-        The name of the training split, and of the test split or None.
-
-    Raises:
-        InputError: A split that was asked for is missing, or there are several and none is called "train".
-    """
-    for asked, flag in ((config.train_split, "train"), (config.test_split, "test")):
-        if asked is not None and asked not in splits:
-            raise InputError(
-                f"{where} has no split {asked!r} (splits: {', '.join(splits)}): name one of these with --{flag}-split."
-            )
-    train = config.train_split or ("train" if "train" in splits or len(splits) != 1 else splits[0])
-    if train not in splits:
-        raise InputError(
-            f"{where} has no split 'train' (splits: {', '.join(splits)}): name the one to learn from with "
-            "--train-split."
-        )
-    found = [name for name in _TEST_SPLITS if name in splits and name != train]
-    return train, config.test_split or (found[0] if found else None)
+    return None
 
 
 def _table(files: Sequence[Path]) -> "Dataset":
@@ -104,4 +79,10 @@ def _table(files: Sequence[Path]) -> "Dataset":
             raise InputError(
                 f"{file} cannot be read as parquet ({str(error).splitlines()[0]}): copy or download it again."
             ) from error
-    return datasets.concatenate_datasets(tables)
+    try:
+        return datasets.concatenate_datasets(tables)
+    except ValueError as error:
+        raise InputError(
+            f"{files[0]} and the other files of its split have different columns: keep files of one data set only in "
+            "that folder."
+        ) from error

@@ -2,39 +2,156 @@
 
 import difflib
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from datacondense.data.catalogue import CATALOGUE, CatalogueEntry
+from datacondense.data.catalogue import CATALOGUE, DIGITS, CatalogueEntry
 from datacondense.data.config import DataConfig, DataSplits
+from datacondense.data.digits import read_digits
+from datacondense.data.folder import read_folder
+from datacondense.data.hub import is_hub_id, read_hub
+from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
-from datacondense.data.splits import assemble
+from datacondense.data.splits import Normalisation, ReadSplit, assemble
 from datacondense.errors import InputError
 
+MIRROR_VARIABLE = "DATACONDENSE_DATA"
+_PATH_STARTS = ("/", ".", "~")
+_PATH_SUFFIXES = (".npz", ".parquet")
 
-def load(source: str | Path, config: DataConfig = DataConfig()) -> DataSplits:
-    entry = CATALOGUE[str(source)]
-    filled = replace(
-        config,
-        config=config.config or entry.config,
-        image_column=config.image_column or entry.image_column,
-        label_column=config.label_column or entry.label_column,
+_DEFAULTS = DataConfig()
+_TABLE_FIELDS = ("image_column", "label_column")
+_HUB_FIELDS = (*_TABLE_FIELDS, "config", "train_split", "test_split")
+
+Splits = tuple[ReadSplit, ReadSplit | None]
+
+
+def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
+    """Read a data set by name, path or Hub id.
+
+    The source is the first of these that it can be:
+
+    1. A name of the catalogue: cifar10, cifar100, digits, fashion-mnist, mnist, svhn, tiny-imagenet, usps. `digits`
+       comes with scikit-learn and needs no network; a folder of such a name is reached as `./mnist`.
+    2. A path: a `.npz` file (arrays x_train and y_train, optionally x_test and y_test; or images and labels,
+       optionally test_images and test_labels; optionally class_names), a `.parquet` file, a folder of parquet files
+       in the layout of the Hub, or a folder of class folders with images, optionally below train and test (or
+       validation, valid, val).
+    3. A Hub id, "owner/name", looked up on the local mirror first (`config.data_root`, or the environment variable
+       DATACONDENSE_DATA), then on the Hugging Face Hub or in its cache.
+
+    Columns are found by their types. Grey images have 1 channel, and 3 where any image has colour; transparency is
+    laid on white; 16 bits are scaled to 8. Labels of any kind become 0..K-1 in their sorted order, unless the source
+    numbers and names them itself. The normalisation is the published one where the catalogue has it for that number
+    of channels, else that of the training images; the test images share it.
+
+    Args:
+        source: The name, path or Hub id.
+        config: Columns, configuration, splits, mirror, and the form that images are to take.
+
+    Returns:
+        The training set, and the test set or None. Their records hold, under "source": name, hub_id, config, split,
+        resize, channels, num_images, and the fingerprint of the training set.
+
+    Raises:
+        InputError: There is no such source, it cannot be reached or read, or its content breaks a rule.
+    """
+    name = str(source)
+    entry = CATALOGUE.get(name) if isinstance(source, str) else None
+    hub_id = entry.hub_id if entry is not None else None
+    published: Normalisation | None = None
+    if entry is not None:
+        train, test, config = _read_entry(entry, config)
+        published = (entry.mean, entry.std) if entry.mean is not None and entry.std is not None else None
+    elif (path := Path(source).expanduser()).exists():
+        train, test = _read_path(path, config)
+    else:
+        hub_id = _checked_id(source)
+        train, test = _read_id(hub_id, config, None)
+    origin = {
+        "name": name,
+        "hub_id": hub_id,
+        "config": config.config,
+        "resize": config.resize,
+        "channels": config.channels,
+    }
+    return assemble(train, test, source=origin, published=published)
+
+
+def _read_entry(entry: CatalogueEntry, config: DataConfig) -> tuple[ReadSplit, ReadSplit | None, DataConfig]:
+    """Read a data set of the catalogue; give also the configuration that was filled in."""
+    if entry.hub_id is None:
+        _check_unset(config, _HUB_FIELDS, DIGITS)
+        return *read_digits(config), config
+    config = entry.filled(config)
+    return *_read_id(entry.hub_id, config, entry), config
+
+
+def _check_unset(config: DataConfig, names: tuple[str, ...], where: str) -> None:
+    """Refuse settings that would do nothing."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None:
+            raise InputError(
+                f"{name} is {value!r}, but {where} has no such choice: leave --{name.replace('_', '-')} out."
+            )
+
+
+def _read_path(path: Path, config: DataConfig) -> Splits:
+    """Read a file or folder by what it holds."""
+    if path.is_dir():
+        folder = parquet_folder(path, config.config)
+        if folder is None and config.config is not None:
+            raise InputError(
+                f"{path} has no parquet files of the configuration {config.config!r}: name a folder in it, or leave "
+                "--config out."
+            )
+        if folder is not None:
+            return read_parquet(folder, config)
+        _check_unset(config, _TABLE_FIELDS, f"{path} (a folder of images)")
+        return read_folder(path, config)
+    if path.suffix == ".npz":
+        _check_unset(config, _HUB_FIELDS, str(path))
+        return read_npz(path, config)
+    if path.suffix == ".parquet":
+        return read_parquet(path, config)
+    raise InputError(
+        f"{path} is a file of unknown kind, but data sets are .npz or .parquet files or folders: give one of these."
     )
-    root = config.data_root or Path(os.environ["DATACONDENSE_DATA"])
-    folder = parquet_folder(root / str(entry.hub_id), filled.config)
-    assert folder
-    train, test = read_parquet(folder, filled)
-    published = (entry.mean, entry.std) if entry.mean is not None and entry.std is not None else None
-    return assemble(
-        train,
-        test,
-        source={
-            "name": str(source),
-            "hub_id": entry.hub_id,
-            "config": filled.config,
-            "resize": config.resize,
-            "channels": config.channels,
-        },
-        published=published,
+
+
+def _read_id(hub_id: str, config: DataConfig, entry: CatalogueEntry | None) -> Splits:
+    """Read a Hub id from the mirror where it is there, else from the Hub."""
+    root = _mirror_root(config)
+    folder = parquet_folder(root / hub_id, config.config) if root is not None else None
+    if folder is not None:
+        return read_parquet(folder, config)
+    files = entry.hub_files if entry is not None and config.config == entry.config else None
+    wanted = {config.train_split, config.test_split}
+    return read_hub(hub_id, config, data_files=files if files and wanted <= files.keys() else None)
+
+
+def _mirror_root(config: DataConfig) -> Path | None:
+    """Find the root of the local mirror, if there is one."""
+    given, variable = config.data_root, os.environ.get(MIRROR_VARIABLE)
+    if given is None and not variable:
+        return None
+    root = (given if given is not None else Path(str(variable))).expanduser()
+    if not root.is_dir():
+        asked = "--data-root" if given is not None else MIRROR_VARIABLE
+        raise InputError(f"{asked} is {root}, but there is no such folder: correct it or leave it unset.")
+    return root
+
+
+def _checked_id(source: str | Path) -> str:
+    """Check that what is neither a known name nor a path has the form of a Hub id."""
+    text = str(source)
+    if isinstance(source, Path) or text.startswith(_PATH_STARTS) or text.endswith(_PATH_SUFFIXES):
+        raise InputError(f"There is no file or folder {text}: check the path.")
+    if is_hub_id(text):
+        return text
+    close = difflib.get_close_matches(text.lower(), CATALOGUE, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise InputError(
+        f"There is no data set {text!r}{hint} The known names are {', '.join(sorted(CATALOGUE))}; or give a path, or "
+        "a Hub id such as owner/name."
     )

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datacondense.data.config import DataSplits
+from datacondense.data.config import DataConfig, DataSplits
 from datacondense.data.decode import widened
-from datacondense.data.labels import check_class_numbers, matched, named_classes
+from datacondense.data.labels import check_class_numbers, check_values, matched, named_classes
 from datacondense.data.normalisation import pixel_statistics
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
+
+_TEST_SPLITS = ("test", "validation", "valid", "val")
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -34,6 +36,36 @@ class ReadSplit:
     split: str
 
 
+def chosen_splits(splits: Sequence[str], config: DataConfig, where: str) -> tuple[str, str | None]:
+    """Choose the splits to train and to test on.
+
+    Args:
+        splits: The names of the splits there are.
+        config: The splits asked for, if any.
+        where: How a message calls the data set.
+
+    Returns:
+        The name of the training split, and of the test split or None.
+
+    Raises:
+        InputError: A split that was asked for is missing, or there are several and none is called "train".
+    """
+    for asked, flag in ((config.train_split, "train"), (config.test_split, "test")):
+        if asked is not None and asked not in splits:
+            raise InputError(
+                f"{where} has no split {asked!r} (splits: {', '.join(splits) or 'none'}): name one of these with "
+                f"--{flag}-split."
+            )
+    train = config.train_split or ("train" if "train" in splits or len(splits) != 1 else splits[0])
+    if train not in splits:
+        raise InputError(
+            f"{where} has no split 'train' (splits: {', '.join(splits) or 'none'}): name the one to learn from with "
+            "--train-split."
+        )
+    found = [name for name in _TEST_SPLITS if name in splits and name != train]
+    return train, config.test_split or (found[0] if found else None)
+
+
 def assemble(
     train: ReadSplit, test: ReadSplit | None, *, source: dict[str, Any], published: Normalisation | None
 ) -> DataSplits:
@@ -53,13 +85,14 @@ def assemble(
     """
     train_images, test_images = _same_form(train.images, test.images if test else None)
     class_names, train_labels = _training_classes(train)
-    mean, std = published if _fits(published, train_images) and published else pixel_statistics(train_images)
+    if published is None or len(published[0]) != train_images.shape[1]:
+        published = pixel_statistics(train_images)
     train_set = ImageSet(
         images=train_images,
         labels=torch.tensor(train_labels, dtype=torch.int64),
         class_names=class_names,
-        mean=mean,
-        std=std,
+        mean=published[0],
+        std=published[1],
     )
     check_trainable(train_set)
     source = {**source, "fingerprint": train_set.fingerprint}
@@ -75,11 +108,6 @@ def _record(source: dict[str, Any], part: ReadSplit) -> dict[str, Any]:
     return {"source": {**source, "split": part.split, "num_images": len(part.images)}}
 
 
-def _fits(published: Normalisation | None, images: Tensor) -> bool:
-    """Tell whether a published normalisation has one value for each channel."""
-    return published is not None and len(published[0]) == images.shape[1]
-
-
 def _training_classes(train: ReadSplit) -> tuple[tuple[str, ...], Sequence[int]]:
     """Give class names and numbers of the training split."""
     where = f"The split {train.split!r}"
@@ -93,6 +121,7 @@ def _test_classes(test: ReadSplit, class_names: tuple[str, ...]) -> Sequence[int
     """Give class numbers of the test split, matched to the training classes by name."""
     where = f"The split {test.split!r}"
     if test.class_names is None:
+        check_values(test.labels, where)
         return matched(map(str, test.labels), class_names, where)
     check_class_numbers(test.labels, test.class_names, where)
     if test.class_names == class_names:

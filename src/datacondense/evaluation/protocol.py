@@ -50,6 +50,8 @@ class EvaluationConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, but must be 1 or more.")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
         if not self.lr > 0:
             raise InputError(f"lr is {self.lr}, but a learning rate must be above 0: the paper's is 0.01.")
         if not 0 <= self.momentum < 1:

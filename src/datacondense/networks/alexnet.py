@@ -32,10 +32,11 @@ def build_alexnet(spec: AlexNetSpec, image_shape: ImageShape, num_classes: int) 
     return nn.Sequential(*features, nn.Flatten(), classifier)
 
 
-def build_alexcifarnet(_spec: AlexCifarNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
+def build_alexcifarnet(spec: AlexCifarNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build the AlexCifarNet of Dataset Distillation (Wang et al. 2018), for 32x32 images.
 
     Args:
+        spec: The family, which has no settings.
         image_shape: C, H, W of the images: 32x32, or 28x28, which become 32x32 inside.
         num_classes: The number of classes K.
 

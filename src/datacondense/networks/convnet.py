@@ -56,6 +56,6 @@ def _check_depth(spec: ConvNetSpec, inner_size: tuple[int, int], image_shape: Im
     if spec.depth > halvings:
         _, height, width = image_shape
         raise InputError(
-            f"{canonical_name(spec)} pools {spec.depth} times, but a {height}x{width} image can be halved "
+            f"{canonical_name(spec)} pools {spec.depth} times, but images of {height}x{width} can be halved "
             f"{halvings} times only: use -d{halvings} or fewer, larger images, or -nopool."
         )

@@ -75,6 +75,7 @@ def _import_callable(spec: CustomSpec) -> Callable[..., Any]:
     name = canonical_name(spec)
     try:
         with _current_folder_importable():
+            importlib.invalidate_caches()  # the file may be newer than Python's listing of the folder
             module = importlib.import_module(spec.module)
     except Exception as error:
         raise InputError(
@@ -91,7 +92,8 @@ def _import_callable(spec: CustomSpec) -> Callable[..., Any]:
             f"{name} is of type {type(found).__name__}, which cannot be called: name a function or class that takes "
             "(image_shape, num_classes)."
         )
-    return found  # type: ignore[no-any-return]  # callable() narrows Any only so far
+    make: Callable[..., Any] = found
+    return make
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from datacondense.networks.names import LeNetSpec
 SMALLEST_SIDE = 16  # (16 - 4) / 2 = 6, (6 - 4) / 2 = 1 pixel left
 
 
-def build_lenet(_spec: LeNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
+def build_lenet(spec: LeNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build a LeNet: 6 and 16 maps of 5x5, each with ReLU and 2x2 maximum pooling, then 120, 84, classes.
 
     Args:
+        spec: The family, which has no settings.
         image_shape: C, H, W of the images; those under 16 pixels get a border up to it.
         num_classes: The number of classes K.
 

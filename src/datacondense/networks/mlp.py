@@ -10,10 +10,11 @@ from datacondense.networks.names import MLPSpec
 HIDDEN = 128
 
 
-def build_mlp(_spec: MLPSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
+def build_mlp(spec: MLPSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build an MLP: flatten, 128, 128, classes, with ReLU between.
 
     Args:
+        spec: The family, which has no settings.
         image_shape: C, H, W of the images, of any size.
         num_classes: The number of classes K.
 

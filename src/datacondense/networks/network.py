@@ -14,7 +14,7 @@ from torch.func import functional_call
 Parameters: TypeAlias = dict[str, Tensor]
 """Tensors by name, in the order of the layers; buffers use the same type."""
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Network:
@@ -154,7 +154,7 @@ class Network:
         return {
             name: cast(nn.BatchNorm2d, module)
             for name, module in self._structure.named_modules()
-            if isinstance(module, BATCH_NORMS) and module.running_mean is not None
+            if isinstance(module, _BATCH_NORMS) and module.running_mean is not None
         }
 
 

@@ -1,0 +1,142 @@
+"""Accuracy of condensed sets under the paper's evaluation, one record per data set and seed.
+
+    python benchmarks/accuracy.py --dataset mnist --seeds 0 1 2 --draws 200 --real-batch 64 --image-lr 0.5 \
+        --precision bfloat16
+
+Runs continue where they were stopped: condensation from its checkpoint, and a seed whose record exists is skipped.
+The settings are chosen on validation splits of the training images (see --validate); the test images score the
+final set once.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datacondense.allocator import keep_freed_memory
+from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
+from datacondense.data import DataConfig, hold_out, load
+from datacondense.evaluation import EvaluationConfig, evaluate
+from datacondense.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor() -> str:
+    """Name the processor, on Linux in full."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = {
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        }
+        return ", ".join(sorted(names))
+    return platform.processor()
+
+
+def run_name(options: argparse.Namespace, seed: int) -> str:
+    """Name a run by what tells it from the others."""
+    return f"{options.dataset}-ipc{options.ipc}-draws{options.draws}-lr{options.image_lr:g}-seed{seed}"
+
+
+def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, Any]:
+    """Condense and score with one seed."""
+    splits = load(options.dataset, DataConfig())
+    assert splits.test is not None
+    method = GradientMatchingConfig(
+        ipc=options.ipc,
+        network=options.network,
+        real_batch=options.real_batch,
+        image_lr=options.image_lr,
+        precision=options.precision,
+    )
+    train, validation = splits.train, None
+    if options.validate:
+        train, validation = hold_out(train, 0.04, seed)
+    run = RunConfig(
+        seed=seed, draws=options.draws, validate_every=options.validate, time_limit=options.time_limit
+    )
+
+    def report(progress: Progress) -> None:
+        done = progress.position
+        if progress.validation is not None or (done.step == 0 and done.draw % 20 == 0):
+            print(
+                f"{options.dataset} seed {seed} draw {done.draw + 1} loss {progress.loss:.1f} "
+                f"{progress.seconds:.0f} s {progress.validation or ''}",
+                flush=True,
+            )
+
+    folder = runs / (run_name(options, seed) + ("-validated" if options.validate else ""))
+    condensed = condense(
+        train, method, run, validation=validation, directory=folder, resume=True, observer=report
+    )
+    metrics = RunDirectory(folder).metrics()
+    record: dict[str, Any] = {
+        "seed": seed,
+        "draws_done": condensed.record["draws_done"],
+        "condensing_seconds": metrics[-1]["seconds"],
+        "fingerprint": condensed.fingerprint,
+        "validations": {str(m["draw"] + 1): m["validation"] for m in metrics if "validation" in m},
+        "method": asdict(method.resolved()),
+        "run": asdict(run),
+        "source": condensed.record["source"],
+    }
+    if not options.validate:
+        began = time.monotonic()
+        score = evaluate(
+            condensed,
+            splits.test,
+            EvaluationConfig(repeats=options.repeats, seed=seed),
+            observer=lambda n, a: print(f"{options.dataset} seed {seed} network {n} {a:.4f}", flush=True),
+        )
+        record |= {"score": score.as_dict(), "evaluation_seconds": time.monotonic() - began}
+    return record
+
+
+def main() -> None:
+    """Run every seed that has no record yet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--ipc", type=int, default=1)
+    parser.add_argument("--network", default="convnet")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--time-limit", default=None)
+    parser.add_argument("--real-batch", type=int, default=256)
+    parser.add_argument("--image-lr", type=float, default=0.1)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument(
+        "--validate", type=int, default=0, help="score a validation split every so many draws"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the unfinished runs")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    kind = "validation" if options.validate else "accuracy"
+    for seed in options.seeds:
+        path = RESULTS / f"{kind}-{run_name(options, seed)}.json"
+        if path.exists():
+            continue
+        record = {
+            "command": " ".join(["python", "benchmarks/accuracy.py", *sys.argv[1:]]),
+            "date": datetime.now(UTC).date().isoformat(),
+            "hardware": {"processor": processor(), "cores": os.cpu_count(), "threads": options.threads},
+            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+            **one_seed(options, seed, options.runs),
+        }
+        write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Peak memory of condensing K = 10 and K = 100 classes, each in a process of its own.
+
+    python benchmarks/memory.py
+
+The sets themselves grow with K; what the run needs beyond them must not.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datacondense.allocator import keep_freed_memory
+from datacondense.condensation import GradientMatchingConfig, RunConfig, condense
+from datacondense.files import write_text
+from datacondense.image_set import ImageSet
+
+RESULT = Path(__file__).parent / "results" / "memory.json"
+
+
+def peak_megabytes() -> float:
+    """Read the process's peak resident memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(num_classes: int, ipc: int, batch: int) -> dict[str, Any]:
+    """Condense random images for two draws of two steps and read the peak."""
+    keep_freed_memory()
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(num_classes).repeat_interleave(batch)
+    train = ImageSet(
+        images=torch.randint(0, 256, (len(labels), 3, 32, 32), generator=generator, dtype=torch.uint8),
+        labels=labels,
+        class_names=tuple(map(str, range(num_classes))),
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )
+    before = peak_megabytes()
+    method = GradientMatchingConfig(ipc=ipc, matching_steps=2, network_epochs=1, real_batch=batch)
+    condensed = condense(train, method, RunConfig(draws=2))
+    sets = (train.images.nbytes + 4 * condensed.images.nbytes) / 2**20  # images, momentum, gradient, result
+    return {
+        "classes": num_classes,
+        "ipc": ipc,
+        "real_batch": batch,
+        "megabytes_before": before,
+        "megabytes_peak": peak_megabytes(),
+        "megabytes_sets": sets,
+    }
+
+
+def main() -> None:
+    """Measure each K in a fresh process and write the record."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--ipc", type=int, default=10)
+    parser.add_argument("--real-batch", type=int, default=128)
+    parser.add_argument("--one", action="store_true", help="measure in this process and print")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.classes[0], options.ipc, options.real_batch)))
+        return
+    rows = []
+    for num_classes in options.classes:
+        command = [sys.executable, __file__, "--one", "--classes", str(num_classes)]
+        command += ["--ipc", str(options.ipc), "--real-batch", str(options.real_batch)]
+        rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        print(rows[-1], flush=True)
+    record = {
+        "command": " ".join(["python", "benchmarks/memory.py", *sys.argv[1:]]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": {"cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "rows": rows,
+    }
+    write_text(RESULT, json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""Image sets in forms that other programs read: a folder of PNG files, parquet, npz.
+
+Learned pixels are real numbers that may lie outside 0..1; these forms hold whole numbers from 0 to 255. Beside the
+rounded images every export keeps the exact set, so that what rounding cost can be measured.
+"""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from datacondense.errors import InputError
+from datacondense.files import replacing_folder
+from datacondense.image_set import ImageSet
+
+ExportFormat = Literal["image-folder", "parquet", "npz"]
+
+Pixels = NDArray[np.uint8]  # [N, H, W, C]
+
+ORIGINAL = "original.safetensors"
+_IMAGES = "train"
+_PARQUET = "train-00000-of-00001.parquet"
+_NPZ = "images.npz"
+_PNG_CHANNELS = {1, 3, 4}
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')
+_LONGEST_NAME = 200  # bytes; file systems take 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What an export wrote, and what rounding to 8 bits did to the pixels.
+
+    Attributes:
+        num_images: Images written.
+        below: Share of the values that were under 0, in 0..1.
+        above: Share of the values that were over 1, in 0..1.
+        lowest: Lowest value before rounding, in pixel scale (0 to 1).
+        highest: Highest value before rounding, in pixel scale.
+        mean_change: Mean absolute change by clamping and rounding, in pixel scale.
+        max_change: Largest absolute change, in pixel scale.
+        files: What was written, relative to the folder, sorted.
+    """
+
+    num_images: int
+    below: float
+    above: float
+    lowest: float
+    highest: float
+    mean_change: float
+    max_change: float
+    files: tuple[str, ...]
+
+
+def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool = False) -> ExportReport:  # noqa: A002
+    """Write a set for other programs, with pixels clamped to 0..1 and rounded to 8 bits.
+
+    - "image-folder": `train/<class name>/<index>.png`, for `datasets.load_dataset("imagefolder", data_dir=folder,
+      split="train")`. The index is the position in the set. Characters that file names cannot hold become "_". Readers
+      of such folders take classes in the order of their names, and see no class without images.
+    - "parquet": one file for `datasets.load_dataset(str(folder))`, with every class name in its order.
+    - "npz": `images.npz` with `images` uint8 `[N, H, W, C]`, `labels` int64 `[N]`, `class_names`, `mean` and `std`
+      (in pixel scale); nothing in it is a pickle.
+
+    Each is written with the exact set beside it, `original.safetensors`. The same set gives the same bytes under the
+    same versions of the libraries.
+
+    Args:
+        images: The set.
+        folder: The folder to write; it appears complete or not at all.
+        format: "image-folder", "parquet" or "npz".
+        force: Replace a folder that is not empty.
+
+    Returns:
+        What was written and how far pixels moved.
+
+    Raises:
+        InputError: The format is unknown or cannot hold these images or class names, or the folder is not empty or
+            cannot be written.
+    """
+    _check_exportable(images, format)
+    rounded = _rounded(images.pixels())
+    with replacing_folder(Path(folder), force=force) as temporary:
+        images.save(temporary / ORIGINAL)
+        _FORMATS[format].write(images, rounded.permute(0, 2, 3, 1).cpu().numpy(), temporary)
+        files = (file for file in temporary.rglob("*") if file.is_file())
+        names = tuple(sorted(file.relative_to(temporary).as_posix() for file in files))
+    return _report(images.pixels(), rounded, names)
+
+
+def is_export(path: Path) -> bool:
+    """Tell whether a folder is one that `export` wrote.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        True where it holds the exact set of an export.
+    """
+    return (Path(path) / ORIGINAL).is_file()
+
+
+def load_export(folder: Path) -> tuple[ImageSet, ImageSet]:
+    """Read an export back, to measure what rounding cost.
+
+    Args:
+        folder: A folder that `export` wrote.
+
+    Returns:
+        The rounded images, read from the files that other programs read, in the order and with the labels, class names,
+        normalisation and record of the original; and the original.
+
+    Raises:
+        InputError: The folder is no export, or its files are missing, broken or no longer those that were written.
+    """
+    folder = Path(folder)
+    if not is_export(folder):
+        raise InputError(
+            f"{folder} is not an export (it has no {ORIGINAL}): give a folder that export wrote."
+        )
+    original = ImageSet.load(folder / ORIGINAL)
+    found = [form for form in _FORMATS.values() if (folder / form.holds).exists()]
+    if len(found) != 1:
+        raise InputError(
+            f"{folder} holds {len(found)} of {', '.join(form.holds for form in _FORMATS.values())}, but an export has "
+            "one of them: export the set again."
+        )
+    try:
+        pixels, labels = found[0].read(folder, original)
+    except Exception as error:  # Decoders raise errors of many kinds on a broken file.
+        raise InputError(
+            f"{folder} cannot be read back ({type(error).__name__}: {error}): export the set again."
+        ) from error
+    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    if images.shape != original.images.shape or labels != original.labels.tolist():
+        raise InputError(
+            f"{folder} holds other images or labels than {ORIGINAL} beside them, so they cannot be compared: export "
+            "the set again."
+        )
+    return replace(original, images=images), original
+
+
+def _check_exportable(images: ImageSet, form: str) -> None:
+    """Check that a format exists and can hold the images."""
+    if form not in _FORMATS:
+        raise InputError(f"Export format {form!r} is unknown: give one of {', '.join(_FORMATS)}.")
+    channels = images.image_shape[0]
+    if form != "npz" and channels not in _PNG_CHANNELS:
+        raise InputError(
+            f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
+        )
+
+
+def _rounded(pixels: Tensor) -> Tensor:
+    """Clamp pixels to 0..1 and round them to uint8, 0..255."""
+    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _report(pixels: Tensor, rounded: Tensor, files: tuple[str, ...]) -> ExportReport:
+    """Measure how far pixels moved."""
+    change = (rounded.double() / 255 - pixels.double()).abs()
+    return ExportReport(
+        num_images=len(pixels),
+        below=float((pixels < 0).double().mean()),
+        above=float((pixels > 1).double().mean()),
+        lowest=float(pixels.min()),
+        highest=float(pixels.max()),
+        mean_change=float(change.mean()),
+        max_change=float(change.max()),
+        files=files,
+    )
+
+
+def _write_folder(images: ImageSet, pixels: Pixels, folder: Path) -> None:
+    """Write one PNG file per image into the folder of its class."""
+    places = _image_places(images)
+    for name in {place.parent for place in places}:
+        (folder / name).mkdir(parents=True)
+    for place, array in zip(places, pixels, strict=True):
+        (folder / place).write_bytes(_png(array))
+
+
+def _read_folder(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
+    """Read the PNG file of every image."""
+    return np.stack([_decoded(folder / place) for place in _image_places(original)]), original.labels.tolist()
+
+
+def _write_parquet(images: ImageSet, pixels: Pixels, folder: Path) -> None:
+    """Write PNG images and labels in the columns that `datasets` reads as images and named classes."""
+    import datasets  # noqa: PLC0415
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    repeated = [name for name, count in Counter(images.class_names).items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"Several classes are called {repeated[0]!r}, but parquet needs every class name once: rename them, or "
+            "export as npz."
+        )
+    label = datasets.ClassLabel(names=list(images.class_names))
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    encoded = [{"bytes": _png(array), "path": _png_name(n, len(pixels))} for n, array in enumerate(pixels)]
+    columns = {"image": encoded, "label": images.labels.tolist()}
+    # Written by pyarrow, under the schema of `datasets`, whose own writer shows progress bars and keeps a cache.
+    pq.write_table(pa.Table.from_pydict(columns, schema=features.arrow_schema), folder / _PARQUET)
+
+
+def _read_parquet(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
+    """Read images and labels from the parquet file."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    columns = pq.ParquetFile(folder / _PARQUET).read().to_pydict()
+    return np.stack([_decoded(io.BytesIO(image["bytes"])) for image in columns["image"]]), columns["label"]
+
+
+def _write_npz(images: ImageSet, pixels: Pixels, folder: Path) -> None:
+    """Write arrays in one compressed file."""
+    np.savez_compressed(
+        folder / _NPZ,
+        allow_pickle=False,
+        images=pixels,
+        labels=images.labels.cpu().numpy(),
+        class_names=np.array(images.class_names),
+        mean=np.array(images.mean),
+        std=np.array(images.std),
+    )
+
+
+def _read_npz(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
+    """Read images and labels from the arrays."""
+    with np.load(folder / _NPZ, allow_pickle=False) as arrays:
+        return arrays["images"], arrays["labels"].tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """One format: what it writes and how it is read back."""
+
+    holds: str
+    write: Callable[[ImageSet, Pixels, Path], None]
+    read: Callable[[Path, ImageSet], tuple[Pixels, list[int]]]
+
+
+_FORMATS: Mapping[str, _Form] = {
+    "image-folder": _Form(holds=_IMAGES, write=_write_folder, read=_read_folder),
+    "parquet": _Form(holds=_PARQUET, write=_write_parquet, read=_read_parquet),
+    "npz": _Form(holds=_NPZ, write=_write_npz, read=_read_npz),
+}
+
+
+def _image_places(images: ImageSet) -> list[Path]:
+    """Name the file of every image, relative to the export."""
+    folders = _class_folders(images.class_names)
+    places = (Path(_IMAGES, folders[label]) for label in images.labels.tolist())
+    return [place / _png_name(index, len(images)) for index, place in enumerate(places)]
+
+
+def _class_folders(class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Give each class name as a folder name, refusing two that become one."""
+    folders = tuple(map(_safe_name, class_names))
+    for folder, count in Counter(folders).items():
+        if count > 1:
+            clash = [name for name, safe in zip(class_names, folders, strict=True) if safe == folder]
+            raise InputError(
+                f"Classes {clash[0]!r} and {clash[1]!r} would share the folder {folder!r}: rename one, or export as "
+                "parquet or npz."
+            )
+    return folders
+
+
+def _safe_name(name: str) -> str:
+    """Replace what file systems refuse, and starts that readers take for hidden folders."""
+    safe = _UNSAFE.sub("_", name).encode()[:_LONGEST_NAME].decode(errors="ignore").strip(" .")
+    return re.sub(r"^_+", "_", safe) or "_"
+
+
+def _png_name(index: int, count: int) -> str:
+    """Name an image by its position, so that names sort in order."""
+    return f"{index:0{max(5, len(str(count - 1)))}d}.png"
+
+
+def _png(array: Pixels) -> bytes:
+    """Encode one image `[H, W, C]`."""
+    buffer = io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(
+        buffer, format="PNG", optimize=True
+    )
+    return buffer.getvalue()
+
+
+def _decoded(source: Path | io.BytesIO) -> Pixels:
+    """Decode one image to `[H, W, C]`."""
+    with Image.open(source) as image:
+        array = np.asarray(image)
+    return array[..., None] if array.ndim == 2 else array

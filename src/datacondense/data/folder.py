@@ -1,0 +1,71 @@
+"""A folder of images: one folder for each class, optionally below one folder for each split."""
+
+from pathlib import Path
+
+from datacondense.data.config import DataConfig
+from datacondense.data.decode import decode_images
+from datacondense.data.splits import ReadSplit, chosen_splits
+from datacondense.errors import InputError
+
+
+def read_folder(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit | None]:
+    """Read `<class>/<image>` files, or `<split>/<class>/<image>` files.
+
+    Classes and images are taken in the order of their names; images may lie deeper in the folder of their class.
+
+    Args:
+        path: The folder.
+        config: Splits, and the form that images are to take.
+
+    Returns:
+        The training split; the test split, or None where there is none.
+
+    Raises:
+        InputError: There are no images, or a split is missing, or an image cannot be decoded.
+    """
+    # A class may be called "train" too: a split holds class folders, a class holds images.
+    splits = [folder.name for folder in _folders(path) if _folders(folder)]
+    if not {"train", config.train_split} & set(splits):
+        if config.train_split is not None or config.test_split is not None:
+            chosen_splits(splits, config, str(path))
+        return _read_split(path, "train", config), None
+    train, test = chosen_splits(splits, config, str(path))
+    train_split = _read_split(path / train, train, config)
+    return train_split, _read_split(path / test, test, config) if test is not None else None
+
+
+def _read_split(path: Path, split: str, config: DataConfig) -> ReadSplit:
+    """Read the class folders of one split."""
+    classes = _folders(path)
+    suffixes = _image_suffixes()
+    files = [(label, file) for label, folder in enumerate(classes) for file in _images(folder, suffixes)]
+    if not files:
+        raise InputError(
+            f"{path} has no folders of images (one for each class) and no parquet files: give a folder such as "
+            "<folder>/cat/1.png, <folder>/dog/1.png."
+        )
+    paths = [file for _, file in files]
+    return ReadSplit(
+        images=decode_images(paths, map(str, paths), resize=config.resize, channels=config.channels),
+        labels=[label for label, _ in files],
+        class_names=tuple(folder.name for folder in classes),
+        split=split,
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    """List the folders in a folder by name, without hidden ones."""
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(path: Path, suffixes: set[str]) -> list[Path]:
+    """List the image files below a folder by name, without hidden ones."""
+    files = (file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _image_suffixes() -> set[str]:
+    """List the suffixes of files that can be decoded."""
+    from PIL import Image  # noqa: PLC0415
+
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}

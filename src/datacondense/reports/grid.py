@@ -1,0 +1,201 @@
+"""A picture of an image set: one row of tiles for each class, with its name."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from PIL.ImageFont import FreeTypeFont
+from torch import Tensor
+
+from datacondense.errors import InputError
+from datacondense.files import replacing
+from datacondense.image_set import ImageSet
+
+# Pixels of the picture.
+_TILE = 64
+_LARGEST_TILE = 128
+_GAP = 3
+_MARGIN = 12
+_COLUMN_GAP = 24
+_TEXT = 15
+_WIDEST_NAME = 170
+_NARROWEST_PICTURE = 360
+_LONGEST_SOURCE = 32  # letters
+_ASPECT = 1.4  # width over height that many classes are arranged towards
+
+
+def draw_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_class: int = 10) -> None:
+    """Draw a set as a PNG picture: one row per class with its name at the left, and its origin below.
+
+    Many classes are laid in several columns, read downwards. Pixels are clamped to 0..1. One channel is drawn grey,
+    three in colour; of two channels the first is drawn, of four or more the first three. Names are drawn without
+    accents; a name in a script that Pillow's own font lacks is drawn as the class number.
+
+    Args:
+        images: The set.
+        path: The PNG file to write.
+        zoom: Side in the picture of one pixel of an image. Where None, images are enlarged to about 64 pixels, and
+            reduced to 128 where they are larger.
+        max_per_class: Images drawn of each class, the first ones.
+
+    Raises:
+        InputError: `zoom` or `max_per_class` is below 1, or the file cannot be written.
+    """
+    for name, value in (("zoom", zoom), ("max_per_class", max_per_class)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}, but must be at least 1: leave it out, or give 1 or more.")
+    picture = _picture(images, _tile_size(images.image_shape, zoom), max_per_class)
+    with replacing(Path(path)) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where things are: sizes in pixels of the picture, and how classes are spread over columns."""
+
+    tile: tuple[int, int]  # width, height
+    tiles: int
+    name_width: int
+    num_columns: int
+    num_rows: int
+
+    @property
+    def row_height(self) -> int:
+        return max(self.tile[1], _TEXT + 2) + _GAP
+
+    @property
+    def column_width(self) -> int:
+        return self.name_width + self.tiles * (self.tile[0] + _GAP)
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        width = self.num_columns * (self.column_width + _COLUMN_GAP) - _COLUMN_GAP - _GAP
+        return width, self.num_rows * self.row_height - _GAP
+
+    def corner(self, label: int) -> tuple[int, int]:
+        """Give the upper left corner of a class's row."""
+        column, row = divmod(label, self.num_rows)
+        return _MARGIN + column * (self.column_width + _COLUMN_GAP), _MARGIN + row * self.row_height
+
+
+def _picture(images: ImageSet, tile: tuple[int, int], max_per_class: int) -> Image.Image:
+    """Draw the whole picture."""
+    font = ImageFont.load_default(_TEXT)
+    assert isinstance(font, FreeTypeFont), "Pillow was built without FreeType"
+    names = [_shortened(_drawable(n, i, font), _WIDEST_NAME, font) for i, n in enumerate(images.class_names)]
+    name_width = max(round(font.getlength(name)) for name in names) + 10
+    layout = _arranged(tile, min(max_per_class, max(images.class_sizes)), name_width, len(names))
+    width, height = layout.grid_size
+    width = max(width, _NARROWEST_PICTURE)
+    picture = Image.new("RGB", (width + 2 * _MARGIN, height + 3 * _MARGIN + _TEXT), "white")
+    draw = ImageDraw.Draw(picture)
+    for label, name in enumerate(names):
+        x, y = layout.corner(label)
+        draw.text((x, y + tile[1] / 2), name, font=font, fill="black", anchor="lm")
+        for position, array in enumerate(_arrays(images.pixels(images.class_indices[label][:max_per_class]))):
+            place = (x + name_width + position * (tile[0] + _GAP), y)
+            picture.paste(_tile(array, tile), place)
+    caption = _shortened(_drawable(_caption(images), None, font), width, font)
+    draw.text((_MARGIN, height + 2 * _MARGIN), caption, font=font, fill="#555555")
+    return picture
+
+
+def _arranged(tile: tuple[int, int], tiles: int, name_width: int, num_classes: int) -> _Layout:
+    """Spread classes over the number of columns whose picture comes closest to the wanted shape."""
+
+    def layout(num_columns: int) -> _Layout:
+        num_rows = -(-num_classes // num_columns)
+        return _Layout(
+            tile=tile,
+            tiles=tiles,
+            name_width=name_width,
+            num_columns=-(-num_classes // num_rows),
+            num_rows=num_rows,
+        )
+
+    def misfit(candidate: _Layout) -> float:
+        width, height = candidate.grid_size
+        return max(width / height / _ASPECT, height * _ASPECT / width)
+
+    return min(map(layout, range(1, num_classes + 1)), key=misfit)
+
+
+def _tile_size(image_shape: tuple[int, int, int], zoom: int | None) -> tuple[int, int]:
+    """Give width and height of an image in the picture."""
+    _, height, width = image_shape
+    side = max(height, width)
+    if zoom is None and side > _LARGEST_TILE:
+        return max(1, width * _LARGEST_TILE // side), max(1, height * _LARGEST_TILE // side)
+    zoom = zoom or max(1, round(_TILE / side))
+    return width * zoom, height * zoom
+
+
+def _arrays(pixels: Tensor) -> NDArray[np.uint8]:
+    """Give images `[N, C, H, W]` in pixel scale as arrays `[N, H, W]` (grey) or `[N, H, W, 3]`."""
+    channels = 3 if pixels.shape[1] >= 3 else 1
+    scaled = pixels[:, :channels].permute(0, 2, 3, 1).cpu().numpy().clip(0, 1) * 255
+    arrays: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
+    return arrays if channels == 3 else arrays[..., 0]
+
+
+def _tile(array: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
+    """Give one image as a picture of the size."""
+    image = Image.fromarray(array)
+    # Single pixels are what there is to see in small images; large ones are reduced.
+    return image.resize(size, Image.Resampling.NEAREST if size >= image.size else Image.Resampling.BOX)
+
+
+def _caption(images: ImageSet) -> str:
+    """Say what the record tells: method, data set, images per class, seed."""
+    record = images.record
+    method, source = record.get("method"), _entry(record, "source", "name")
+    ipc, seed = _entry(record, "settings", "ipc"), _entry(record, "run", "seed")
+    parts = [
+        method if isinstance(method, str) else None,
+        None if source is None else _ending(str(source)),
+        None if ipc is None else f"{ipc} image{'s' if ipc != 1 else ''} per class",
+        None if seed is None else f"seed {seed}",
+    ]
+    known = [str(part) for part in parts if part is not None]
+    return " · ".join(known) or f"{len(images)} images of {images.num_classes} classes"
+
+
+def _ending(text: str) -> str:
+    """Cut a path to its end, which says most."""
+    return text if len(text) <= _LONGEST_SOURCE else "…" + text[1 - _LONGEST_SOURCE :]
+
+
+def _entry(record: Any, *keys: str) -> Any:
+    """Look up a nested entry; None where there is none."""
+    for key in keys:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def _drawable(text: str, label: int | None, font: FreeTypeFont) -> str:
+    """Give text in the glyphs that the font has: without accents, or else the class number, or question marks."""
+    letters = [c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)]
+    lacking = _lacking(letters, font)
+    if lacking and label is not None:
+        return f"class {label}"
+    return "".join("?" if letter in lacking else letter for letter in letters)
+
+
+def _lacking(letters: Sequence[str], font: FreeTypeFont) -> set[str]:
+    """List the letters that the font draws as an empty box."""
+    box = bytes(font.getmask("\uffff"))
+    return {letter for letter in letters if not letter.isprintable() or bytes(font.getmask(letter)) == box}
+
+
+def _shortened(text: str, width: int, font: FreeTypeFont) -> str:
+    """Cut text to a width in pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"

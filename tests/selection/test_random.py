@@ -1,0 +1,31 @@
+"""Random selection: the right number from each class, seeded, and remembered."""
+
+import pytest
+import torch
+
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.selection import select_random
+from tests.conftest import MakeSet
+
+
+def test_each_class_gives_the_same_number_of_different_images(tiny: ImageSet) -> None:
+    chosen = select_random(tiny, 5, seed=0)
+    assert chosen.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    indices = chosen.record["indices"]
+    assert len(set(indices)) == 15
+    assert torch.equal(chosen.images, tiny.images[torch.tensor(indices)])
+    assert torch.equal(tiny.labels[torch.tensor(indices)], chosen.labels)
+
+
+def test_the_seed_decides(tiny: ImageSet) -> None:
+    assert select_random(tiny, 2, 1).record == select_random(tiny, 2, 1).record
+    assert select_random(tiny, 2, 1).record["indices"] != select_random(tiny, 2, 2).record["indices"]
+
+
+@pytest.mark.parametrize("ipc", [0, 4])
+def test_more_than_there_are_is_refused(make: MakeSet, ipc: int) -> None:
+    with pytest.raises(
+        InputError, match=f"ipc is {ipc}, but the class 'class 0' has 3 images to choose from"
+    ):
+        select_random(make(per_class=3), ipc, 0)

@@ -1,0 +1,39 @@
+"""Every example in the README and the docs runs as it stands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from datacondense.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXECUTED = re.compile(r"<!-- executed -->\n```python\n(.*?)```", re.DOTALL)
+PYTHON = re.compile(r"```python\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = page.read_text(encoding="utf-8")
+    examples = EXECUTED.findall(text)
+    assert len(examples) == len(PYTHON.findall(text)), "every Python example is marked as executed"
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for example in examples:
+        exec(compile(example, str(page), "exec"), names)  # noqa: S102
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_real_subcommands(page: Path) -> None:
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for line in re.findall(r"^datacondense .*$", "\n".join(blocks), re.MULTILINE):
+        assert shlex.split(line, comments=True)[1] in COMMANDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
