@@ -22,7 +22,7 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for example in examples:
-        exec(compile(example, str(page), "exec"), names)  # noqa: S102
+        exec(compile(example, str(page), "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

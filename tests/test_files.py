@@ -140,11 +140,8 @@ def test_file_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(InputError, match=r"b\.txt cannot be written"):
         write_text(tmp_path / "a.txt" / "b.txt", "new")
-    with (
-        pytest.raises(InputError, match="folder cannot be written"),
-        replacing_folder(tmp_path / "a.txt" / "folder"),
-    ):
-        pass
+    with pytest.raises(InputError, match="folder cannot be written"):
+        fill(tmp_path / "a.txt" / "folder")
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
@@ -153,13 +150,30 @@ def test_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
         write_text(tmp_path / ("a" * 300), "new")
 
 
-@pytest.mark.parametrize("device", ["/dev/null", "."])
-def test_file_never_replaces_a_device_or_a_folder(device: str) -> None:
+@pytest.mark.parametrize("kind", ["device", "folder"])
+def test_file_never_replaces_a_device_or_a_folder(tmp_path: Path, kind: str) -> None:
+    # A named pipe stands for a device: a test must not be able to harm a real one.
+    path = tmp_path / kind
+    if kind == "device":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    before = stat.S_IFMT(path.stat().st_mode)
     with pytest.raises(
-        InputError, match=f"{device} is a folder or a device, but a file is to be written there"
+        InputError, match=f"{kind} is a folder or a device, but a file is to be written there"
     ):
-        write_text(Path(device), "new")
-    assert Path(device).exists()
+        write_text(path, "new")
+    assert stat.S_IFMT(path.stat().st_mode) == before
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_file_never_replaces_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    with pytest.raises(InputError, match="is a folder or a device, but a file is to be written there"):
+        write_text(Path(name), "new")
 
 
 def test_unwritable_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,9 @@ def test_splits_of_the_hub_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     files = {
         name: str(write_parquet(tmp_path / f"{name}.parquet", COLOUR, LABELS)) for name in ("train", "test")
     }
-    tables = datasets.DatasetDict({name: datasets.Dataset.from_parquet(file) for name, file in files.items()})
+    tables = datasets.DatasetDict({
+        name: datasets.Dataset.from_parquet(file, cache_dir=str(tmp_path)) for name, file in files.items()
+    })
     asked: list[Any] = []
 
     def reply(*args: Any, **keywords: Any) -> datasets.DatasetDict:

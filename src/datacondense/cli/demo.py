@@ -17,7 +17,6 @@ from datacondense.image_set import ImageSet
 from datacondense.reports import draw_grid
 from datacondense.selection import select_random
 
-
 # Small enough for a laptop; the learning rate was chosen on a validation split of the training images.
 _METHOD = GradientMatchingConfig(ipc=1, network="convnet-w32-d2", image_lr=1.0, real_batch=64)
 

@@ -41,8 +41,8 @@ class Export:
         printer.say(
             f"{report.num_images} images written to {self.out} as {self.format}.\n"
             f"{report.below:.1%} of the pixels were below 0 and {report.above:.1%} above 1 "
-            f"(range {report.lowest:.2f} to {report.highest:.2f}); clamping and rounding changed pixels by {report.mean_change:.3f} on average, "
-            f"{report.max_change:.2f} at most.\n"
+            f"(range {report.lowest:.2f} to {report.highest:.2f}); clamping and rounding changed pixels "
+            f"by {report.mean_change:.3f} on average, {report.max_change:.2f} at most.\n"
             f"What that costs: datacondense evaluate {self.out} --on DATASET"
         )
         printer.record(asdict(report))
