@@ -57,6 +57,14 @@ def test_file_is_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == "größer".encode()
 
 
+def test_reader_of_the_old_file_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old"
+
+
 def test_text_keeps_its_mode_for_others_to_read(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:

@@ -136,7 +136,7 @@ def test_validation_accuracy_is_shown(
             ["condense", "{data}", "--out", "{tmp}/x", "--validation-fraction", "1"],
             "must be at least 0 and below 1",
         ),
-        (["condense", "{data}", "--out", "{data}"], "cannot be written"),
+        (["condense", "{data}", "--out", "{data}", "--real-batch", "4"], "cannot be written (File exists)"),
         (["evaluate", "{tmp}/none", "--on", "{data}"], "There is no file"),
         (["evaluate", "{tmp}", "--on", "{data}"], "holds neither a finished run nor an export"),
         (["show", "{data}", "--out", "{tmp}/x.png"], "is a pickle"),

@@ -44,6 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            warnings.filterwarnings("always", category=UserWarning, module="datacondense")
             return _parsed(args)()
     except InputError as error:
         print(f"datacondense: {error}", file=sys.stderr)
