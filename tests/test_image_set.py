@@ -236,7 +236,9 @@ class TestFile:
     def test_bytes_are_a_function_of_the_content(self, tmp_path: Path) -> None:
         learned_images().save(tmp_path / "a")
         learned_images().save(tmp_path / "b")
-        ImageSet.load(tmp_path / "a").save(str(tmp_path / "c"))
+        loaded = ImageSet.load(tmp_path / "a")
+        reordered = replace(loaded, record=dict(reversed(list(loaded.record.items()))))
+        reordered.save(str(tmp_path / "c"))
         first, second, third = ((tmp_path / name).read_bytes() for name in "abc")
         assert first == second == third
 
@@ -286,7 +288,7 @@ class TestFile:
         )
         (tmp_path / "by_pickle.pkl").write_bytes(pickle.dumps([1, 2]))
         for path in tmp_path.iterdir():
-            with pytest.raises(InputError, match="is a pickle .* datacondense never reads one"):
+            with pytest.raises(InputError, match=r"is a pickle .* datacondense never reads one"):
                 ImageSet.load(path)
 
     def test_oldest_pickles_are_refused_unread(self, tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
     assert all(torch.equal(second.parameters[name], value) for name, value in parameters.items())
 
 
+def test_the_network_is_trained_between_matching_steps_only(tiny: ImageSet) -> None:
+    config = GradientMatchingConfig(network="mlp", real_batch=4, matching_steps=2, network_epochs=1)
+    method = config.build(tiny, SEED)
+    drawn = build_network("mlp", tiny.image_shape, 3).draw(stream(SEED, "network", 0))
+    first, _ = method.step(method.init(), Position(0, 0))
+    assert not any(torch.equal(first.parameters[name], value) for name, value in drawn.items())
+    last, _ = method.step(first, Position(0, 1))
+    assert all(torch.equal(last.parameters[name], value) for name, value in first.parameters.items())
+
+
 def test_defaults_are_the_published_ones() -> None:
     config = GradientMatchingConfig(ipc=10).resolved()
     assert (config.matching_steps, config.network_epochs) == (10, 50)

@@ -129,9 +129,12 @@ def test_a_run_killed_at_any_file_operation_ends_bit_identical(
         moves(patch, stop_at, after=after)
         with pytest.raises(Killed):
             condense(tiny, METHOD, RUN, directory=tmp_path / "run")
+    # A killed process does not tidy up.
+    (tmp_path / "run" / ".checkpoint.safetensors.77.part").touch()
     condense(tiny, METHOD, RUN, directory=tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "condensed.safetensors").read_bytes() == expected
     assert losses(tmp_path / "run") == losses(tmp_path / "unbroken")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
 
 
 def test_a_half_written_log_line_is_dropped(tiny: ImageSet, tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ class RunDirectory:
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for unfinished in self.path.glob(".*.part"):  # what a killed process was writing
+                unfinished.unlink()
             yield
         except BlockingIOError as error:
             raise InputError(

@@ -236,7 +236,7 @@ def _write_npz(images: ImageSet, pixels: Pixels, folder: Path) -> None:
 
 def _read_npz(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
     """Read images and labels from the arrays."""
-    with np.load(folder / _NPZ, allow_pickle=False) as arrays:
+    with (folder / _NPZ).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return arrays["images"], arrays["labels"].tolist()
 
 
