@@ -63,8 +63,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--ipc", type=int, default=10)
-    parser.add_argument("--real-batch", type=int, default=128)
+    parser.add_argument("--ipc", type=int, default=2)
+    parser.add_argument("--real-batch", type=int, default=64)
     parser.add_argument("--one", action="store_true", help="measure in this process and print")
     options = parser.parse_args()
     if options.one:

@@ -242,6 +242,16 @@ class TestFile:
         first, second, third = ((tmp_path / name).read_bytes() for name in "abc")
         assert first == second == third
 
+    def test_header_of_any_length_is_read(self, tmp_path: Path) -> None:
+        # The first byte is the length's lowest, which may be the one that pickles begin with.
+        first_bytes = set()
+        for length in range(0, 264, 8):
+            images = replace(learned_images(), record={"note": "x" * length})
+            images.save(tmp_path / "a")
+            first_bytes.add((tmp_path / "a").read_bytes()[0])
+            assert ImageSet.load(tmp_path / "a").record == images.record
+        assert 0x80 in first_bytes
+
     def test_views_of_larger_tensors_are_saved_alone(self, tmp_path: Path) -> None:
         images = learned_images()
         strided = replace(images, images=torch.zeros(3, 2, 1, 40)[..., ::20])

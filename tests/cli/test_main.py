@@ -247,6 +247,21 @@ def test_ctrl_c_saves_and_says_how_to_continue(dataset: str, tmp_path: Path, sto
     assert (out / "checkpoint.safetensors").exists()
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(run: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "datacondense", "info", str(run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk_stops_with_a_sentence_and_the_run_can_continue(dataset: str, tmp_path: Path) -> None:
     disk = tmp_path / "disk"

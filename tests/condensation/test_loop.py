@@ -45,7 +45,12 @@ def test_the_folder_holds_settings_log_checkpoint_and_result(tiny: ImageSet, tmp
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["settings"]["network"] == METHOD.network
     assert settings["run"]["seed"] == 3
-    assert settings["source"] == {"name": "made", "fingerprint": tiny.fingerprint}
+    assert settings["source"] == {
+        "name": "made",
+        "num_images": 36,
+        "fingerprint": tiny.fingerprint,
+        "hold_out": None,
+    }
     assert settings["environment"]["threads"] == torch.get_num_threads()
     assert [entry[:2] for entry in losses(tmp_path / "run")] == [(d, s) for d in range(2) for s in range(3)]
     saved = ImageSet.load(tmp_path / "run" / "condensed.safetensors")

@@ -1,6 +1,7 @@
 """The command's entry: parse, run one subcommand, turn errors of the user into one sentence and exit code 2."""
 
 import io
+import os
 import signal
 import sys
 import warnings
@@ -52,6 +53,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("datacondense: stopped.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`head`, `less`) has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -154,7 +154,12 @@ def condense(
         "method": method.name,
         "settings": asdict(method),
         "run": asdict(run),
-        "source": {**train.record.get("source", {}), "fingerprint": train.fingerprint},
+        "source": {
+            **train.record.get("source", {}),
+            "num_images": len(train),
+            "fingerprint": train.fingerprint,
+            "hold_out": train.record.get("hold_out"),
+        },
         "environment": environment(device),
     }
     train = train.to(device)
