@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Annotated
 
 import torch
 import tyro
@@ -30,7 +31,7 @@ class Evaluate:
         output: How much to say.
     """
 
-    set: tyro.conf.Positional[Path]
+    set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
     on: str
     config: EvaluationConfig = field(default_factory=EvaluationConfig)
     data: DataConfig = field(default_factory=DataConfig)

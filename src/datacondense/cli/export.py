@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -24,7 +24,7 @@ class Export:
         output: How much to say.
     """
 
-    set: tyro.conf.Positional[Path]
+    set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
     format: Literal["image-folder", "parquet", "npz"]
     out: Path
     force: bool = False

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,7 +22,7 @@ class Info:
         output: How much to say.
     """
 
-    path: tyro.conf.Positional[Path]
+    path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET_OR_DIR")]
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:

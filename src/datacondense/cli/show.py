@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -22,7 +23,7 @@ class Show:
         output: How much to say.
     """
 
-    set: tyro.conf.Positional[Path]
+    set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
     out: Path
     max_per_class: int = 10
     output: Output = field(default_factory=Output)
