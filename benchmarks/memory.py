@@ -2,7 +2,9 @@
 
     python benchmarks/memory.py
 
-The sets themselves grow with K; what the run needs beyond them must not.
+The sets themselves grow with K; what the run needs beyond them must not. At 1 image per class only the matching is
+measured; at 30 the network is trained between matching steps too, on full batches of 256 for either K (on fewer images
+in all, its batch is the whole set, and smaller).
 """
 
 import argparse
@@ -13,6 +15,7 @@ import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ def peak_megabytes() -> float:
 
 
 def measure(num_classes: int, ipc: int, batch: int) -> dict[str, Any]:
-    """Condense random images for two draws of two steps and read the peak."""
+    """Condense random images for one draw and read the peak."""
     keep_freed_memory()
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat_interleave(batch)
@@ -44,8 +47,9 @@ def measure(num_classes: int, ipc: int, batch: int) -> dict[str, Any]:
         std=(0.25,) * 3,
     )
     before = peak_megabytes()
-    method = GradientMatchingConfig(ipc=ipc, matching_steps=2, network_epochs=1, real_batch=batch)
-    condensed = condense(train, method, RunConfig(draws=2))
+    steps = 1 if ipc == 1 else 2
+    method = GradientMatchingConfig(ipc=ipc, matching_steps=steps, network_epochs=1, real_batch=batch)
+    condensed = condense(train, method, RunConfig(draws=1))
     sets = (train.images.nbytes + 4 * condensed.images.nbytes) / 2**20  # images, momentum, gradient, result
     return {
         "classes": num_classes,
@@ -63,17 +67,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--ipc", type=int, default=2)
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 30])
     parser.add_argument("--real-batch", type=int, default=64)
     parser.add_argument("--one", action="store_true", help="measure in this process and print")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.classes[0], options.ipc, options.real_batch)))
+        print(json.dumps(measure(options.classes[0], options.ipc[0], options.real_batch)))
         return
     rows = []
-    for num_classes in options.classes:
+    for ipc, num_classes in product(options.ipc, options.classes):
         command = [sys.executable, __file__, "--one", "--classes", str(num_classes)]
-        command += ["--ipc", str(options.ipc), "--real-batch", str(options.real_batch)]
+        command += ["--ipc", str(ipc), "--real-batch", str(options.real_batch)]
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], flush=True)
     record = {

@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +110,6 @@ class TestChecks:
     def test_pixels_outside_the_scale_are_allowed(self) -> None:
         assert built(images=with_pixel(-3.5, 0)).images.min() == -3.5
 
-    def test_fields_cannot_be_changed(self) -> None:
-        with pytest.raises(FrozenInstanceError):
-            read_images().labels = torch.zeros(3)  # type: ignore[misc]
-
 
 class TestViews:
     def test_sizes(self) -> None:
@@ -153,10 +149,8 @@ class TestViews:
         assert (part.class_names, part.mean, part.std) == (images.class_names, images.mean, images.std)
         assert part.record == images.record
         assert [indices.tolist() for indices in part.class_indices] == [[1], [0]]
-
-    def test_empty_subset_is_refused(self) -> None:
         with pytest.raises(InputError, match="The image set is empty"):
-            read_images().subset(torch.tensor([], dtype=torch.int64))
+            images.subset(torch.tensor([], dtype=torch.int64))
 
     def test_same_device_needs_no_copy(self) -> None:
         images = read_images()
@@ -179,9 +173,7 @@ class TestViews:
             image, label = dataset[index]
             assert torch.equal(image, view[index])
             assert label == images.labels[index]
-
-    def test_torch_dataset_is_normalised_unless_asked(self) -> None:
-        assert torch.equal(read_images().torch_dataset()[0][0], read_images().normalised()[0])
+        assert torch.equal(images.torch_dataset()[0][0], images.normalised()[0])
 
 
 class TestFingerprint:
@@ -265,27 +257,20 @@ class TestFile:
         with pytest.raises(InputError, match="There is no file"):
             ImageSet.load(tmp_path)
 
-    @pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
-    def test_file_that_is_cut_short(self, tmp_path: Path, share: float) -> None:
-        path = tmp_path / "a.safetensors"
-        learned_images().save(path)
-        content = path.read_bytes()
-        path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(
-            InputError, match=r"a\.safetensors cannot be read as safetensors .* it is cut short"
-        ):
-            ImageSet.load(path)
-
     def test_every_single_cut_is_noticed(self, tmp_path: Path) -> None:
         path = tmp_path / "a.safetensors"
         learned_images().save(path)
         content = path.read_bytes()
         for length in range(len(content)):
             path.write_bytes(content[:length])
-            with pytest.raises(InputError, match="cannot be read as safetensors"):
+            with pytest.raises(
+                InputError, match=r"a\.safetensors cannot be read as safetensors .* it is cut short"
+            ):
                 ImageSet.load(path)
 
-    @pytest.mark.parametrize("content", [b"", b"text", bytes(100), b"\xff" * 100, b"PNG" * 50])
+    @pytest.mark.parametrize(
+        "content", [b"", b"text", bytes(100), b"\xff" * 100, pickle.dumps([1, 2], protocol=0)]
+    )
     def test_other_files(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a").write_bytes(content)
         with pytest.raises(InputError, match="cannot be read as safetensors"):
@@ -300,11 +285,6 @@ class TestFile:
         for path in tmp_path.iterdir():
             with pytest.raises(InputError, match=r"is a pickle .* datacondense never reads one"):
                 ImageSet.load(path)
-
-    def test_oldest_pickles_are_refused_unread(self, tmp_path: Path) -> None:
-        (tmp_path / "a").write_bytes(pickle.dumps([1, 2], protocol=0))
-        with pytest.raises(InputError, match="cannot be read as safetensors"):
-            ImageSet.load(tmp_path / "a")
 
     def test_foreign_safetensors(self, tmp_path: Path) -> None:
         save_file({"weight": torch.zeros(2)}, tmp_path / "a")

@@ -52,12 +52,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(
             f"There is no file {path}: give the path of a .safetensors file that datacondense wrote."
         )
-    with path.open("rb") as file:
-        if file.read(4).startswith(_PICKLE_STARTS):
-            raise InputError(
-                f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
-                "never reads one: give a .safetensors file, or load it where you trust it and pass arrays."
-            )
+    if _is_pickle(path):
+        raise InputError(
+            f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
+            "never reads one: give a .safetensors file, or load it where you trust it and pass arrays."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -67,6 +66,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by datacondense; "
             "copy it again or make it anew."
         ) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Tell a pickle from a safetensors file by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LENGTH + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): give a file that you may read."
+        ) from error
+    # A header's length may begin with the byte that pickles begin with; the header itself begins with a brace.
+    return start.startswith(_PICKLE_STARTS) and not start.endswith(b"{")
 
 
 def _with_sorted_header(data: bytes) -> bytes:

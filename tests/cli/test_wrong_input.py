@@ -51,7 +51,11 @@ DATA: list[tuple[Callable[[Path], Path | str], list[str], str]] = [
     (lambda folder: image_folder(folder, cat=3), [], "cat"),
     (lambda folder: npz(folder, y_train=np.arange(12) % 3 + 1), [], "1 to 3"),
     (lambda folder: npz(folder, y_train=np.zeros(12, np.int64)), [], "1 class"),
-    (lambda folder: npz(folder, y_train=np.array([0, 2] * 6)), [], "Labels run from 0 to 2 with 2 different values"),
+    (
+        lambda folder: npz(folder, y_train=np.array([0, 2] * 6)),
+        [],
+        "Labels run from 0 to 2 with 2 different values",
+    ),
     (nan_pixels, [], "NaN"),
     (lambda _: "digits", ["--image-column", "picture"], "image"),
 ]

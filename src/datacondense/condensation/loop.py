@@ -101,10 +101,22 @@ class Method(Protocol):
         """Steps of one outer draw."""
 
     def init(self) -> State:
-        """Give the state before the first step."""
+        """Give the state before the first step.
+
+        Returns:
+            The state; equal at every call.
+        """
 
     def step(self, state: State, position: Position) -> tuple[State, float]:
-        """Give the next state and the loss."""
+        """Go one step on.
+
+        Args:
+            state: As the step before left it; not changed.
+            position: Which step this is.
+
+        Returns:
+            The next state, and the loss before the step.
+        """
 
 
 def condense(

@@ -225,7 +225,6 @@ def _write_npz(images: ImageSet, pixels: Pixels, folder: Path) -> None:
     """Write arrays in one compressed file."""
     np.savez_compressed(
         folder / _NPZ,
-        allow_pickle=False,
         images=pixels,
         labels=images.labels.cpu().numpy(),
         class_names=np.array(images.class_names),

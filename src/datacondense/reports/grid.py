@@ -167,7 +167,7 @@ def _caption(images: ImageSet) -> str:
 
 def _ending(text: str) -> str:
     """Cut a path to its end, which says most."""
-    return text if len(text) <= _LONGEST_SOURCE else "…" + text[1 - _LONGEST_SOURCE :]
+    return text if len(text) <= _LONGEST_SOURCE else "..." + text[3 - _LONGEST_SOURCE :]
 
 
 def _entry(record: Any, *keys: str) -> Any:
@@ -189,7 +189,7 @@ def _drawable(text: str, label: int | None, font: FreeTypeFont) -> str:
 def _lacking(letters: Sequence[str], font: FreeTypeFont) -> set[str]:
     """List the letters that the font draws as an empty box."""
     box = bytes(font.getmask("\uffff"))
-    return {letter for letter in letters if not letter.isprintable() or bytes(font.getmask(letter)) == box}
+    return {letter for letter in letters if bytes(font.getmask(letter)) == box}
 
 
 def _shortened(text: str, width: int, font: FreeTypeFont) -> str:
