@@ -67,7 +67,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 30])
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument("--real-batch", type=int, default=64)
     parser.add_argument("--one", action="store_true", help="measure in this process and print")
     options = parser.parse_args()

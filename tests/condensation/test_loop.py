@@ -68,6 +68,32 @@ def test_same_seed_same_bytes_other_seed_others(tiny: ImageSet, tmp_path: Path) 
     assert not torch.equal(other.images, ImageSet.load(tmp_path / "a" / "condensed.safetensors").images)
 
 
+def test_the_result_is_in_pixel_scale(tiny: ImageSet) -> None:
+    # Real images that hardly move must come back as they were read.
+    still = replace(METHOD, start="real", image_lr=1e-9)
+    condensed = condense(tiny, still, replace(RUN, draws=1))
+    assert condensed.images.dtype == torch.float32
+    read = {tuple(image.flatten().tolist()) for image in tiny.images}
+    back = (condensed.images * 255).round().to(torch.uint8)
+    assert all(tuple(image.flatten().tolist()) in read for image in back)
+    torch.testing.assert_close(condensed.images, back / 255, rtol=0, atol=1e-5)
+
+
+def test_the_clock_goes_on_after_a_resume(tiny: ImageSet, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.position == (1, 1):
+            raise Killed
+
+    with pytest.raises(Killed):
+        condense(tiny, METHOD, RUN, directory=tmp_path, observer=kill)
+    folder = RunDirectory(tmp_path)
+    saved = folder.restore(torch.device("cpu"))
+    assert saved is not None
+    folder.save_checkpoint(saved._replace(seconds=1000.0))
+    condense(tiny, METHOD, RUN, directory=tmp_path, resume=True)
+    assert 1000 < folder.metrics()[-1]["seconds"] < 1060
+
+
 def test_global_generators_are_neither_read_nor_seeded(tiny: ImageSet) -> None:
     torch.manual_seed(1)
     before = torch.random.get_rng_state()

@@ -99,6 +99,8 @@ def test_only_compared_parameters_are_differentiated() -> None:
     )
     assert [g.shape for g in gradients] == [parameters[name].shape for name in compared]
     assert all(g.requires_grad for g in gradients)
+    real_side = parameter_gradients(partial(network, buffers=buffers), parameters, compared, real[0], 0)
+    assert not any(g.requires_grad for g in real_side)
 
 
 def test_patterns_choose_parameters_by_name() -> None:
