@@ -56,12 +56,17 @@ def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, An
         real_batch=options.real_batch,
         image_lr=options.image_lr,
         precision=options.precision,
+        network_epochs=options.network_epochs,
     )
     train, validation = splits.train, None
     if options.validate:
         train, validation = hold_out(train, 0.04, seed)
     run = RunConfig(
-        seed=seed, draws=options.draws, validate_every=options.validate, time_limit=options.time_limit
+        seed=seed,
+        draws=options.draws,
+        validate_every=options.validate,
+        validation_networks=options.validation_networks,
+        time_limit=options.time_limit,
     )
 
     def report(progress: Progress) -> None:
@@ -118,6 +123,8 @@ def main() -> None:
     parser.add_argument(
         "--validate", type=int, default=0, help="score a validation split every so many draws"
     )
+    parser.add_argument("--validation-networks", type=int, default=3)
+    parser.add_argument("--network-epochs", type=int, default=None, help="default: the published rule")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the unfinished runs")
     options = parser.parse_args()

@@ -21,9 +21,9 @@ PUBLISHED = {  # Zhao, Mopuri, Bilen (ICLR 2021), Table 1: 1000 draws, 256 real 
 HEAD = """# Results
 
 Written by `python benchmarks/summary.py` from the records in [benchmarks/results](../benchmarks/results), which hold
-every accuracy with its seed, recipe, versions, hardware and the command that repeats it. Settings were chosen on
-validation splits of the training images; test images scored the final sets once. Accuracies are percentages: mean and
-standard deviation (of a sample) over all networks of all seeds.
+every accuracy with its seed, recipe, versions, hardware and the command that repeats it. Accuracies are percentages:
+mean and standard deviation (of a sample) over all networks of all seeds. Each finished set was scored once, on the last
+state of its run; runs that were stopped are listed too.
 
 """
 
@@ -76,6 +76,33 @@ def validation_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def stopped_table() -> str:
+    """Tabulate the runs that were not finished, so that nothing seen stays unsaid."""
+    runs = json.loads((ROOT / "benchmarks" / "results" / "stopped-runs.json").read_text())["runs"]
+    lines = ["| data set | images per class | image lr | draws | seed | measured on | accuracies | why |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for r in runs:
+        accuracies = ", ".join(f"{100 * value:.1f}" for value in r["accuracies"])
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {r['image_lr']:g} | {r['draws']} | {r['seed']} | {r['tested_on']} | "
+            f"{accuracies} | {r['why']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def memory_table() -> str:
+    """Tabulate peak memory against classes."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / "memory.json").read_text())["rows"]
+    lines = [
+        "| classes | images per class | real batch | MB before the run | MB at the peak | MB of the sets |"
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for r in rows:
+        megabytes = " | ".join(f"{r[f'megabytes_{when}']:.0f}" for when in ("before", "peak", "sets"))
+        lines.append(f"| {r['classes']} | {r['ipc']} | {r['real_batch']} | {megabytes} |")
+    return "\n".join(lines) + "\n"
+
+
 def hardware() -> str:
     """Say where and with what the records were made."""
     rows = {
@@ -92,10 +119,9 @@ def main() -> None:
     page = HEAD + "## Accuracy on the test images\n" + accuracy_table()
     page += "\nSeconds are wall time on a machine that did other work beside; take them as upper bounds.\n"
     page += "\n## Accuracy on held-out training images, against outer draws\n"
-    page += (
-        "Three networks, 300 epochs, no augmentation. These curves chose the settings.\n\n"
-        + validation_table()
-    )
+    page += "Three networks, 300 epochs, no augmentation. \n\n" + validation_table()
+    page += "\n## Runs that were stopped\n" + stopped_table()
+    page += "\n## Peak memory against the number of classes\n" + memory_table()
     page += "\n## Hardware and versions\n" + hardware()
     commands = sorted({r["command"] for kind in ("accuracy", "validation") for r in records(kind)})
     page += "\n## Commands\n```bash\n" + "\n".join(commands) + "\n```\n"

@@ -12,6 +12,9 @@ from datacondense.image_set import ImageSet
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 
+# Tiny tensors gain nothing from a second thread, and lose much where other processes keep the cores busy.
+torch.set_num_threads(1)
+
 MakeSet = Callable[..., ImageSet]
 
 
