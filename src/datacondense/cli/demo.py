@@ -36,7 +36,8 @@ class Demo:
     out: Path = Path("datacondense-demo")
     repeats: int = 10
     run: RunConfig = field(default_factory=lambda: RunConfig(draws=100))
-    machine: Machine = field(default_factory=Machine)
+    # Images this small gain nothing from a second thread, and on a busy machine threads wait for each other.
+    machine: Machine = field(default_factory=lambda: Machine(threads=1))
     output: Output = field(default_factory=Output)
 
     def __post_init__(self) -> None:
