@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -213,25 +214,34 @@ def wait_for_steps(out: Path, steps: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    "moments",
-    [(2, 30, 90), pytest.param((1, 2, 9, 17, 28, 40, 53, 66, 85, 110), marks=pytest.mark.slow)],
-)
-def test_real_kills_then_resume_give_the_same_bytes(
-    dataset: str, tmp_path: Path, moments: tuple[int, ...]
-) -> None:
-    assert finish(start(dataset, tmp_path / "unbroken"))[0] == 0
-    expected = (tmp_path / "unbroken" / "condensed.safetensors").read_bytes()
-    # One run, killed again and again at later and later moments.
-    out = tmp_path / "killed"
-    for steps in moments:
-        process = start(dataset, out, "--resume")
-        wait_for_steps(out, steps)
-        process.send_signal(signal.SIGKILL)
-        assert finish(process)[0] == -signal.SIGKILL
-        assert not (out / "condensed.safetensors").exists()
+def kill_at(dataset: str, out: Path, steps: int) -> None:
+    """Start or continue a run, and kill it once it has logged so many steps."""
+    process = start(dataset, out, "--resume")
+    wait_for_steps(out, steps)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+    assert not (out / "condensed.safetensors").exists()
+
+
+def result(dataset: str, out: Path) -> bytes:
+    """Let a run go on to its end and give the bytes of its result."""
     assert finish(start(dataset, out, "--resume"))[0] == 0
-    assert (out / "condensed.safetensors").read_bytes() == expected
+    return (out / "condensed.safetensors").read_bytes()
+
+
+def test_a_run_killed_again_and_again_gives_the_same_bytes(dataset: str, tmp_path: Path) -> None:
+    for steps in (2, 30, 90):
+        kill_at(dataset, tmp_path / "killed", steps)
+    assert result(dataset, tmp_path / "killed") == result(dataset, tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+def test_ten_runs_killed_at_random_moments_give_the_same_bytes(dataset: str, tmp_path: Path) -> None:
+    expected = result(dataset, tmp_path / "unbroken")
+    for steps in random.Random(0).sample(range(1, 110), 10):
+        out = tmp_path / f"killed-{steps}"
+        kill_at(dataset, out, steps)
+        assert result(dataset, out) == expected
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
