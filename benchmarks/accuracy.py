@@ -57,6 +57,7 @@ def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, An
         image_lr=options.image_lr,
         precision=options.precision,
         network_epochs=options.network_epochs,
+        start=options.start,
     )
     train, validation = splits.train, None
     if options.validate:
@@ -125,6 +126,7 @@ def main() -> None:
     )
     parser.add_argument("--validation-networks", type=int, default=3)
     parser.add_argument("--network-epochs", type=int, default=None, help="default: the published rule")
+    parser.add_argument("--start", choices=["noise", "real"], default="noise")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the unfinished runs")
     options = parser.parse_args()

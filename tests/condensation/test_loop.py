@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from datacondense import condensation
 from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -380,15 +379,3 @@ def test_sets_that_teach_nothing_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         condense(spoil(tiny), METHOD, RUN)
-
-
-def test_the_loop_is_the_only_home_of_stopping() -> None:
-    assert set(condensation.__all__) == {
-        "GradientMatchingConfig",
-        "Progress",
-        "RunConfig",
-        "RunDirectory",
-        "Schedule",
-        "condense",
-        "published_schedule",
-    }
