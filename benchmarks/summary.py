@@ -70,9 +70,8 @@ def validation_table() -> str:
             f"{draws}: {100 * v['accuracy']:.1f}±{100 * v['std']:.1f} (n={v['n']})"
             for draws, v in record["validations"].items()
         )
-        lines.append(
-            f"| {record['source']['name']} | {method['ipc']} | {method['start']} | {method['image_lr']:g} | {record['seed']} | {curve} |"
-        )
+        name, setting = record["source"]["name"], f"{method['start']} | {method['image_lr']:g}"
+        lines.append(f"| {name} | {method['ipc']} | {setting} | {record['seed']} | {curve} |")
     return "\n".join(lines) + "\n"
 
 
@@ -117,7 +116,8 @@ def hardware() -> str:
 def main() -> None:
     """Write the page."""
     page = HEAD + "## Accuracy on the test images\n" + accuracy_table()
-    page += "\nSeconds are wall time on a machine that did other work beside; take them as upper bounds. A run with a\n`--time-limit` is repeated exactly by giving its number of draws to `--draws` instead.\n"
+    page += "\nSeconds are wall time on a machine that did other work beside; take them as upper bounds. A run with a\n"
+    page += "`--time-limit` is repeated exactly by giving its number of draws to `--draws` instead.\n"
     page += "\n## Accuracy on held-out training images, against outer draws\n"
     page += "300 epochs, no augmentation; ± over the networks of one state.\n\n" + validation_table()
     page += "\n## Runs that were stopped\n" + stopped_table()
