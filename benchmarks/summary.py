@@ -58,20 +58,25 @@ def accuracy_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def spread(score: dict[str, Any]) -> str:
+    """Write the standard deviation; a single network has none."""
+    return "" if score["n"] == 1 else f"±{100 * score['std']:.1f}"
+
+
 def validation_table() -> str:
     """Tabulate accuracies on held-out training images against draws."""
     lines = [
-        "| data set | images per class | image lr | seed | accuracy after draws |",
-        "|---|---|---|---|---|",
+        "| data set | images per class | start | ς | image lr | seed | accuracy after draws |",
+        "|---|---|---|---|---|---|---|",
     ]
     for record in records("validation"):
         method = record["method"]
         curve = ", ".join(
-            f"{draws}: {100 * v['accuracy']:.1f}±{100 * v['std']:.1f} (n={v['n']})"
+            f"{draws}: {100 * v['accuracy']:.1f}{spread(v)} (n={v['n']})"
             for draws, v in record["validations"].items()
         )
-        name, setting = record["source"]["name"], f"{method['start']} | {method['image_lr']:g}"
-        lines.append(f"| {name} | {method['ipc']} | {setting} | {record['seed']} | {curve} |")
+        setting = f"{method['ipc']} | {method['start']} | {method['network_epochs']} | {method['image_lr']:g}"
+        lines.append(f"| {record['source']['name']} | {setting} | {record['seed']} | {curve} |")
     return "\n".join(lines) + "\n"
 
 
