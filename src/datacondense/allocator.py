@@ -1,7 +1,7 @@
 """Keeping freed memory in the process, where the C library would give it back.
 
 Every layer of a network allocates and frees buffers of many megabytes. glibc returns each to the kernel, which must
-then clear its pages again for the next layer: half of the time of condensation on a processor goes there.
+then clear its pages again for the next layer, which can take a large share of the time on a processor.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ _LARGEST_INT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Ask glibc to reuse freed memory instead of returning it to the kernel, for this process.
 
-    Values computed are the same; the process's peak memory can be up to half as large again.
+    Values computed are the same; the process's peak memory can be higher.
 
     Returns:
         Whether it was done; False where the C library is not glibc.
