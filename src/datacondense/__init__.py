@@ -1,29 +1,64 @@
 """Condense labelled image data sets: from tens of thousands of images to a few synthetic ones per class."""
 
-from datacondense.condensation import (
-    GradientMatchingConfig,
-    Progress,
-    RunConfig,
-    condense,
-    published_schedule,
-)
-from datacondense.data import (
-    DataConfig,
-    DataSplits,
-    ExportReport,
-    export,
-    from_arrays,
-    from_torch_dataset,
-    hold_out,
-    load,
-    load_export,
-)
-from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score, evaluate
-from datacondense.image_set import ImageSet
-from datacondense.networks import Network, build_network
-from datacondense.reports import draw_grid
-from datacondense.selection import select_random
+from typing import TYPE_CHECKING
+
+from datacondense.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from datacondense.condensation import (
+        GradientMatchingConfig,
+        Progress,
+        RunConfig,
+        condense,
+        published_schedule,
+    )
+    from datacondense.data import (
+        DataConfig,
+        DataSplits,
+        ExportReport,
+        export,
+        from_arrays,
+        from_torch_dataset,
+        hold_out,
+        load,
+        load_export,
+    )
+    from datacondense.errors import InputError
+    from datacondense.evaluation import EvaluationConfig, Score, evaluate
+    from datacondense.image_set import ImageSet
+    from datacondense.networks import Network, build_network
+    from datacondense.reports import draw_grid
+    from datacondense.selection import select_herding, select_k_center, select_random
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "condensation": [
+                "GradientMatchingConfig",
+                "Progress",
+                "RunConfig",
+                "condense",
+                "published_schedule",
+            ],
+            "data": [
+                "DataConfig",
+                "DataSplits",
+                "ExportReport",
+                "export",
+                "from_arrays",
+                "from_torch_dataset",
+                "hold_out",
+                "load",
+                "load_export",
+            ],
+            "errors": ["InputError"],
+            "evaluation": ["EvaluationConfig", "Score", "evaluate"],
+            "image_set": ["ImageSet"],
+            "networks": ["Network", "build_network"],
+            "reports": ["draw_grid"],
+            "selection": ["select_herding", "select_k_center", "select_random"],
+        },
+    )
 
 __all__ = [
     "DataConfig",
@@ -48,5 +83,7 @@ __all__ = [
     "load",
     "load_export",
     "published_schedule",
+    "select_herding",
+    "select_k_center",
     "select_random",
 ]

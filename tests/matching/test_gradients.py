@@ -1,5 +1,6 @@
 """The fast path against the explicit loops, and both against finite differences."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -7,18 +8,29 @@ import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
+from datacondense.kernels import UnavailableError, library
 from datacondense.matching import (
     DISTANCES,
+    Objective,
     compared_parameters,
     distance_named,
     matching_gradient,
     parameter_gradients,
     reference,
 )
-from datacondense.networks import Network, Parameters, build_network
+from datacondense.matching.gradients import Model
+from datacondense.networks import Network, Parameters, build_network, once_differentiable
 from tests.cases import LARGE, NETWORKS
 
 K, S, B = 2, 2, 3
+
+
+def fused_possible() -> bool:
+    try:
+        library()
+    except UnavailableError:
+        return False
+    return True
 
 
 def setting(name: str, side: int = 8) -> tuple[Network, Parameters, Parameters, Tensor, Tensor]:
@@ -31,6 +43,11 @@ def setting(name: str, side: int = 8) -> tuple[Network, Parameters, Parameters, 
     synthetic = torch.randn(K, S, 2, side, side, generator=generator, dtype=torch.float64)
     buffers = network.measure_statistics(parameters, torch.cat([real.flatten(0, 1)] * 2))
     return network, parameters, buffers, real, synthetic
+
+
+def objective(model: Model, compared: tuple[str, ...], kind: str) -> Objective:
+    """Match with torch's own layers on both sides."""
+    return Objective(model=model, real_model=model, compared=compared, distance=distance_named(kind))
 
 
 CASES = [(name, kind, compare) for name in NETWORKS for kind in DISTANCES for compare in ("weights", "all")]
@@ -51,7 +68,7 @@ def test_fast_path_equals_explicit_loops(name: str, kind: str, compare: str) -> 
     model = partial(network, buffers=buffers)
     compared = compared_parameters(parameters, compare)
     distances, gradient = matching_gradient(
-        model, parameters, compared, real.__getitem__, synthetic, distance=distance_named(kind)
+        objective(model, compared, kind), parameters, real.__getitem__, synthetic
     )
     expected, expected_gradient = reference.matching_gradient(
         model, parameters, compared, real, synthetic, kind=kind
@@ -74,13 +91,11 @@ def test_second_derivative_equals_finite_differences(name: str, kind: str, compa
 
     def total(images: Tensor) -> float:
         distances, _ = matching_gradient(
-            model, parameters, compared, real.__getitem__, images, distance=distance_named(kind)
+            objective(model, compared, kind), parameters, real.__getitem__, images
         )
         return float(distances.sum())
 
-    _, gradient = matching_gradient(
-        model, parameters, compared, real.__getitem__, synthetic, distance=distance_named(kind)
-    )
+    _, gradient = matching_gradient(objective(model, compared, kind), parameters, real.__getitem__, synthetic)
     generator = torch.Generator().manual_seed(6)
     for _ in range(3):
         direction = torch.randn(synthetic.shape, generator=generator, dtype=torch.float64)
@@ -131,24 +146,34 @@ def test_one_batch_is_asked_for_at_a_time() -> None:
         asked.append(label)
         return real[label]
 
+    model = partial(network, buffers=buffers)
     matching_gradient(
-        partial(network, buffers=buffers),
-        parameters,
-        compared_parameters(parameters),
-        real_batch,
-        synthetic,
-        distance=distance_named("squared"),
+        objective(model, compared_parameters(parameters), "squared"), parameters, real_batch, synthetic
     )
     assert asked == [0, 1]
+
+
+@pytest.mark.skipif(not fused_possible(), reason="no kernels on this machine")
+@pytest.mark.parametrize("kind", DISTANCES)
+def test_the_fused_real_side_gives_the_same_pixel_gradient(kind: str) -> None:
+    network, parameters, _, real, synthetic = setting("convnet-w32-d2")
+    single = {key: value.float() for key, value in parameters.items()}
+    compared = compared_parameters(single)
+    exact = objective(network, compared, kind)
+    fused = replace(exact, real_model=once_differentiable(network, precision="float32", engine="fused"))
+    expected = matching_gradient(exact, single, real.float().__getitem__, synthetic.float())
+    found = matching_gradient(fused, single, real.float().__getitem__, synthetic.float())
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-3, atol=1e-4 * float(e.abs().max()))
 
 
 def test_bfloat16_points_where_float32_points() -> None:
     network, parameters, buffers, real, _ = setting("convnet-w4-d2")
     single = {key: value.float() for key, value in parameters.items()}
-    model = partial(network, buffers={key: value.float() for key, value in buffers.items()})
     compared = compared_parameters(single)
-    exact = parameter_gradients(model, single, compared, real[0].float(), 0)
-    rounded = parameter_gradients(model, single, compared, real[0].float(), 0, precision="bfloat16")
+    exact = parameter_gradients(network, single, compared, real[0].float(), 0)
+    half = once_differentiable(network, precision="bfloat16", engine="eager")
+    rounded = parameter_gradients(half, single, compared, real[0].float(), 0)
     for e, r in zip(exact, rounded, strict=True):
         assert r.dtype == torch.float32
         assert torch.nn.functional.cosine_similarity(e.flatten(), r.flatten(), dim=0) > 0.99

@@ -5,6 +5,7 @@ import torch
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.random_streams import stream
 from datacondense.selection import select_random
 from tests.conftest import MakeSet
 
@@ -16,6 +17,22 @@ def test_each_class_gives_the_same_number_of_different_images(tiny: ImageSet) ->
     assert len(set(indices)) == 15
     assert torch.equal(chosen.images, tiny.images[torch.tensor(indices)])
     assert torch.equal(tiny.labels[torch.tensor(indices)], chosen.labels)
+
+
+def test_each_class_is_drawn_from_its_own_stream(tiny: ImageSet) -> None:
+    chosen = select_random(tiny, 2, seed=7)
+    expected = [
+        12 * label + int(position)
+        for label in range(3)
+        for position in torch.randperm(12, generator=stream(7, "random selection", label))[:2]
+    ]
+    assert chosen.record == {
+        "method": "random",
+        "settings": {"ipc": 2},
+        "run": {"seed": 7},
+        "source": {"name": "made", "fingerprint": tiny.fingerprint},
+        "indices": expected,
+    }
 
 
 def test_the_seed_decides(tiny: ImageSet) -> None:

@@ -10,16 +10,13 @@ A draw is a value: applied to a second batch of the same shape it is the Siamese
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datacondense.augment.names import OPERATIONS, check_strategy
 from datacondense.errors import InputError
-
-OPERATIONS = ("crop", "scale", "rotate", "noise")
-STRATEGIES = ("none", *("-".join(some) for count in range(1, 5) for some in combinations(OPERATIONS, count)))
 
 CROP_PAD = 4  # pixels; the published window starts at 0 to 7 of a pad of 4, which is a shift of -4 to 3
 SCALE_RANGE = 0.2
@@ -47,23 +44,6 @@ class AugmentationDraw:
     scale: Tensor
     angle: Tensor
     noise: Tensor | None
-
-
-def check_strategy(strategy: str) -> None:
-    """Check the name of a strategy: "none", or operations joined by hyphens, in any order.
-
-    Args:
-        strategy: The name.
-
-    Raises:
-        InputError: The name holds an unknown or repeated operation.
-    """
-    names = strategy.split("-")
-    if strategy != "none" and (len(set(names)) < len(names) or not set(names) <= set(OPERATIONS)):
-        raise InputError(
-            f"Augmentation strategy {strategy!r} is unknown: give 'none', or some of {', '.join(OPERATIONS)} "
-            "joined by hyphens, each once, such as 'crop-scale-rotate'."
-        )
 
 
 def draw_augmentation(

@@ -1,17 +1,22 @@
 """`datacondense condense`: learn a condensed set."""
 
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
-from datacondense.data import DataConfig, hold_out, load
+from datacondense.condensation import GradientMatchingConfig, RunConfig
+from datacondense.data import DataConfig
 from datacondense.errors import InputError
+
+if TYPE_CHECKING:
+    from datacondense.condensation import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,9 @@ class Condense:
         Raises:
             InputError: A value breaks a rule.
         """
+        from datacondense.condensation import RunDirectory, condense
+        from datacondense.data import hold_out, load
+
         printer = Printer(self.output)
         if not 0 <= self.validation_fraction < 1:
             raise InputError(
@@ -96,7 +104,7 @@ class Condense:
         return 0
 
 
-def reporter(tick: Ticker, printer: Printer) -> Callable[[Progress], None]:
+def reporter(tick: Ticker, printer: Printer) -> Callable[["Progress"], None]:
     """Make the observer that shows a run's progress.
 
     Args:
@@ -107,7 +115,7 @@ def reporter(tick: Ticker, printer: Printer) -> Callable[[Progress], None]:
         The observer.
     """
 
-    def report(progress: Progress) -> None:
+    def report(progress: "Progress") -> None:
         steps = progress.position.draw * progress.steps_per_draw + progress.position.step + 1
         draws = steps / progress.steps_per_draw
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"

@@ -1,17 +1,19 @@
 """Printing: results on standard output, progress and notes on standard error."""
 
+# ruff: noqa: PLC0415 — rich loads when there is something to show, so that --help need not wait.
+
 import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bars
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from datacondense.cli.machine import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _SECONDS_BETWEEN_LINES = 10.0  # where progress goes to a file, a line now and then instead of a moving bar
 
@@ -28,7 +30,13 @@ class Printer:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def _errors(self) -> "Console":
+        """Make the console for what goes to standard error."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a sentence of the result.
@@ -70,6 +78,9 @@ class Printer:
         if self._output.quiet:
             yield _silent
         elif self._errors.is_terminal:
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bars
+
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=30),

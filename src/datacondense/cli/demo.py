@@ -1,21 +1,23 @@
 """`datacondense demo`: the main job on embedded images, in a minute, without a network connection."""
 
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
-
-import torch
+from typing import TYPE_CHECKING
 
 from datacondense.cli.condense import reporter
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation import GradientMatchingConfig, RunConfig, RunDirectory, condense
-from datacondense.data import load
+from datacondense.condensation import GradientMatchingConfig, RunConfig
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score, evaluate
-from datacondense.image_set import ImageSet
-from datacondense.reports import draw_grid
-from datacondense.selection import select_random
+from datacondense.evaluation import EvaluationConfig, Score
+
+if TYPE_CHECKING:
+    import torch
+
+    from datacondense.image_set import ImageSet
 
 # Small enough for a laptop; the learning rate was chosen on a validation split of the training images.
 _METHOD = GradientMatchingConfig(ipc=1, network="convnet-w32-d2", image_lr=1.0, real_batch=64)
@@ -50,6 +52,10 @@ class Demo:
         Returns:
             The exit code: 0, or 130 after Ctrl-C.
         """
+        from datacondense.condensation import RunDirectory, condense
+        from datacondense.data import load
+        from datacondense.reports import draw_grid
+
         printer = Printer(self.output)
         device = self.machine.prepare()
         splits = load("digits")
@@ -91,13 +97,16 @@ class Demo:
 
     def _compare(
         self,
-        condensed: ImageSet,
-        train: ImageSet,
-        test: ImageSet,
-        device: torch.device,
+        condensed: "ImageSet",
+        train: "ImageSet",
+        test: "ImageSet",
+        device: "torch.device",
         printer: Printer,
     ) -> tuple[Score, list[float]]:
         """Score the condensed images and, under the same recipe, one random choice of images per network."""
+        from datacondense.evaluation import evaluate
+        from datacondense.selection import select_random
+
         config = EvaluationConfig(network=_METHOD.network, repeats=self.repeats, seed=self.run.seed)
         with printer.ticker("evaluate") as tick:
 

@@ -1,20 +1,24 @@
 """`datacondense evaluate`: score a set by the networks that it trains."""
 
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
-from datacondense.cli.sets import read_set_and_original
-from datacondense.data import DataConfig, load
+from datacondense.data import DataConfig
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score, evaluate
-from datacondense.image_set import ImageSet
+from datacondense.evaluation import EvaluationConfig, Score
+
+if TYPE_CHECKING:
+    import torch
+
+    from datacondense.image_set import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,9 @@ class Evaluate:
         Raises:
             InputError: A value breaks a rule.
         """
+        from datacondense.cli.sets import read_set_and_original
+        from datacondense.data import load
+
         printer = Printer(self.output)
         device = self.machine.prepare()
         images, exact = read_set_and_original(self.set)
@@ -67,7 +74,9 @@ class Evaluate:
         printer.record(record)
         return 0
 
-    def _score(self, images: ImageSet, test: ImageSet, device: torch.device, printer: Printer) -> Score:
+    def _score(self, images: "ImageSet", test: "ImageSet", device: "torch.device", printer: Printer) -> Score:
+        from datacondense.evaluation import evaluate
+
         accuracies: list[float] = []
         with printer.ticker("evaluate") as tick:
 

@@ -1,5 +1,7 @@
 """`datacondense export`: write a set in a form that other programs read."""
 
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,8 +10,6 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
-from datacondense.cli.sets import read_set
-from datacondense.data import export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,9 @@ class Export:
         Returns:
             The exit code, 0.
         """
+        from datacondense.cli.sets import read_set
+        from datacondense.data import export
+
         printer = Printer(self.output)
         report = export(read_set(self.set), self.out, format=self.format, force=self.force)
         printer.say(

@@ -1,16 +1,19 @@
 """`datacondense info`: tell what a set or a run is."""
 
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Output
-from datacondense.cli.sets import read_set
-from datacondense.condensation import RunDirectory
-from datacondense.image_set import ImageSet
+
+if TYPE_CHECKING:
+    from datacondense.condensation import RunDirectory
+    from datacondense.image_set import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class Info:
         Returns:
             The exit code, 0.
         """
+        from datacondense.cli.sets import read_set
+        from datacondense.condensation import RunDirectory
+
         printer = Printer(self.output)
         folder = RunDirectory(self.path)
         facts: dict[str, Any] = {}
@@ -44,7 +50,7 @@ class Info:
         return 0
 
 
-def describe_set(images: ImageSet) -> dict[str, Any]:
+def describe_set(images: "ImageSet") -> dict[str, Any]:
     """Gather the facts of a set.
 
     Args:
@@ -67,7 +73,7 @@ def describe_set(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def describe_run(folder: RunDirectory) -> dict[str, Any]:
+def describe_run(folder: "RunDirectory") -> dict[str, Any]:
     """Gather how far a run is.
 
     Args:

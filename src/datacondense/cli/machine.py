@@ -1,12 +1,15 @@
 """The options that every subcommand shares: where to compute, and how much to say."""
 
-from dataclasses import dataclass
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
 
-import torch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from datacondense.allocator import keep_freed_memory
-from datacondense.environment import choose_device
 from datacondense.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,7 @@ class Machine:
     device: str = "auto"
     threads: int | None = None
 
-    def prepare(self) -> torch.device:
+    def prepare(self) -> "torch.device":
         """Set threads and memory reuse for the whole process, and choose the device.
 
         Returns:
@@ -30,6 +33,10 @@ class Machine:
         Raises:
             InputError: The number of threads is below 1, or there is no such device.
         """
+        import torch
+
+        from datacondense.environment import choose_device
+
         if self.threads is not None:
             if self.threads < 1:
                 raise InputError(f"threads is {self.threads}, but must be 1 or more.")

@@ -1,5 +1,7 @@
 """`datacondense show`: draw a set."""
 
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +10,6 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
-from datacondense.cli.sets import read_set
-from datacondense.reports import draw_grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class Show:
         Returns:
             The exit code, 0.
         """
+        from datacondense.cli.sets import read_set
+        from datacondense.reports import draw_grid
+
         printer = Printer(self.output)
         draw_grid(read_set(self.set), self.out, max_per_class=self.max_per_class)
         printer.say(f"Drawn: {self.out}")

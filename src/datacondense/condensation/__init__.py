@@ -1,9 +1,24 @@
 """Condensation: the loop (once), the methods (one file each), the run's folder."""
 
-from datacondense.condensation.gradient_matching import GradientMatchingConfig
-from datacondense.condensation.loop import Progress, RunConfig, condense
-from datacondense.condensation.run_directory import RunDirectory
-from datacondense.condensation.schedule import Schedule, published_schedule
+from typing import TYPE_CHECKING
+
+from datacondense.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from datacondense.condensation.config import GradientMatchingConfig, RunConfig
+    from datacondense.condensation.loop import Progress, condense
+    from datacondense.condensation.run_directory import RunDirectory
+    from datacondense.condensation.schedule import Schedule, published_schedule
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "config": ["GradientMatchingConfig", "RunConfig"],
+            "loop": ["Progress", "condense"],
+            "run_directory": ["RunDirectory"],
+            "schedule": ["Schedule", "published_schedule"],
+        },
+    )
 
 __all__ = [
     "GradientMatchingConfig",

@@ -1,121 +1,22 @@
 """Dataset condensation with gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): Algorithm 1 as `init` and `step`."""
 
 import warnings
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from datacondense.condensation.schedule import Schedule, published_schedule
+from datacondense.condensation.config import GradientMatchingConfig
+from datacondense.condensation.schedule import Schedule
 from datacondense.condensation.state import Position, State
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.matching import PRECISIONS, compared_parameters, distance_named, matching_gradient
-from datacondense.networks import Parameters, build_network
+from datacondense.matching import Objective, compared_parameters, distance_named, matching_gradient
+from datacondense.networks import Parameters, build_network, choose_engine, once_differentiable
 from datacondense.random_streams import stream
 from datacondense.training import SGD, train, zero_velocity
 
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradientMatchingConfig:
-    """Settings of gradient matching; the defaults are the published ones.
-
-    Attributes:
-        ipc: Images per class to learn.
-        network: Name of the network whose gradients are matched, such as "convnet", "convnet-w64-d2", "lenet", or
-            your own as "package.module:callable".
-        distance: How gradients are compared: "layerwise-cosine" (the paper's), "flat-cosine" or "squared".
-        compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors), "all",
-            or name patterns such as "features.*".
-        start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
-        matching_steps: Image updates on one network, T. Default: the published rule for this ipc.
-        network_epochs: Passes over the synthetic images that train the network between two image updates, ς.
-            Default: the published rule for this ipc.
-        image_lr: Learning rate of the images, in normalised pixel units. Default: 0.1, and 0.01 for an MLP.
-        image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
-        network_lr: Learning rate of the network's training between image updates.
-        network_momentum: Momentum of the network's training, begun anew in every outer draw, 0 to 1: 0.5 as in the
-            code that gave the published numbers; later releases of it use 0.
-        network_batch: Synthetic images per network update.
-        real_batch: Real images per class that give the gradient to match. A class with fewer is drawn with
-            replacement.
-        precision: "float32"; "bfloat16" for the real images' gradients, faster where the processor has it; or
-            "float64" for everything, slow, for checks.
-    """
-
-    ipc: int = 1
-    network: str = "convnet"
-    distance: str = "layerwise-cosine"
-    compare: str = "weights"
-    start: Literal["noise", "real"] = "noise"
-    matching_steps: int | None = None
-    network_epochs: int | None = None
-    image_lr: float | None = None
-    image_momentum: float = 0.5
-    network_lr: float = 0.01
-    network_momentum: float = 0.5
-    network_batch: int = 256
-    real_batch: int = 256
-    precision: Literal["float64", "float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        for name in ("ipc", "matching_steps", "network_batch", "real_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, but must be 1 or more.")
-        if self.network_epochs is not None and self.network_epochs < 0:
-            raise InputError(f"network_epochs is {self.network_epochs}, but must be 0 or more.")
-        for name in ("image_lr", "network_lr"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{name} is {value}, but a learning rate must be a number above 0.")
-        for name in ("image_momentum", "network_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 0 and below 1.")
-        if self.start not in {"noise", "real"}:
-            raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision is {self.precision!r}: choose one of {', '.join(PRECISIONS)}.")
-        distance_named(self.distance)
-
-    @property
-    def name(self) -> str:
-        """The method's name in records."""
-        return "gradient-matching"
-
-    def resolved(self) -> "GradientMatchingConfig":
-        """Fill in the defaults that depend on other settings.
-
-        Returns:
-            The settings without None.
-        """
-        schedule = published_schedule(self.ipc)
-        return replace(
-            self,
-            matching_steps=self.matching_steps or schedule.matching_steps,
-            network_epochs=schedule.network_epochs if self.network_epochs is None else self.network_epochs,
-            image_lr=self.image_lr or (0.01 if self.network == "mlp" else 0.1),
-        )
-
-    def build(self, train: ImageSet, seed: int) -> "GradientMatching":
-        """Make the method for one data set.
-
-        Args:
-            train: The real images, on the device where to compute.
-            seed: Seed of everything that is drawn.
-
-        Returns:
-            The method.
-
-        Raises:
-            InputError: The network cannot take these images, no parameter would be compared, or `start` asks for
-                more real images than a class has.
-        """
-        return GradientMatching(self, train, seed)
 
 
 class GradientMatching:
@@ -129,6 +30,8 @@ class GradientMatching:
         parameters = self._network.draw(stream(seed, "network", 0))
         self._compared = compared_parameters(parameters, config.compare)
         self._distance = distance_named(config.distance)
+        self._engine = choose_engine(self._network, train.images.device, config.precision, config.engine)
+        self._fast = once_differentiable(self._network, precision=config.precision, engine=self._engine)
         self._labels = torch.arange(train.num_classes, device=train.images.device)
         if config.start == "real":
             _check_enough_images(train, config.ipc)
@@ -140,6 +43,11 @@ class GradientMatching:
         assert self._config.matching_steps is not None
         assert self._config.network_epochs is not None
         return Schedule(self._config.matching_steps, self._config.network_epochs)
+
+    @property
+    def engine(self) -> str:
+        """What computes derivatives of first order: "fused" or "eager"."""
+        return self._engine
 
     def init(self) -> State:
         """Give the images with which the run begins.
@@ -170,22 +78,26 @@ class GradientMatching:
             drawn = self._network.draw(stream(self._seed, "network", position.draw))
             parameters = {name: self._moved(tensor) for name, tensor in drawn.items()}
             parameter_velocity = zero_velocity(parameters)
-        model = partial(self._network, buffers=self._frozen_buffers(parameters, position))
+        buffers = self._frozen_buffers(parameters, position)
+        fast = partial(self._fast, buffers=buffers)
+        objective = Objective(
+            model=partial(self._network, buffers=buffers),
+            real_model=fast,
+            compared=self._compared,
+            distance=self._distance,
+        )
         distances, gradient = matching_gradient(
-            model,
+            objective,
             parameters,
-            self._compared,
             lambda label: self._real(label, self._config.real_batch, "real", *position),
             state.images,
-            distance=self._distance,
-            precision=self._config.precision,
         )
         velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
         images = state.images - self._config.image_lr * velocity
         if position.step + 1 < self.schedule.matching_steps:
             parameters, parameter_velocity = train(
-                model,
+                fast,
                 parameters,
                 parameter_velocity,
                 images.flatten(0, 1),

@@ -1,6 +1,5 @@
 """The loop around every method: counting, stopping, finite checks, progress, checkpoints, validation, the result."""
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.config import GradientMatchingConfig, RunConfig
 from datacondense.condensation.run_directory import Checkpoint, RunDirectory
 from datacondense.condensation.schedule import Schedule
 from datacondense.condensation.state import Position, State
@@ -18,56 +17,6 @@ from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig, Score, evaluate
 from datacondense.image_set import ImageSet, check_trainable
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How long a run goes on, from which seed, and what it tells on the way.
-
-    Attributes:
-        seed: Seed of everything that is drawn, from 0; the same seed gives the same bytes.
-        draws: Outer draws, each on a freshly drawn network; published: 1000.
-        time_limit: Stop after this time even if draws are left, with a complete result: "90s", "10m", "2h".
-            Default: none.
-        checkpoint_every: Seconds between checkpoints.
-        validate_every: Outer draws between accuracies on the validation images; 0: never.
-        validation_networks: Networks trained for each of these accuracies.
-    """
-
-    seed: int = 0
-    draws: int = 1000
-    time_limit: str | None = None
-    checkpoint_every: float = 30.0
-    validate_every: int = 0
-    validation_networks: int = 3
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
-        for name, least in (("draws", 1), ("validate_every", 0), ("validation_networks", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be {least} or more.")
-        if not self.checkpoint_every >= 0:
-            raise InputError(f"checkpoint_every is {self.checkpoint_every} seconds, but must be 0 or more.")
-        _ = self.time_limit_seconds
-
-    @property
-    def time_limit_seconds(self) -> float:
-        """The time limit in seconds; infinite where there is none.
-
-        Raises:
-            InputError: It is not a number with a unit.
-        """
-        if self.time_limit is None:
-            return float("inf")
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.time_limit)
-        if match is None or float(match[1]) == 0:
-            raise InputError(
-                f"time_limit is {self.time_limit!r}, but must be a number above 0 with a unit (s, m, h, d) as in 10m."
-            )
-        return float(match[1]) * _UNITS[match[2]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +48,10 @@ class Method(Protocol):
     @property
     def schedule(self) -> Schedule:
         """Steps of one outer draw."""
+
+    @property
+    def engine(self) -> str:
+        """What computes, for the record."""
 
     def init(self) -> State:
         """Give the state before the first step.
@@ -172,11 +125,11 @@ def condense(
             "fingerprint": train.fingerprint,
             "hold_out": train.record.get("hold_out"),
         },
-        "environment": environment(device),
     }
     train = train.to(device)
     # Settings that do not fit the images are refused here, before anything is written or discarded.
     built = method.build(train, run.seed)
+    settings["environment"] = {**environment(device), "engine": built.engine}
     folder = None if directory is None else RunDirectory(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
         if folder is not None and resume and folder.result.exists():

@@ -1,10 +1,9 @@
-"""What a user may say about a data set, and what loading one gives."""
+"""What a user may say about a data set, checked before torch is loaded."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from datacondense.errors import InputError
-from datacondense.image_set import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +43,6 @@ class DataConfig:
                 f"The split {self.train_split!r} is named for both training and testing, but test images must not "
                 "be trained on: name another split for either."
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSplits:
-    """What loading a data set gives.
-
-    Attributes:
-        train: The training images.
-        test: The test images, with the classes and the normalisation of the training images; None where the source
-            has none.
-    """
-
-    train: ImageSet
-    test: ImageSet | None
 
 
 def check_form(resize: int | None, channels: int | None) -> None:

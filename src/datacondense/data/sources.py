@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 from datacondense.data.catalogue import CATALOGUE, DIGITS, CatalogueEntry
-from datacondense.data.config import DataConfig, DataSplits
+from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 from datacondense.data.folder import read_folder
 from datacondense.data.hub import is_hub_id, read_hub
 from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
-from datacondense.data.splits import Normalisation, ReadSplit, assemble
+from datacondense.data.splits import DataSplits, Normalisation, ReadSplit, assemble
 from datacondense.errors import InputError
 
 MIRROR_VARIABLE = "DATACONDENSE_DATA"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datacondense.data.config import DataConfig, DataSplits
+from datacondense.data.config import DataConfig
 from datacondense.data.decode import widened
 from datacondense.data.labels import check_class_numbers, check_values, matched, named_classes
 from datacondense.data.normalisation import pixel_statistics
@@ -17,6 +17,20 @@ from datacondense.image_set import ImageSet, check_trainable
 _TEST_SPLITS = ("test", "validation", "valid", "val")
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSplits:
+    """What loading a data set gives.
+
+    Attributes:
+        train: The training images.
+        test: The test images, with the classes and the normalisation of the training images; None where the source
+            has none.
+    """
+
+    train: ImageSet
+    test: ImageSet | None
 
 
 @dataclass(frozen=True, kw_only=True)

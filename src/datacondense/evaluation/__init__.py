@@ -1,6 +1,16 @@
 """Evaluation: the paper's protocol, scores, and the training of fresh networks that they come from."""
 
-from datacondense.evaluation.evaluate import accuracy, evaluate, train_one
-from datacondense.evaluation.protocol import EvaluationConfig, Score
+from typing import TYPE_CHECKING
+
+from datacondense.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from datacondense.evaluation.protocol import EvaluationConfig, Score
+    from datacondense.evaluation.scoring import accuracy, evaluate, train_one
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {"protocol": ["EvaluationConfig", "Score"], "scoring": ["accuracy", "evaluate", "train_one"]},
+    )
 
 __all__ = ["EvaluationConfig", "Score", "accuracy", "evaluate", "train_one"]

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datacondense.augment import check_strategy
+from datacondense.augment.names import check_strategy
 from datacondense.errors import InputError
-from datacondense.training import SGD
+from datacondense.matching.names import Precision, check_precision
+from datacondense.networks.names import Engine, check_engine
+
+if TYPE_CHECKING:
+    from datacondense.training import SGD
 
 EPOCHS = 300
 EPOCHS_AUGMENTED = 1000
@@ -33,6 +37,10 @@ class EvaluationConfig:
         weight_decay: Weight of the squared norm of the parameters.
         batch_size: Images per update.
         seed: Seed of the networks, orders and augmentations.
+        precision: Of training and test: "float32", or "bfloat16" for convolutions, products and feature maps, faster
+            where the processor has it, or "float64", slow, for checks.
+        engine: What computes: "auto" (fused layers where the network and the machine allow them), "fused" or "eager"
+            (torch's own layers). Results differ by rounding only.
     """
 
     network: str | None = None
@@ -44,6 +52,8 @@ class EvaluationConfig:
     weight_decay: float = 5e-4
     batch_size: int = 256
     seed: int = 0
+    precision: Precision = "float32"
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         for name in ("repeats", "epochs", "batch_size"):
@@ -60,10 +70,14 @@ class EvaluationConfig:
             raise InputError(f"weight_decay is {self.weight_decay}, but must be at least 0.")
         if self.augmentation is not None:
             check_strategy(self.augmentation)
+        check_precision(self.precision)
+        check_engine(self.engine)
 
     @property
-    def sgd(self) -> SGD:
+    def sgd(self) -> "SGD":
         """The optimiser with which training starts."""
+        from datacondense.training import SGD  # noqa: PLC0415
+
         return SGD(
             lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size
         )

@@ -1,17 +1,39 @@
 """Gradient matching: the numerical core, pure functions from tensors to tensors."""
 
-from datacondense.matching.distances import DISTANCES, distance_named
-from datacondense.matching.gradients import (
-    PRECISIONS,
-    compared_parameters,
-    matching_gradient,
-    parameter_gradients,
-    pixel_gradient,
-)
+from typing import TYPE_CHECKING
+
+from datacondense.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from datacondense.matching.distances import DISTANCES, distance_named
+    from datacondense.matching.gradients import (
+        Objective,
+        compared_parameters,
+        matching_gradient,
+        parameter_gradients,
+        pixel_gradient,
+    )
+    from datacondense.matching.names import PRECISIONS
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "distances": ["DISTANCES", "distance_named"],
+            "gradients": [
+                "Objective",
+                "compared_parameters",
+                "matching_gradient",
+                "parameter_gradients",
+                "pixel_gradient",
+            ],
+            "names": ["PRECISIONS"],
+        },
+    )
 
 __all__ = [
     "DISTANCES",
     "PRECISIONS",
+    "Objective",
     "compared_parameters",
     "distance_named",
     "matching_gradient",

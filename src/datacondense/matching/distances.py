@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from datacondense.errors import InputError
+from datacondense.matching.names import check_distance
 
 Gradients: TypeAlias = Sequence[Tensor]
 Distance: TypeAlias = Callable[[Gradients, Gradients], Tensor]
@@ -83,8 +83,7 @@ def distance_named(name: str) -> Distance:
     Raises:
         InputError: There is no such distance.
     """
-    if name not in DISTANCES:
-        raise InputError(f"There is no distance {name!r}: choose one of {', '.join(DISTANCES)}.")
+    check_distance(name)
     return DISTANCES[name]
 
 

@@ -1,13 +1,13 @@
 """Per-class gradients: of the loss with respect to parameters, and of their distance with respect to pixels.
 
-The model comes in as a function of (parameters, images), so nothing here holds or changes a network. Classes are
-taken one by one: the images of a class enter only their own term of the objective (paper, Algorithm 1, line 6),
-so the pixel gradient is the same as for all classes at once, and only one graph is alive at a time.
-`reference.py` has the same by explicit loops, and the tests hold the two equal.
+Models come in as functions of (parameters, images), so nothing here holds or changes a network. Classes are taken one
+by one: the images of a class enter only their own term of the objective (paper, Algorithm 1, line 6), so the pixel
+gradient is the same as for all classes at once, and only one graph is alive at a time. `reference.py` has the same by
+explicit loops, and the tests hold the two equal.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -21,7 +21,22 @@ from datacondense.networks import Parameters
 
 Model: TypeAlias = Callable[[Parameters, Tensor], Tensor]
 
-PRECISIONS = ("float64", "float32", "bfloat16")
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What is matched, and how.
+
+    Attributes:
+        model: Function from (parameters, images) to logits `[N, K]`, differentiable twice: the synthetic side.
+        real_model: The same function, differentiable once, as fast as can be: the real side.
+        compared: Names of the parameters whose gradients are compared.
+        distance: How two lists of gradients are compared.
+    """
+
+    model: Model
+    real_model: Model
+    compared: tuple[str, ...]
+    distance: Distance
 
 
 def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
@@ -63,87 +78,62 @@ def parameter_gradients(
     label: int,
     *,
     create_graph: bool = False,
-    precision: str = "float32",
 ) -> tuple[Tensor, ...]:
     """Differentiate the mean cross-entropy of one class's images with respect to some parameters.
 
     Args:
-        model: Function from (parameters, images) to logits `[N, K]`.
+        model: Function from (parameters, images) to logits `[N, K]`, of the images' dtype.
         parameters: All parameters by name.
         compared: Names of those to differentiate; no gradient is computed for the others.
         images: Normalised images of one class `[N, C, H, W]`.
         label: Their class, in 0..K-1.
         create_graph: Whether to keep the graph, so that the gradients can be differentiated again.
-        precision: "bfloat16": convolutions and products under autocast; else as the tensors are.
 
     Returns:
         One gradient per name, of its parameter's shape and dtype.
     """
     leaves = {name: parameters[name].detach().requires_grad_() for name in compared}
     labels = torch.full((len(images),), label, device=images.device)
-    with _autocast(images.device, precision):
-        logits = model({**parameters, **leaves}, images)
-    # The loss itself stays in full precision: its logarithms are where bfloat16 would hurt.
-    loss = F.cross_entropy(logits if logits.dtype == images.dtype else logits.to(images.dtype), labels)
+    loss = F.cross_entropy(model({**parameters, **leaves}, images), labels)
     return torch.autograd.grad(loss, list(leaves.values()), create_graph=create_graph)
 
 
 def pixel_gradient(
-    model: Model,
-    parameters: Parameters,
-    compared: Sequence[str],
-    real: Tensor,
-    synthetic: Tensor,
-    label: int,
-    *,
-    distance: Distance,
-    precision: str = "float32",
+    objective: Objective, parameters: Parameters, real: Tensor, synthetic: Tensor, label: int
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the matching distance of one class with respect to its synthetic images (paper, equation 9).
 
     Args:
-        model: Function from (parameters, images) to logits `[N, K]`.
+        objective: What is matched, and how.
         parameters: All parameters by name.
-        compared: Names of those whose gradients are compared.
         real: Normalised real images of the class `[B, C, H, W]`.
         synthetic: Normalised synthetic images of the class `[S, C, H, W]`.
         label: The class, in 0..K-1.
-        distance: How two lists of gradients are compared.
-        precision: Of the real side alone, see `parameter_gradients`; the synthetic side, which is differentiated
-            twice, keeps the precision of its tensors.
 
     Returns:
         The distance (a detached scalar) and its gradient `[S, C, H, W]`.
     """
-    real_gradients = parameter_gradients(model, parameters, compared, real, label, precision=precision)
+    real_gradients = parameter_gradients(objective.real_model, parameters, objective.compared, real, label)
     leaf = synthetic.detach().requires_grad_()
-    synthetic_gradients = parameter_gradients(model, parameters, compared, leaf, label, create_graph=True)
-    value = distance(real_gradients, synthetic_gradients)
+    synthetic_gradients = parameter_gradients(
+        objective.model, parameters, objective.compared, leaf, label, create_graph=True
+    )
+    value = objective.distance(real_gradients, synthetic_gradients)
     (gradient,) = torch.autograd.grad(value, leaf)
     return value.detach(), gradient
 
 
 def matching_gradient(
-    model: Model,
-    parameters: Parameters,
-    compared: Sequence[str],
-    real_batch: Callable[[int], Tensor],
-    synthetic: Tensor,
-    *,
-    distance: Distance,
-    precision: str = "float32",
+    objective: Objective, parameters: Parameters, real_batch: Callable[[int], Tensor], synthetic: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the matching objective, the sum of the classes' distances, with respect to all images.
 
     Args:
-        model: Function from (parameters, images) to logits `[N, K]`.
+        objective: What is matched, and how.
         parameters: All parameters by name.
-        compared: Names of those whose gradients are compared.
         real_batch: Gives the normalised real images `[B, C, H, W]` of a class; called once per class, so that
             no more than one batch need be in memory.
         synthetic: Normalised synthetic images `[K, S, C, H, W]`.
-        distance: How two lists of gradients are compared.
-        precision: Of the real side, see `parameter_gradients`.
 
     Returns:
         The distances `[K]` and the gradient `[K, S, C, H, W]`.
@@ -151,19 +141,7 @@ def matching_gradient(
     distances, gradient = [], torch.empty_like(synthetic)
     for label in range(len(synthetic)):
         value, gradient[label] = pixel_gradient(
-            model,
-            parameters,
-            compared,
-            real_batch(label),
-            synthetic[label],
-            label,
-            distance=distance,
-            precision=precision,
+            objective, parameters, real_batch(label), synthetic[label], label
         )
         distances.append(value)
     return torch.stack(distances), gradient
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Give the context in which products run in the asked precision."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

@@ -8,15 +8,30 @@ and keeps one order, so that two names of one network compare equal. A name with
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from datacondense.errors import InputError
 
 Activation: TypeAlias = Literal["sigmoid", "relu", "leaky", "swish"]
 Norm: TypeAlias = Literal["none", "batch", "layer", "instance", "group"]
 Pooling: TypeAlias = Literal["none", "max", "average"]
+Engine: TypeAlias = Literal["auto", "fused", "eager"]
 
+ENGINES: tuple[str, ...] = get_args(Engine)
 GROUPS = 4  # of group normalisation, as in the published networks
+
+
+def check_engine(name: str) -> None:
+    """Check the name of an engine.
+
+    Args:
+        name: The name.
+
+    Raises:
+        InputError: There is no such engine.
+    """
+    if name not in ENGINES:
+        raise InputError(f"engine is {name!r}: choose one of {', '.join(ENGINES)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

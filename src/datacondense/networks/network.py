@@ -47,6 +47,11 @@ class Network:
         return f"Network({self.name!r}, image_shape={self.image_shape}, num_classes={self.num_classes})"
 
     @property
+    def structure(self) -> nn.Module:
+        """The layers, whose own numbers mean nothing; not to be changed."""
+        return self._structure
+
+    @property
     def num_parameters(self) -> int:
         """The number of trainable values."""
         return sum(parameter.numel() for parameter in self._structure.parameters())

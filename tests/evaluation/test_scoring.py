@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig, Score, accuracy, evaluate, train_one
-from datacondense.evaluation.evaluate import resolved
+from datacondense.evaluation.scoring import resolved
 from datacondense.image_set import ImageSet
 from datacondense.networks import Network, build_network
 from datacondense.random_streams import stream

@@ -14,7 +14,15 @@ from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EPOCHS, EPOCHS_AUGMENTED, EvaluationConfig, Score
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.networks import Network, Parameters, build_network, evaluation_name
+from datacondense.networks import (
+    Network,
+    NetworkFunction,
+    Parameters,
+    build_network,
+    choose_engine,
+    evaluation_name,
+    once_differentiable,
+)
 from datacondense.random_streams import stream
 from datacondense.training import train, zero_velocity
 
@@ -43,7 +51,8 @@ def evaluate(
         Every accuracy, with the whole recipe.
 
     Raises:
-        InputError: The two sets have different image shapes or classes, or a name in the config is unknown.
+        InputError: The two sets have different image shapes or classes, a name in the config is unknown, or the engine
+            cannot compute this network.
     """
     recipe = resolved(config or EvaluationConfig(), images)
     _check_same_kind(images, test)
@@ -51,10 +60,11 @@ def evaluate(
     assert recipe.network is not None
     network = build_network(recipe.network, images.image_shape, images.num_classes)
     images, test = images.to(device), test.to(device)
+    model, engine = _fast(network, recipe, device)
     accuracies = []
     for repeat in range(recipe.repeats):
         parameters, buffers = train_one(network, images, recipe, repeat)
-        accuracies.append(accuracy(network, parameters, buffers, test, images))
+        accuracies.append(accuracy(model, parameters, buffers, test, images))
         if observer is not None:
             observer(repeat, accuracies[-1])
     return Score(
@@ -62,7 +72,7 @@ def evaluate(
         recipe=recipe,
         trained_on=images.fingerprint,
         tested_on={**_source(test), "fingerprint": test.fingerprint, "num_images": len(test)},
-        environment=environment(device),
+        environment={**environment(device), "engine": engine},
     )
 
 
@@ -100,15 +110,18 @@ def train_one(
     assert recipe.epochs is not None
     assert recipe.augmentation is not None
     inputs = images.normalised()
-    parameters = _moved(network.draw(stream(recipe.seed, "evaluation network", repeat)), inputs.device)
-    buffers = _moved(network.buffers(), inputs.device)
+    if recipe.precision == "float64":
+        inputs = inputs.double()
+    parameters = _like(network.draw(stream(recipe.seed, "evaluation network", repeat)), inputs)
+    buffers = _like(network.buffers(), inputs)
+    model, _ = _fast(network, recipe, inputs.device)
     velocity = zero_velocity(parameters)
     order = stream(recipe.seed, "evaluation order", repeat)
     change = stream(recipe.seed, "evaluation augmentation", repeat)
     half = recipe.epochs // 2
     for epochs, lr in ((half, recipe.lr), (recipe.epochs - half, recipe.lr * 0.1)):
         parameters, velocity = train(
-            partial(network, buffers=buffers, training=True),
+            partial(model, buffers=buffers, training=True),
             parameters,
             velocity,
             inputs,
@@ -125,12 +138,12 @@ def train_one(
 
 @torch.inference_mode()
 def accuracy(
-    network: Network, parameters: Parameters, buffers: Parameters, test: ImageSet, scale: ImageSet
+    model: NetworkFunction, parameters: Parameters, buffers: Parameters, test: ImageSet, scale: ImageSet
 ) -> float:
     """Measure the share of right answers.
 
     Args:
-        network: The structure.
+        model: A network, or its faster form.
         parameters: Its trained parameters.
         buffers: Its buffers.
         test: The images to classify.
@@ -140,9 +153,10 @@ def accuracy(
         The share, 0 to 1.
     """
     test = replace(test, mean=scale.mean, std=scale.std)
+    dtype = next(iter(parameters.values())).dtype
     right = 0
     for batch in torch.arange(len(test), device=test.labels.device).split(_TEST_BATCH):
-        logits = network(parameters, test.normalised(batch), buffers)
+        logits = model(parameters, test.normalised(batch).to(dtype), buffers)
         right += int((logits.argmax(1) == test.labels[batch]).sum())
     return right / len(test)
 
@@ -153,9 +167,20 @@ def _augmented(strategy: str, images: Tensor, *, generator: torch.Generator) -> 
     return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
 
 
-def _moved(parameters: Parameters, device: torch.device) -> Parameters:
-    """Move tensors, drawn on the CPU, to the device."""
-    return {name: tensor.to(device) for name, tensor in parameters.items()}
+def _fast(
+    network: Network, recipe: EvaluationConfig, device: torch.device | str
+) -> tuple[NetworkFunction, str]:
+    """Give the form of a network that the protocol asks for, and the engine's name."""
+    engine = choose_engine(network, device, recipe.precision, recipe.engine)
+    return once_differentiable(network, precision=recipe.precision, engine=engine), engine
+
+
+def _like(parameters: Parameters, inputs: Tensor) -> Parameters:
+    """Move tensors, drawn on the CPU in float32, to the device and number type of the inputs."""
+    return {
+        name: tensor.to(inputs.device, inputs.dtype if tensor.is_floating_point() else None)
+        for name, tensor in parameters.items()
+    }
 
 
 def _source(images: ImageSet) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from datacondense.data import export, is_export, load, load_export
-from datacondense.data.export import ExportFormat, ExportReport
+from datacondense.data.exports import ExportFormat, ExportReport
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 

@@ -1,0 +1,96 @@
+"""Compiles the C sources of this folder once per machine, and loads them."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+_SOURCES = tuple(sorted(Path(__file__).parent.glob("*.c")))
+_OPTIONS = (
+    "-O3",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+)
+_SECONDS = 120
+
+
+class UnavailableError(Exception):
+    """The kernels cannot be had on this machine; the text says why."""
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Load the compiled kernels, after compiling them (about a second) where no earlier process has.
+
+    The file lies in the user's cache folder under a name that changes with the sources, the options, the compiler and
+    the processor, so that machines may share a home folder.
+
+    Returns:
+        The library.
+
+    Raises:
+        UnavailableError: There is no C compiler, it refuses the sources, or nothing can be written.
+    """
+    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
+    if platform.system() != "Linux":
+        raise UnavailableError(f"the kernels are made for Linux, and this is {platform.system()}")
+    if compiler is None:
+        raise UnavailableError("there is no C compiler (cc, gcc or clang)")
+    try:
+        path = _cache_folder() / f"kernels-{_key(compiler)}.so"
+        if not path.exists():
+            _compile(compiler, path)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnavailableError(f"{compiler} made no library of the kernels ({_reason(error)})") from error
+
+
+def _cache_folder() -> Path:
+    """Give the user's folder for files that can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"
+
+
+def _key(compiler: str) -> str:
+    """Give a name to what the compiled file depends on."""
+    version = subprocess.run(
+        [compiler, "--version"], check=True, capture_output=True, timeout=_SECONDS
+    ).stdout
+    digest = hashlib.sha256(version)
+    for part in (repr(_OPTIONS), _processor(), *(source.read_text() for source in _SOURCES)):
+        digest.update(part.encode())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """Describe the instructions that the processor knows."""
+    described = {
+        line
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        if line.startswith(("flags", "Features", "model name", "CPU part"))
+    }
+    return platform.machine() + "\n".join(sorted(described))
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Make the library beside its place and move it there, so that no process sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        command = [compiler, *_OPTIONS, *map(str, _SOURCES), "-o", str(made), "-lm"]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+        made.replace(path)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words what went wrong."""
+    said = getattr(error, "stderr", None)
+    return str(said).strip().splitlines()[0] if said else str(error)

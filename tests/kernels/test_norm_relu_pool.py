@@ -1,0 +1,97 @@
+"""The kernel against torch's own three layers."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense.kernels import UnavailableError, library, norm_relu_pool
+
+try:
+    library()
+except UnavailableError as error:
+    pytest.skip(f"no kernels on this machine: {error}", allow_module_level=True)
+
+SHAPES = [(3, 32, 4, 4), (2, 64, 8, 6), (2, 32, 5, 7), (1, 32, 2, 2), (2, 96, 3, 2)]
+
+
+def plain(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.avg_pool2d(F.relu(F.group_norm(images, images.shape[1], weight, bias, 1e-5)), 2)
+
+
+def inputs(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Images far from zero in some channels, where a careless variance would lose its digits."""
+    generator = torch.Generator().manual_seed(3)
+    level = 20 * torch.randn(shape[1], 1, 1, generator=generator)
+    images = (torch.randn(shape, generator=generator) + level).requires_grad_()
+    weight = torch.randn(shape[1], generator=generator).requires_grad_()
+    bias = torch.randn(shape[1], generator=generator).requires_grad_()
+    return images, weight, bias
+
+
+def outcome(function: object, arguments: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+    """Give values and the three gradients, for some gradient of the output."""
+    assert callable(function)
+    out = function(*arguments)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).to(out.dtype)
+    return [out, *torch.autograd.grad(out, arguments, direction)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_float32_equals_torchs_layers(shape: tuple[int, int, int, int]) -> None:
+    arguments = inputs(shape)
+    found = outcome(lambda *a: norm_relu_pool(*a, 1e-5), arguments)
+    # The truth in float64: both implementations round on their own.
+    exact = tuple(a.detach().double().requires_grad_() for a in arguments)
+    out = plain(*exact)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).double()
+    expected = [out, *torch.autograd.grad(out, exact, direction)]
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f.double(), e, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bfloat16_equals_float32_up_to_its_rounding(shape: tuple[int, int, int, int]) -> None:
+    images, weight, bias = inputs(shape)
+    rounded = (images.detach() / 8).bfloat16().requires_grad_()
+    found = outcome(lambda *a: norm_relu_pool(*a, 1e-5), (rounded, weight, bias))
+    expected = outcome(plain, (rounded.detach().float().requires_grad_(), weight, bias))
+    assert [f.dtype for f in found] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
+    torch.testing.assert_close(found[0].float(), expected[0], rtol=2**-8, atol=1e-3)
+    # The gradient that comes in is rounded to bfloat16 as well.
+    scale = float(expected[1].detach().abs().max())
+    torch.testing.assert_close(found[1].float(), expected[1], rtol=2**-6, atol=2**-7 * scale)
+    for f, e in zip(found[2:], expected[2:], strict=True):
+        torch.testing.assert_close(f, e, rtol=2e-2, atol=5e-2)
+
+
+def test_order_of_memory_does_not_matter() -> None:
+    images, weight, bias = inputs((2, 32, 4, 4))
+    other = images.detach().contiguous(memory_format=torch.channels_last)
+    assert torch.equal(norm_relu_pool(images, weight, bias, 1e-5), norm_relu_pool(other, weight, bias, 1e-5))
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    arguments = inputs((5, 32, 6, 6))
+    one = outcome(lambda *a: norm_relu_pool(*a, 1e-5), arguments)
+    torch.set_num_threads(3)
+    try:
+        three = outcome(lambda *a: norm_relu_pool(*a, 1e-5), arguments)
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_a_constant_channel_gives_its_bias() -> None:
+    bias = torch.linspace(-1, 1, 32)
+    out = norm_relu_pool(torch.full((1, 32, 4, 4), 7.0), torch.ones(32), bias, 1e-5)
+    # As torch does, x * scale + shift is computed with scale = 1 / sqrt(eps): 7 * 316 leaves 1e-4 of rounding.
+    torch.testing.assert_close(out, bias.relu().view(1, -1, 1, 1).expand(1, 32, 2, 2), rtol=0, atol=5e-4)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    images, weight, bias = inputs((1, 32, 2, 2))
+    out = norm_relu_pool(images, weight, bias, 1e-5)
+    (gradient,) = torch.autograd.grad(out.square().sum(), images, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradient.sum().backward()

@@ -1,0 +1,119 @@
+"""Fused networks against the networks they stand for."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense.errors import InputError
+from datacondense.kernels import UnavailableError, library
+from datacondense.networks import Network, Parameters, build_network, choose_engine, once_differentiable
+
+try:
+    library()
+except UnavailableError as error:
+    pytest.skip(f"no kernels on this machine: {error}", allow_module_level=True)
+
+SHAPES = [(1, 28, 28), (3, 12, 20), (2, 8, 8)]
+
+
+def setting(shape: tuple[int, int, int], name: str = "convnet-w32-d2") -> tuple[Network, Parameters, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    network = build_network(name, shape, 3)
+    parameters = network.draw(generator)
+    # Norms start as the identity, which would hide a mistake.
+    parameters = {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in parameters.items()}
+    return network, parameters, torch.randn(4, *shape, generator=generator)
+
+
+def logits_and_gradients(function: object, parameters: Parameters, images: Tensor) -> list[Tensor]:
+    assert callable(function)
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    leaf = images.detach().requires_grad_()
+    logits = function(leaves, leaf)
+    loss = F.cross_entropy(logits, torch.arange(len(images)) % 3)
+    return [logits, *torch.autograd.grad(loss, [leaf, *leaves.values()])]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fused_equals_eager_in_float32(shape: tuple[int, int, int]) -> None:
+    network, parameters, images = setting(shape)
+    fused = once_differentiable(network, precision="float32", engine="fused")
+    found = logits_and_gradients(fused, parameters, images)
+    expected = logits_and_gradients(network, parameters, images)
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("engine", ["fused", "eager"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engine: str) -> None:
+    network, parameters, images = setting(shape)
+    half = once_differentiable(network, precision="bfloat16", engine=engine)
+    found = logits_and_gradients(half, parameters, images)
+    expected = logits_and_gradients(network, parameters, images)
+    assert all(f.dtype == torch.float32 for f in found)
+    for name, f, e in zip(["logits", "images", *parameters], found, expected, strict=True):
+        # A convolution's bias has no gradient but rounding: the instance norm after it takes every level off.
+        if "bias" not in name:
+            assert F.cosine_similarity(f.flatten(), e.flatten(), dim=0) > 0.95, name
+    assert not torch.equal(found[0], expected[0])
+
+
+def test_a_fused_network_takes_fewer_stages() -> None:
+    network, parameters, images = setting((3, 12, 20))
+    fused = once_differentiable(network, precision="float32", engine="fused")
+    with torch.profiler.profile() as profile:
+        fused(parameters, images)
+    names = {event.key for event in profile.key_averages()}
+    assert "_NormReluPool" in names
+    assert "aten::native_group_norm" not in names
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "device", "engine", "chosen"),
+    [
+        ("convnet", "float32", "cpu", "auto", "fused"),
+        ("convnet", "bfloat16", "cpu", "fused", "fused"),
+        ("convnet", "bfloat16", "cpu", "eager", "eager"),
+        ("convnet", "float64", "cpu", "auto", "eager"),
+        ("convnet", "bfloat16", "cuda", "auto", "eager"),
+        ("convnet-w16", "float32", "cpu", "auto", "eager"),
+        ("convnet-max", "float32", "cpu", "auto", "eager"),
+        ("convnet-bn", "float32", "cpu", "auto", "eager"),
+        ("convnet-gn", "float32", "cpu", "auto", "eager"),
+        ("convnet-leaky", "float32", "cpu", "auto", "eager"),
+        ("mlp", "float32", "cpu", "auto", "eager"),
+        ("resnet18", "float32", "cpu", "auto", "eager"),
+    ],
+)
+def test_engines_are_chosen_by_network_and_machine(
+    name: str, precision: str, device: str, engine: str, chosen: str
+) -> None:
+    network = build_network(name, (3, 32, 32), 2)
+    assert choose_engine(network, device, precision, engine) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "device", "obstacle"),
+    [
+        ("convnet", "float64", "cpu", "know float32 and bfloat16, not float64"),
+        ("convnet", "float32", "cuda", "run on the CPU, not on cuda"),
+        ("mlp", "float32", "cpu", "mlp has no instance norm, ReLU and 2x2 average pooling in a row"),
+    ],
+)
+def test_an_impossible_engine_is_refused(name: str, precision: str, device: str, obstacle: str) -> None:
+    network = build_network(name, (3, 32, 32), 2)
+    with pytest.raises(InputError, match=f"engine is 'fused', but .*{obstacle}.*: give 'auto' or 'eager'"):
+        choose_engine(network, device, precision, "fused")
+
+
+def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise UnavailableError("there is no C compiler")
+
+    monkeypatch.setattr("datacondense.networks.fused.library", missing)
+    network = build_network("convnet", (3, 32, 32), 2)
+    assert choose_engine(network, "cpu", "float32", "auto") == "eager"
+    with pytest.raises(InputError, match="but there is no C compiler: give 'auto' or 'eager'"):
+        choose_engine(network, "cpu", "float32", "fused")
