@@ -10,35 +10,19 @@ final set once.
 
 import argparse
 import json
-import os
-import platform
-import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from measure import RESULTS, header
 
 from datacondense.allocator import keep_freed_memory
 from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
 from datacondense.data import DataConfig, hold_out, load
 from datacondense.evaluation import EvaluationConfig, evaluate
 from datacondense.files import write_text
-
-RESULTS = Path(__file__).parent / "results"
-
-
-def processor() -> str:
-    """Name the processor, on Linux in full."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = {
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        }
-        return ", ".join(sorted(names))
-    return platform.processor()
 
 
 def run_name(options: argparse.Namespace, seed: int) -> str:
@@ -129,21 +113,16 @@ def main() -> None:
     parser.add_argument("--start", choices=["noise", "real"], default="noise")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the unfinished runs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the records")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     kind = "validation" if options.validate else "accuracy"
     for seed in options.seeds:
-        path = RESULTS / f"{kind}-{run_name(options, seed)}.json"
+        path = options.out / f"{kind}-{run_name(options, seed)}.json"
         if path.exists():
             continue
-        record = {
-            "command": " ".join(["python", "benchmarks/accuracy.py", *sys.argv[1:]]),
-            "date": datetime.now(UTC).date().isoformat(),
-            "hardware": {"processor": processor(), "cores": os.cpu_count(), "threads": options.threads},
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
-            **one_seed(options, seed, options.runs),
-        }
+        record = {**header(options.threads), **one_seed(options, seed, options.runs)}
         write_text(path, json.dumps(record, indent=1) + "\n")
 
 

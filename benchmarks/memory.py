@@ -9,29 +9,19 @@ in all, its batch is the whole set, and smaller).
 
 import argparse
 import json
-import os
-import platform
-import resource
 import subprocess
 import sys
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from measure import RESULTS, header, peak_megabytes
 
 from datacondense.allocator import keep_freed_memory
 from datacondense.condensation import GradientMatchingConfig, RunConfig, condense
 from datacondense.files import write_text
 from datacondense.image_set import ImageSet
-
-RESULT = Path(__file__).parent / "results" / "memory.json"
-
-
-def peak_megabytes() -> float:
-    """Read the process's peak resident memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(num_classes: int, ipc: int, batch: int) -> dict[str, Any]:
@@ -70,6 +60,7 @@ def main() -> None:
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument("--real-batch", type=int, default=64)
     parser.add_argument("--one", action="store_true", help="measure in this process and print")
+    parser.add_argument("--out", type=Path, default=RESULTS / "memory.json", help="the record to write")
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.classes[0], options.ipc[0], options.real_batch)))
@@ -80,14 +71,9 @@ def main() -> None:
         command += ["--ipc", str(ipc), "--real-batch", str(options.real_batch)]
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], flush=True)
-    record = {
-        "command": " ".join(["python", "benchmarks/memory.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": {"cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "rows": rows,
-    }
-    write_text(RESULT, json.dumps(record, indent=1) + "\n")
+    record = {**header(torch.get_num_threads()), "rows": rows}
+    del record["hardware"]["processor"]  # the record keeps the fields it always had
+    write_text(options.out, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

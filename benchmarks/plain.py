@@ -1,0 +1,182 @@
+"""A plain implementation, to measure against: the paper's loops as research scripts write them.
+
+One class after the other in Python, NCHW, float32, eager layers, every parameter differentiated, the graphs of all
+classes kept until one backward pass, images augmented one by one. Written from the paper (Zhao, Mopuri, Bilen,
+ICLR 2021) and its appendix; it shares no code with the library, and runs in the default environment.
+"""
+
+from typing import cast
+
+import numpy as np
+import torch
+from scipy.ndimage import rotate  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPSILON = 1e-6
+BATCH = 256
+
+
+class ConvNet(nn.Module):
+    """Three times [convolution, instance norm, ReLU, average pooling], then a linear layer."""
+
+    def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int = 128) -> None:
+        super().__init__()
+        channels, side = shape[0], shape[1]
+        first, side = (3, 32) if side == 28 else (1, side)  # 28x28 becomes 32x32
+        layers: list[nn.Module] = []
+        for depth in range(3):
+            layers += [
+                nn.Conv2d(channels, width, 3, padding=first if depth == 0 else 1),
+                nn.GroupNorm(width, width),
+                nn.ReLU(inplace=True),
+                nn.AvgPool2d(2),
+            ]
+            channels, side = width, side // 2
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(width * side * side, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits."""
+        return cast(Tensor, self.classifier(self.features(images).flatten(1)))
+
+
+def layer_distance(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Sum 1 - cos over the output units of one layer; biases and norm parameters count nothing."""
+    if real.dim() == 1:
+        return torch.zeros(())
+    real, synthetic = real.flatten(1), synthetic.flatten(1)
+    norms: Tensor = real.norm(dim=1) * synthetic.norm(dim=1)
+    return (1 - (real * synthetic).sum(1) / (norms + EPSILON)).sum()
+
+
+def matching_step(
+    network: nn.Module,
+    real: list[Tensor],
+    synthetic: Tensor,
+    optimiser: torch.optim.Optimizer,
+    real_batch: int = BATCH,
+) -> float:
+    """Move the synthetic images `[K·S, C, H, W]` once; `real` holds the images of each class."""
+    parameters = list(network.parameters())
+    ipc = len(synthetic) // len(real)
+    loss = torch.zeros(())
+    for label, images in enumerate(real):
+        batch = images[torch.randperm(len(images))[:real_batch]]
+        targets = torch.full((len(batch),), label)
+        real_loss = F.cross_entropy(network(batch), targets)
+        real_gradients = [g.detach().clone() for g in torch.autograd.grad(real_loss, parameters)]
+        own = synthetic[label * ipc : (label + 1) * ipc]
+        synthetic_loss = F.cross_entropy(network(own), torch.full((ipc,), label))
+        gradients = torch.autograd.grad(synthetic_loss, parameters, create_graph=True)
+        for one, other in zip(real_gradients, gradients, strict=True):
+            loss = loss + layer_distance(one, other)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+def train_epoch(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optimiser: torch.optim.Optimizer,
+    rng: np.random.Generator | None = None,
+) -> float:
+    """Train for one pass over the images, augmented where a generator is given."""
+    total = 0.0
+    for batch in torch.randperm(len(images)).split(BATCH):
+        inputs = images[batch] if rng is None else augment(images[batch], rng)
+        loss = F.cross_entropy(network(inputs), labels[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(batch)
+    return total / len(images)
+
+
+def inner_training(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
+    """Train the network between two matching steps."""
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.5)
+    for _ in range(epochs):
+        train_epoch(network, images, labels, optimiser)
+
+
+def evaluation_optimiser(network: nn.Module) -> torch.optim.Optimizer:
+    """Make the optimiser of the evaluation's networks."""
+    return torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+
+def test_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Measure the share of right answers."""
+    right = 0
+    with torch.no_grad():
+        for first in range(0, len(images), BATCH):
+            logits = network(images[first : first + BATCH])
+            right += int((logits.argmax(1) == labels[first : first + BATCH]).sum())
+    return right / len(images)
+
+
+def augment(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Crop, scale or rotate each image, whichever is drawn."""
+    means = images.mean((0, 2, 3))
+    changed = images.clone()
+    for number, image in enumerate(images):
+        operation = rng.integers(3)
+        if operation == 0:
+            changed[number] = cropped(image, means, rng)
+        elif operation == 1:
+            changed[number] = scaled(image, rng)
+        else:
+            changed[number] = rotated(image, means, rng)
+    return changed
+
+
+def cropped(image: Tensor, means: Tensor, rng: np.random.Generator, pad: int = 4) -> Tensor:
+    """Cut a window of the image's size out of the image with a border."""
+    channels, height, width = image.shape
+    canvas = means.view(-1, 1, 1).expand(channels, height + 2 * pad, width + 2 * pad).clone()
+    canvas[:, pad : pad + height, pad : pad + width] = image
+    top, left = (int(rng.integers(2 * pad)) for _ in range(2))
+    return canvas[:, top : top + height, left : left + width]
+
+
+def scaled(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Resize by up to a fifth, then cut or fill up around the middle."""
+    _, height, width = image.shape
+    tall, wide = (int(side * rng.uniform(0.8, 1.2)) for side in (height, width))
+    resized = F.interpolate(image[None], [tall, wide])[0]
+    top, left = max(0, height - tall) // 2, max(0, width - wide) // 2
+    resized = F.pad(resized, (left, max(0, width - wide - left), top, max(0, height - tall - top)))
+    top, left = (resized.shape[1] - height) // 2, (resized.shape[2] - width) // 2
+    return resized[:, top : top + height, left : left + width]
+
+
+def rotated(image: Tensor, means: Tensor, rng: np.random.Generator) -> Tensor:
+    """Turn by up to 45 degrees, by cubic splines."""
+    turned = rotate(
+        image.numpy(), int(rng.integers(-45, 45)), axes=(1, 2), reshape=False, cval=float(means.mean())
+    )
+    return torch.from_numpy(turned)
+
+
+def herding(features: Tensor, ipc: int) -> list[int]:
+    """Pick images of one class so that the mean of the picked stays near the mean of all."""
+    mean, total = features.mean(0), torch.zeros(features.shape[1])
+    left, chosen = list(range(len(features))), []
+    for count in range(1, ipc + 1):
+        distances = ((total + features[left]) / count - mean).norm(dim=1)
+        best = left.pop(int(distances.argmin()))
+        total = total + features[best]
+        chosen.append(best)
+    return chosen
+
+
+def k_center(features: Tensor, ipc: int) -> list[int]:
+    """Pick the image of one class nearest to the mean, then always the one furthest from all picked."""
+    between = torch.cdist(features, features)
+    chosen = [int((features - features.mean(0)).norm(dim=1).argmin())]
+    while len(chosen) < ipc:
+        chosen.append(int(between[:, chosen].min(1).values.argmax()))
+    return chosen

@@ -1,0 +1,93 @@
+"""Seconds and peak memory of herding and k-center, plain against the library.
+
+    python benchmarks/selection.py --pairs 3
+
+10 classes of 5000 images with 2048 features each, 1, 10 and 50 images per class, every row in its own process. Whether
+both variants chose the same images is recorded too.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import measure
+import plain
+import torch
+from comparison import compare, pair_points
+from library import random_set
+from torch import Tensor
+
+from datacondense import selection
+from datacondense.allocator import keep_freed_memory
+
+METHODS = ("herding", "k-center")
+
+
+def plain_choice(method: str, labels: Tensor, ipc: int, features: Tensor) -> list[int]:
+    """Choose class by class."""
+    choose: Callable[[Tensor, int], list[int]] = plain.herding if method == "herding" else plain.k_center
+    chosen = []
+    for label in range(int(labels.max()) + 1):
+        members = torch.nonzero(labels == label).flatten()
+        chosen += members[choose(features[members], ipc)].tolist()
+    return chosen
+
+
+def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
+    """Measure one method of one variant here."""
+    train = random_set((3, 32, 32), options.classes, options.per_class)
+    features = torch.randn(len(train), options.features, generator=torch.Generator().manual_seed(1))
+    method, ipc, chosen = point["method"], point["ipc"], []
+    before = measure.peak_megabytes()
+
+    def call() -> None:
+        if point["variant"] == "plain":
+            chosen.extend(plain_choice(method, train.labels, ipc, features))
+            return
+        keep_freed_memory()
+        name = "select_" + method.replace("-", "_")
+        chosen.extend(getattr(selection, name)(train, ipc, features).record["indices"])
+
+    seconds = measure.seconds_of(call)
+    return {
+        "seconds": seconds,
+        "megabytes_before": before,
+        "megabytes_peak": measure.peak_megabytes(),
+        "chosen": hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16],
+    }
+
+
+def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any]:
+    """Compare the variants for each method and number of images."""
+    summary: dict[str, Any] = {}
+    for method, ipc in product(METHODS, options.ipc):
+        rows = [row for row in record["rows"] if (row["method"], row["ipc"]) == (method, ipc)]
+        summary[f"{method}, {ipc} images per class"] = {
+            "seconds": compare(rows, "seconds"),
+            "megabytes_peak": compare(rows, "megabytes_peak"),
+            "same_choice": len({row["chosen"] for row in rows}) == 1,
+        }
+    return summary
+
+
+def main() -> None:
+    """Measure, or continue."""
+    parser = measure.parser(__doc__, "selection")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--per-class", type=int, default=5000)
+    parser.add_argument("--features", type=int, default=2048)
+    options = parser.parse_args()
+    points = [
+        point
+        for method, ipc in product(METHODS, options.ipc)
+        for point in pair_points(options.pairs, method=method, ipc=ipc)
+    ]
+    measure.benchmark(options, points, one_process, summarise)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Wall time to condense MNIST, and the accuracy that it gives: one record, one process per seed.
+
+    python benchmarks/time_to_accuracy.py --draws 200 --set real_batch=64 image_lr=0.5 precision=bfloat16
+    python benchmarks/time_to_accuracy.py --validate 20 50 100 200 --repeats 3 --epochs 300 --set real_batch=64
+
+Seconds run from the call of `condense` to its return, in a process whose imports are done and whose data are loaded
+(told apart); compiling counts. Each finished set is scored once on the test images, which is not counted. With
+--validate, states on the way are scored on held-out training images instead, to choose settings; scoring is not counted
+there either.
+"""
+
+import argparse
+import time
+from dataclasses import asdict, replace
+from statistics import fmean, stdev
+from typing import Any
+
+import measure
+import plain
+import torch
+from comparison import spread
+from library import add_experiment, condensed, loaded, protocol, settings
+
+from datacondense import GradientMatchingConfig, ImageSet, evaluate, hold_out
+from datacondense.allocator import keep_freed_memory
+from datacondense.condensation.state import Position
+
+PUBLISHED_DRAWS, PUBLISHED_BATCH = 1000, 256
+
+
+def one_seed(options: argparse.Namespace, seed: int) -> measure.Row:
+    """Condense with one seed, then score on the test images."""
+    train, test, loading = loaded(options.dataset)
+    method = GradientMatchingConfig(**settings(options.set))
+    images, seconds = condensed(train, method, seed, options.draws)
+    score = evaluate(images, test, protocol(options, seed))
+    return {
+        "draws": options.draws,
+        "seconds": seconds,
+        "seconds_loading": loading,
+        "score": score.as_dict(),
+        "fingerprint": images.fingerprint,
+        "method": asdict(method.resolved()),
+    }
+
+
+def validation_curve(options: argparse.Namespace, seed: int) -> measure.Row:
+    """Condense with one seed, scoring a validation split at some numbers of draws."""
+    train, _, _ = loaded(options.dataset)
+    train, validation = hold_out(train, options.fraction, 0)
+    method = GradientMatchingConfig(**settings(options.set))
+    built, config = method.build(train, seed), protocol(options, seed)
+    state, seconds, curve = built.init(), 0.0, []
+    for draw in range(max(options.validate)):
+        for step in range(built.schedule.matching_steps):
+            began = time.perf_counter()
+            state, _ = built.step(state, Position(draw, step))
+            seconds += time.perf_counter() - began
+        if draw + 1 in options.validate:
+            score = evaluate(as_set(state.images, train), validation, config)
+            entry = {"accuracy": score.mean, "std": score.std, "n": score.n}
+            curve.append({"draws": draw + 1, "seconds": seconds, **entry})
+    return {"curve": curve, "method": asdict(method.resolved()), "protocol": asdict(config)}
+
+
+def as_set(images: torch.Tensor, like: ImageSet) -> ImageSet:
+    """Give normalised images `[K, S, C, H, W]` as a set in pixel scale."""
+    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (like.mean, like.std))
+    labels = torch.arange(len(images)).repeat_interleave(images.shape[1])
+    return replace(like, images=images.flatten(0, 1).float() * std + mean, labels=labels)
+
+
+def plain_steps(options: argparse.Namespace) -> measure.Row:
+    """Time the plain loop's matching steps on images of MNIST's shape."""
+    real = [torch.randn(600, 1, 28, 28) for _ in range(10)]
+    ipc = settings(options.set).get("ipc", 1)
+    synthetic = torch.randn(10 * ipc, 1, 28, 28, requires_grad=True)
+    optimiser = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
+
+    def step() -> float:
+        network = plain.ConvNet((1, 28, 28), 10)
+        return plain.matching_step(network, real, synthetic, optimiser, PUBLISHED_BATCH)
+
+    return measure.timed(step, options.plain_draws)
+
+
+def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
+    """Measure one row here."""
+    if "plain_draws" in point:
+        return plain_steps(options)
+    keep_freed_memory()
+    return (validation_curve if options.validate else one_seed)(options, point["seed"])
+
+
+def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
+    """Give all networks' accuracy, the median seconds, and what the plain loop would take."""
+    rows = [row for row in record["rows"] if "seed" in row]
+    summary: dict[str, Any] = {}
+    if rows and not options.validate:
+        accuracies = [value for row in rows for value in row["score"]["accuracies"]]
+        summary |= {"seconds": spread([row["seconds"] for row in rows])}
+        mean, std = fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None
+        summary |= {"accuracy": {"mean": mean, "std": std, "n": len(accuracies)}}
+    for row in record["rows"]:
+        if "plain_draws" in row:
+            steps = GradientMatchingConfig(**settings(options.set)).resolved().matching_steps or 1
+            summary["plain"] = {
+                "seconds_per_step": row["seconds"],
+                "seconds_extrapolated": PUBLISHED_DRAWS * steps * row["seconds"],
+                "how": f"{PUBLISHED_DRAWS} draws of {steps} matching steps at {PUBLISHED_BATCH} real images per class, "
+                f"extrapolated from {row['plain_draws']} measured steps, not run; training between steps left out",
+            }
+    return summary
+
+
+def main() -> None:
+    """Measure, or continue."""
+    parser = measure.parser(__doc__, "time-to-accuracy")
+    add_experiment(parser)
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument(
+        "--validate", type=int, nargs="*", default=[], metavar="DRAWS", help="draws to score at"
+    )
+    parser.add_argument("--plain-draws", type=int, default=0, help="steps of the plain loop to time")
+    parser.add_argument("--cold-cache", action="store_true", help="compile anew in every process")
+    options = parser.parse_args()
+    points: list[measure.Point] = [{"seed": seed} for seed in options.seeds]
+    points += [{"plain_draws": options.plain_draws}] if options.plain_draws else []
+    lengths = ("seeds", "plain_draws")
+    measure.benchmark(
+        options, points, one_process, summarise, lengths=lengths, fresh_cache=options.cold_cache
+    )
+
+
+if __name__ == "__main__":
+    main()
