@@ -162,7 +162,7 @@ def test_batches_without_need_have_no_repetition(make: MakeSet) -> None:
         ({"network_lr": float("nan")}, "network_lr is nan, but a learning rate must be"),
         ({"image_momentum": 1.0}, "image_momentum is 1.0, but must be at least 0 and below 1"),
         ({"start": "zeros"}, "start is 'zeros', but images begin as 'noise' or as 'real'"),
-        ({"precision": "float16"}, "precision is 'float16': choose one of float64, float32, bfloat16"),
+        ({"precision": "float16"}, "precision is 'float16': choose one of auto, float64, float32, bfloat16"),
         ({"distance": "l1"}, "no distance 'l1'"),
     ],
 )

@@ -1,5 +1,7 @@
 """The kernel against torch's own three layers."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +21,10 @@ def plain(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.avg_pool2d(F.relu(F.group_norm(images, images.shape[1], weight, bias, 1e-5)), 2)
 
 
+def kernel(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return norm_relu_pool(images, weight, bias, 1e-5)
+
+
 def inputs(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Images far from zero in some channels, where a careless variance would lose its digits."""
     generator = torch.Generator().manual_seed(3)
@@ -29,9 +35,10 @@ def inputs(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
     return images, weight, bias
 
 
-def outcome(function: object, arguments: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+def outcome(
+    function: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, Tensor, Tensor]
+) -> list[Tensor]:
     """Give values and the three gradients, for some gradient of the output."""
-    assert callable(function)
     out = function(*arguments)
     direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).to(out.dtype)
     return [out, *torch.autograd.grad(out, arguments, direction)]
@@ -40,7 +47,7 @@ def outcome(function: object, arguments: tuple[Tensor, Tensor, Tensor]) -> list[
 @pytest.mark.parametrize("shape", SHAPES)
 def test_float32_equals_torchs_layers(shape: tuple[int, int, int, int]) -> None:
     arguments = inputs(shape)
-    found = outcome(lambda *a: norm_relu_pool(*a, 1e-5), arguments)
+    found = outcome(kernel, arguments)
     # The truth in float64: both implementations round on their own.
     exact = tuple(a.detach().double().requires_grad_() for a in arguments)
     out = plain(*exact)
@@ -54,7 +61,7 @@ def test_float32_equals_torchs_layers(shape: tuple[int, int, int, int]) -> None:
 def test_bfloat16_equals_float32_up_to_its_rounding(shape: tuple[int, int, int, int]) -> None:
     images, weight, bias = inputs(shape)
     rounded = (images.detach() / 8).bfloat16().requires_grad_()
-    found = outcome(lambda *a: norm_relu_pool(*a, 1e-5), (rounded, weight, bias))
+    found = outcome(kernel, (rounded, weight, bias))
     expected = outcome(plain, (rounded.detach().float().requires_grad_(), weight, bias))
     assert [f.dtype for f in found] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
     torch.testing.assert_close(found[0].float(), expected[0], rtol=2**-8, atol=1e-3)
@@ -68,15 +75,15 @@ def test_bfloat16_equals_float32_up_to_its_rounding(shape: tuple[int, int, int, 
 def test_order_of_memory_does_not_matter() -> None:
     images, weight, bias = inputs((2, 32, 4, 4))
     other = images.detach().contiguous(memory_format=torch.channels_last)
-    assert torch.equal(norm_relu_pool(images, weight, bias, 1e-5), norm_relu_pool(other, weight, bias, 1e-5))
+    assert torch.equal(kernel(images, weight, bias), kernel(other, weight, bias))
 
 
 def test_threads_do_not_change_a_bit() -> None:
     arguments = inputs((5, 32, 6, 6))
-    one = outcome(lambda *a: norm_relu_pool(*a, 1e-5), arguments)
+    one = outcome(kernel, arguments)
     torch.set_num_threads(3)
     try:
-        three = outcome(lambda *a: norm_relu_pool(*a, 1e-5), arguments)
+        three = outcome(kernel, arguments)
     finally:
         torch.set_num_threads(1)
     assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
@@ -91,7 +98,15 @@ def test_a_constant_channel_gives_its_bias() -> None:
 
 def test_a_second_derivative_is_refused() -> None:
     images, weight, bias = inputs((1, 32, 2, 2))
-    out = norm_relu_pool(images, weight, bias, 1e-5)
+    out = kernel(images, weight, bias)
     (gradient,) = torch.autograd.grad(out.square().sum(), images, create_graph=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
         gradient.sum().backward()
+
+
+def test_a_level_has_gradient_zero() -> None:
+    images, weight, bias = inputs((1, 32, 2, 2))
+    level = torch.ones(32, requires_grad=True)
+    out = norm_relu_pool(images, weight, bias, 1e-5, level=level)
+    assert torch.equal(out, kernel(images, weight, bias))
+    assert torch.equal(torch.autograd.grad(out.sum(), level)[0], torch.zeros(32))

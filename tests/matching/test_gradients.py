@@ -19,7 +19,14 @@ from datacondense.matching import (
     reference,
 )
 from datacondense.matching.gradients import Model
-from datacondense.networks import Network, Parameters, build_network, once_differentiable
+from datacondense.networks import (
+    Computation,
+    Network,
+    Parameters,
+    build_network,
+    once_differentiable,
+    stack_network,
+)
 from tests.cases import LARGE, NETWORKS
 
 K, S, B = 2, 2, 3
@@ -160,19 +167,38 @@ def test_the_fused_real_side_gives_the_same_pixel_gradient(kind: str) -> None:
     single = {key: value.float() for key, value in parameters.items()}
     compared = compared_parameters(single)
     exact = objective(network, compared, kind)
-    fused = replace(exact, real_model=once_differentiable(network, precision="float32", engine="fused"))
+    fused = replace(exact, real_model=once_differentiable(network, Computation("fused", "float32")))
     expected = matching_gradient(exact, single, real.float().__getitem__, synthetic.float())
     found = matching_gradient(fused, single, real.float().__getitem__, synthetic.float())
     for f, e in zip(found, expected, strict=True):
         torch.testing.assert_close(f, e, rtol=1e-3, atol=1e-4 * float(e.abs().max()))
 
 
+@pytest.mark.parametrize("at_once", [2, 3, 5])
+@pytest.mark.parametrize("compare", ["weights", "all"])
+@pytest.mark.parametrize(
+    "name", ["convnet-w4-d2", "convnet-w4-d2-gn-max", "convnet-w4-d1-nonorm-nopool-leaky", "lenet", "mlp"]
+)
+def test_classes_at_once_equal_classes_one_by_one(name: str, compare: str, at_once: int) -> None:
+    network = build_network(name, (2, 8, 8), 5)
+    generator = torch.Generator().manual_seed(7)
+    parameters = {key: value.double() for key, value in network.draw(generator).items()}
+    real, synthetic = (torch.randn(5, n, 2, 8, 8, generator=generator, dtype=torch.float64) for n in (4, 2))
+    alone = objective(network, compared_parameters(parameters, compare), "layerwise-cosine")
+    together = replace(alone, stacked_model=stack_network(network), classes_at_once=at_once)
+    assert together.stacked_model is not None
+    expected = matching_gradient(alone, parameters, real.__getitem__, synthetic)
+    found = matching_gradient(together, parameters, real.__getitem__, synthetic)
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-10, atol=1e-12)
+
+
 def test_bfloat16_points_where_float32_points() -> None:
-    network, parameters, buffers, real, _ = setting("convnet-w4-d2")
+    network, parameters, _, real, _ = setting("convnet-w4-d2")
     single = {key: value.float() for key, value in parameters.items()}
     compared = compared_parameters(single)
     exact = parameter_gradients(network, single, compared, real[0].float(), 0)
-    half = once_differentiable(network, precision="bfloat16", engine="eager")
+    half = once_differentiable(network, Computation("eager", "bfloat16"))
     rounded = parameter_gradients(half, single, compared, real[0].float(), 0)
     for e, r in zip(exact, rounded, strict=True):
         assert r.dtype == torch.float32

@@ -7,7 +7,14 @@ from torch.nn import functional as F
 
 from datacondense.errors import InputError
 from datacondense.kernels import UnavailableError, library
-from datacondense.networks import Network, Parameters, build_network, choose_engine, once_differentiable
+from datacondense.networks import (
+    Computation,
+    Network,
+    Parameters,
+    build_network,
+    choose_computation,
+    once_differentiable,
+)
 
 try:
     library()
@@ -38,7 +45,7 @@ def logits_and_gradients(function: object, parameters: Parameters, images: Tenso
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_equals_eager_in_float32(shape: tuple[int, int, int]) -> None:
     network, parameters, images = setting(shape)
-    fused = once_differentiable(network, precision="float32", engine="fused")
+    fused = once_differentiable(network, Computation("fused", "float32"))
     found = logits_and_gradients(fused, parameters, images)
     expected = logits_and_gradients(network, parameters, images)
     for f, e in zip(found, expected, strict=True):
@@ -49,7 +56,7 @@ def test_fused_equals_eager_in_float32(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engine: str) -> None:
     network, parameters, images = setting(shape)
-    half = once_differentiable(network, precision="bfloat16", engine=engine)
+    half = once_differentiable(network, Computation(engine, "bfloat16"))
     found = logits_and_gradients(half, parameters, images)
     expected = logits_and_gradients(network, parameters, images)
     assert all(f.dtype == torch.float32 for f in found)
@@ -62,7 +69,7 @@ def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engin
 
 def test_a_fused_network_takes_fewer_stages() -> None:
     network, parameters, images = setting((3, 12, 20))
-    fused = once_differentiable(network, precision="float32", engine="fused")
+    fused = once_differentiable(network, Computation("fused", "float32"))
     with torch.profiler.profile() as profile:
         fused(parameters, images)
     names = {event.key for event in profile.key_averages()}
@@ -91,7 +98,7 @@ def test_engines_are_chosen_by_network_and_machine(
     name: str, precision: str, device: str, engine: str, chosen: str
 ) -> None:
     network = build_network(name, (3, 32, 32), 2)
-    assert choose_engine(network, device, precision, engine) == chosen
+    assert choose_computation(network, device, precision=precision, engine=engine).engine == chosen
 
 
 @pytest.mark.parametrize(
@@ -105,7 +112,7 @@ def test_engines_are_chosen_by_network_and_machine(
 def test_an_impossible_engine_is_refused(name: str, precision: str, device: str, obstacle: str) -> None:
     network = build_network(name, (3, 32, 32), 2)
     with pytest.raises(InputError, match=f"engine is 'fused', but .*{obstacle}.*: give 'auto' or 'eager'"):
-        choose_engine(network, device, precision, "fused")
+        choose_computation(network, device, precision=precision, engine="fused")
 
 
 def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +121,22 @@ def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("datacondense.networks.fused.library", missing)
     network = build_network("convnet", (3, 32, 32), 2)
-    assert choose_engine(network, "cpu", "float32", "auto") == "eager"
+    assert choose_computation(network, "cpu", precision="auto", engine="auto") == ("eager", "float32")
     with pytest.raises(InputError, match="but there is no C compiler: give 'auto' or 'eager'"):
-        choose_engine(network, "cpu", "float32", "fused")
+        choose_computation(network, "cpu", precision="float32", engine="fused")
+
+
+@pytest.mark.parametrize(
+    ("name", "has", "chosen"),
+    [
+        ("convnet", True, ("fused", "bfloat16")),
+        ("convnet", False, ("fused", "float32")),
+        ("mlp", True, ("eager", "float32")),
+    ],
+)
+def test_automatic_precision_follows_engine_and_processor(
+    name: str, has: bool, chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datacondense.networks.fused.has_bfloat16", lambda: has)
+    network = build_network(name, (3, 32, 32), 2)
+    assert choose_computation(network, "cpu", precision="auto", engine="auto") == chosen

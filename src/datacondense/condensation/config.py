@@ -39,10 +39,13 @@ class GradientMatchingConfig:
         network_batch: Synthetic images per network update.
         real_batch: Real images per class that give the gradient to match. A class with fewer is drawn with
             replacement.
-        precision: "float32"; "bfloat16" for what is differentiated once (the real images' gradients and the network's
-            training), faster where the processor has it; or "float64" for everything, slow, for checks.
+        precision: Of what is differentiated once, the real images' gradients and the network's training: "bfloat16",
+            "float32", or "auto": bfloat16 where the fused engine computes on a processor made for it, else float32. The
+            rest is float32. "float64" is for everything, slow, for checks.
         engine: What computes that: "auto" (fused layers where the network and the machine allow them), "fused" or
             "eager" (torch's own layers). Results differ by rounding only.
+        graph_memory: MiB that a graph for second derivatives may take, about: as many classes share one as fit, or
+            each has its own. Default: 256 on a processor, where more brings nothing, and 8192 on a GPU.
     """
 
     ipc: int = 1
@@ -58,11 +61,12 @@ class GradientMatchingConfig:
     network_momentum: float = 0.5
     network_batch: int = 256
     real_batch: int = 256
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     engine: Engine = "auto"
+    graph_memory: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ipc", "matching_steps", "network_batch", "real_batch"):
+        for name in ("ipc", "matching_steps", "network_batch", "real_batch", "graph_memory"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, but must be 1 or more.")

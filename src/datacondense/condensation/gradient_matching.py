@@ -12,10 +12,19 @@ from datacondense.condensation.state import Position, State
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.matching import Objective, compared_parameters, distance_named, matching_gradient
-from datacondense.networks import Parameters, build_network, choose_engine, once_differentiable
+from datacondense.networks import (
+    Computation,
+    Parameters,
+    build_network,
+    bytes_of_graph,
+    choose_computation,
+    once_differentiable,
+    stack_network,
+)
 from datacondense.random_streams import stream
 from datacondense.training import SGD, train, zero_velocity
 
+_GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
 
 
@@ -30,8 +39,11 @@ class GradientMatching:
         parameters = self._network.draw(stream(seed, "network", 0))
         self._compared = compared_parameters(parameters, config.compare)
         self._distance = distance_named(config.distance)
-        self._engine = choose_engine(self._network, train.images.device, config.precision, config.engine)
-        self._fast = once_differentiable(self._network, precision=config.precision, engine=self._engine)
+        self._computation = choose_computation(
+            self._network, train.images.device, precision=config.precision, engine=config.engine
+        )
+        self._fast = once_differentiable(self._network, self._computation)
+        self._stacked = stack_network(self._network)
         self._labels = torch.arange(train.num_classes, device=train.images.device)
         if config.start == "real":
             _check_enough_images(train, config.ipc)
@@ -45,9 +57,18 @@ class GradientMatching:
         return Schedule(self._config.matching_steps, self._config.network_epochs)
 
     @property
-    def engine(self) -> str:
-        """What computes derivatives of first order: "fused" or "eager"."""
-        return self._engine
+    def computation(self) -> Computation:
+        """How derivatives of first order are computed."""
+        return self._computation
+
+    @property
+    def _classes_at_once(self) -> int:
+        """Classes whose synthetic side fits into one graph."""
+        if self._stacked is None:
+            return 1
+        on_processor = self._train.images.device.type == "cpu"
+        limit = self._config.graph_memory or (_GRAPH_MEMORY_CPU if on_processor else _GRAPH_MEMORY_GPU)
+        return max(1, limit * 2**20 // bytes_of_graph(self._network, self._config.ipc))
 
     def init(self) -> State:
         """Give the images with which the run begins.
@@ -85,6 +106,8 @@ class GradientMatching:
             real_model=fast,
             compared=self._compared,
             distance=self._distance,
+            stacked_model=self._stacked,
+            classes_at_once=self._classes_at_once,
         )
         distances, gradient = matching_gradient(
             objective,

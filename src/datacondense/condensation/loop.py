@@ -17,6 +17,7 @@ from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig, Score, evaluate
 from datacondense.image_set import ImageSet, check_trainable
+from datacondense.networks import Computation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class Method(Protocol):
         """Steps of one outer draw."""
 
     @property
-    def engine(self) -> str:
-        """What computes, for the record."""
+    def computation(self) -> Computation:
+        """How it computes, for the record."""
 
     def init(self) -> State:
         """Give the state before the first step.
@@ -129,7 +130,7 @@ def condense(
     train = train.to(device)
     # Settings that do not fit the images are refused here, before anything is written or discarded.
     built = method.build(train, run.seed)
-    settings["environment"] = {**environment(device), "engine": built.engine}
+    settings["environment"] = {**environment(device), **built.computation._asdict()}
     folder = None if directory is None else RunDirectory(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
         if folder is not None and resume and folder.result.exists():

@@ -37,8 +37,8 @@ class EvaluationConfig:
         weight_decay: Weight of the squared norm of the parameters.
         batch_size: Images per update.
         seed: Seed of the networks, orders and augmentations.
-        precision: Of training and test: "float32", or "bfloat16" for convolutions, products and feature maps, faster
-            where the processor has it, or "float64", slow, for checks.
+        precision: Of training and test: "bfloat16" (convolutions, products and feature maps), "float32", "float64", or
+            "auto": bfloat16 where the fused engine computes on a processor made for it, else float32.
         engine: What computes: "auto" (fused layers where the network and the machine allow them), "fused" or "eager"
             (torch's own layers). Results differ by rounding only.
     """
@@ -52,7 +52,7 @@ class EvaluationConfig:
     weight_decay: float = 5e-4
     batch_size: int = 256
     seed: int = 0
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     engine: Engine = "auto"
 
     def __post_init__(self) -> None:

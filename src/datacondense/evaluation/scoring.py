@@ -15,11 +15,12 @@ from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EPOCHS, EPOCHS_AUGMENTED, EvaluationConfig, Score
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks import (
+    Computation,
     Network,
     NetworkFunction,
     Parameters,
     build_network,
-    choose_engine,
+    choose_computation,
     evaluation_name,
     once_differentiable,
 )
@@ -60,7 +61,8 @@ def evaluate(
     assert recipe.network is not None
     network = build_network(recipe.network, images.image_shape, images.num_classes)
     images, test = images.to(device), test.to(device)
-    model, engine = _fast(network, recipe, device)
+    computation = _computation(network, recipe, device)
+    model = once_differentiable(network, computation)
     accuracies = []
     for repeat in range(recipe.repeats):
         parameters, buffers = train_one(network, images, recipe, repeat)
@@ -72,7 +74,7 @@ def evaluate(
         recipe=recipe,
         trained_on=images.fingerprint,
         tested_on={**_source(test), "fingerprint": test.fingerprint, "num_images": len(test)},
-        environment={**environment(device), "engine": engine},
+        environment={**environment(device), **computation._asdict()},
     )
 
 
@@ -114,7 +116,7 @@ def train_one(
         inputs = inputs.double()
     parameters = _like(network.draw(stream(recipe.seed, "evaluation network", repeat)), inputs)
     buffers = _like(network.buffers(), inputs)
-    model, _ = _fast(network, recipe, inputs.device)
+    model = once_differentiable(network, _computation(network, recipe, inputs.device))
     velocity = zero_velocity(parameters)
     order = stream(recipe.seed, "evaluation order", repeat)
     change = stream(recipe.seed, "evaluation augmentation", repeat)
@@ -167,12 +169,9 @@ def _augmented(strategy: str, images: Tensor, *, generator: torch.Generator) -> 
     return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
 
 
-def _fast(
-    network: Network, recipe: EvaluationConfig, device: torch.device | str
-) -> tuple[NetworkFunction, str]:
-    """Give the form of a network that the protocol asks for, and the engine's name."""
-    engine = choose_engine(network, device, recipe.precision, recipe.engine)
-    return once_differentiable(network, precision=recipe.precision, engine=engine), engine
+def _computation(network: Network, recipe: EvaluationConfig, device: torch.device | str) -> Computation:
+    """Settle how the protocol computes here."""
+    return choose_computation(network, device, precision=recipe.precision, engine=recipe.engine)
 
 
 def _like(parameters: Parameters, inputs: Tensor) -> Parameters:

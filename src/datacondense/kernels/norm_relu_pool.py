@@ -11,8 +11,10 @@ from datacondense.kernels.build import library
 CHANNEL_BLOCK = 32  # as BLOCK in norm_relu_pool.c
 
 
-def norm_relu_pool(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Compute `avg_pool2d(relu(instance_norm(images) * weight + bias), 2)`.
+def norm_relu_pool(
+    images: Tensor, weight: Tensor, bias: Tensor, eps: float, *, level: Tensor | None = None
+) -> Tensor:
+    """Compute `avg_pool2d(relu(instance_norm(images + level) * weight + bias), 2)`.
 
     Three layers whose feature maps torch would write and read seven times are one pass forward and one backward, with
     nothing kept but the input and two numbers per channel. Sums are float32, whatever the images are.
@@ -22,6 +24,8 @@ def norm_relu_pool(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> 
         weight: One factor per channel `[C]`, float32.
         bias: One summand per channel `[C]`, float32.
         eps: Added to the variance.
+        level: One summand per channel `[C]`, such as a convolution's bias, which the norm takes off again: nothing is
+            added, and its gradient is zero.
 
     Returns:
         `[N, C, H // 2, W // 2]`, of the images' dtype, in channels_last order.
@@ -29,13 +33,15 @@ def norm_relu_pool(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> 
     Raises:
         UnavailableError: The kernels cannot be had on this machine.
     """
-    result: Tensor = _NormReluPool.apply(images, weight, bias, eps)  # type: ignore[no-untyped-call]
+    result: Tensor = _NormReluPool.apply(images, weight, bias, level, eps)  # type: ignore[no-untyped-call]
     return result
 
 
 class _NormReluPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, level: Tensor | None, eps: float
+    ) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
         n, c, h, w = images.shape
         out = _like(images, (n, c, h // 2, w // 2))
@@ -51,7 +57,7 @@ class _NormReluPool(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, bias, mean, rstd = ctx.saved_tensors
         n, c, h, w = images.shape
         gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -63,7 +69,8 @@ class _NormReluPool(torch.autograd.Function):
             *map(ctypes.c_long, (n, h, w, c)),
             *_kind(images),
         )
-        return image_gradient, weight_gradient.sum(0), bias_gradient.sum(0), None
+        level_gradient = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
+        return image_gradient, weight_gradient.sum(0), bias_gradient.sum(0), level_gradient, None
 
 
 def _like(images: Tensor, size: tuple[int, int, int, int]) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias, get_args
 
 from datacondense.errors import InputError
 
-Precision: TypeAlias = Literal["float64", "float32", "bfloat16"]
+Precision: TypeAlias = Literal["auto", "float64", "float32", "bfloat16"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 DISTANCE_NAMES = ("layerwise-cosine", "flat-cosine", "squared")

@@ -6,26 +6,37 @@ from datacondense.lazy import lazy_names
 
 if TYPE_CHECKING:
     from datacondense.networks.builder import build_network
-    from datacondense.networks.fused import NetworkFunction, choose_engine, once_differentiable
+    from datacondense.networks.fused import (
+        Computation,
+        NetworkFunction,
+        choose_computation,
+        once_differentiable,
+    )
     from datacondense.networks.names import evaluation_name
     from datacondense.networks.network import Network, Parameters
+    from datacondense.networks.stacked import StackedNetwork, bytes_of_graph, stack_network
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "builder": ["build_network"],
-            "fused": ["NetworkFunction", "choose_engine", "once_differentiable"],
+            "fused": ["Computation", "NetworkFunction", "choose_computation", "once_differentiable"],
             "names": ["evaluation_name"],
             "network": ["Network", "Parameters"],
+            "stacked": ["StackedNetwork", "bytes_of_graph", "stack_network"],
         },
     )
 
 __all__ = [
+    "Computation",
     "Network",
     "NetworkFunction",
     "Parameters",
+    "StackedNetwork",
     "build_network",
-    "choose_engine",
+    "bytes_of_graph",
+    "choose_computation",
     "evaluation_name",
     "once_differentiable",
+    "stack_network",
 ]

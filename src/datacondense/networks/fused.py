@@ -6,12 +6,14 @@ functions of the same arguments with the same values up to rounding.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Protocol, TypeAlias, cast
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from datacondense.errors import InputError
 from datacondense.kernels import CHANNEL_BLOCK, UnavailableError, library, norm_relu_pool
@@ -48,48 +50,76 @@ class NetworkFunction(Protocol):
         """Compute logits `[N, K]`, see `Network`."""
 
 
-def choose_engine(network: Network, device: torch.device | str, precision: str, engine: str = "auto") -> str:
-    """Settle which engine computes what is differentiated once.
+class Computation(NamedTuple):
+    """How derivatives of first order are computed, settled: what records say.
+
+    Attributes:
+        engine: "fused" (with the kernels of this library) or "eager" (with torch's own layers).
+        precision: "float64", "float32" or "bfloat16".
+    """
+
+    engine: str
+    precision: str
+
+
+def choose_computation(
+    network: Network, device: torch.device | str, *, precision: str, engine: str
+) -> Computation:
+    """Settle what "auto" means for a network on a machine.
 
     Args:
         network: The network.
         device: Where it runs.
-        precision: "float64", "float32" or "bfloat16".
-        engine: "auto" (fused where that is possible), "fused" or "eager".
+        precision: "auto" ("bfloat16" where the fused engine computes and the processor has instructions for it, else
+            "float32"), or one of those of `Computation`.
+        engine: "auto" ("fused" where that is possible), "fused" or "eager".
 
     Returns:
-        "fused" or "eager".
+        The engine and the precision.
 
     Raises:
         InputError: "fused" is asked for and impossible; the sentence says why.
     """
-    if engine == "eager":
-        return engine
-    obstacle = _obstacle(network, torch.device(device), precision)
-    if obstacle is None:
-        return "fused"
-    if engine == "auto":
-        return "eager"
-    raise InputError(f"engine is 'fused', but {obstacle}: give 'auto' or 'eager'.")
+    obstacle = None if engine == "eager" else _obstacle(network, torch.device(device), precision)
+    if engine == "fused" and obstacle is not None:
+        raise InputError(f"engine is 'fused', but {obstacle}: give 'auto' or 'eager'.")
+    chosen = "eager" if engine == "eager" or obstacle is not None else "fused"
+    if precision == "auto":
+        precision = "bfloat16" if chosen == "fused" and has_bfloat16() else "float32"
+    return Computation(chosen, precision)
 
 
-def once_differentiable(network: Network, *, precision: str, engine: str) -> NetworkFunction:
+@cache
+def has_bfloat16() -> bool:
+    """Tell whether this machine's processor multiplies in bfloat16.
+
+    Returns:
+        Whether it says so; False where it cannot be asked.
+    """
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return False
+    return bool({"avx512_bf16", "amx_bf16"} & set(cpuinfo.split()))
+
+
+def once_differentiable(network: Network, computation: Computation) -> NetworkFunction:
     """Give the fastest form of a network for derivatives of first order.
 
     Args:
         network: The network.
-        precision: "bfloat16": convolutions, products and feature maps, while sums, parameters and their updates stay
-            as they are; else as the tensors are.
-        engine: What `choose_engine` gave.
+        computation: What `choose_computation` gave. In bfloat16 are convolutions, products and feature maps, while
+            sums, parameters and their updates stay as they are.
 
     Returns:
         A function of the network's arguments; its logits have the images' dtype.
     """
-    if engine == "fused":
+    half = computation.precision == "bfloat16"
+    if computation.engine == "fused":
         stages = _stages(network.structure)
-        assert stages is not None, "choose_engine says what can be fused"
-        return partial(_run_fused, stages, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-    return partial(_run_autocast, network) if precision == "bfloat16" else network
+        assert stages is not None, "choose_computation says what can be fused"
+        return partial(_run_fused, stages, torch.bfloat16 if half else torch.float32)
+    return partial(_run_autocast, network) if half else network
 
 
 def _obstacle(network: Network, device: torch.device, precision: str) -> str | None:
@@ -117,22 +147,24 @@ def _stages(structure: nn.Module) -> list[Stage] | None:
     layers = list(structure.named_children())
     stages: list[Stage] = []
     while layers:
-        name, norm = layers[0]
-        if isinstance(norm, nn.GroupNorm) and _has_kernel(norm, [layer for _, layer in layers[1:3]]):
-            stages.append(partial(_norm_relu_pool, name, norm))
-            layers = layers[3:]
+        if _is_block([layer for _, layer in layers[:4]]):
+            stages.append(partial(_block, *layers[0], *layers[1]))
+            layers = layers[4:]
         else:
             stages.append(partial(_layer, *layers.pop(0)))
     return stages if len(stages) < len(structure) else None
 
 
-def _has_kernel(norm: nn.GroupNorm, following: Sequence[nn.Module]) -> bool:
-    """Recognise a norm that makes, with the two layers after it, what the kernel computes."""
-    if [type(layer) for layer in following] != [nn.ReLU, nn.AvgPool2d]:
+def _is_block(layers: Sequence[nn.Module]) -> bool:
+    """Recognise a convolution and the three layers after it that have a kernel."""
+    if [type(layer) for layer in layers] != [nn.Conv2d, nn.GroupNorm, nn.ReLU, nn.AvgPool2d]:
         return False
-    pooling = following[1]
+    convolution, norm, _, pooling = layers
     return (
-        norm.affine
+        isinstance(convolution, nn.Conv2d)
+        and convolution.padding_mode == "zeros"
+        and isinstance(norm, nn.GroupNorm)
+        and norm.affine
         and norm.num_groups == norm.num_channels
         and norm.num_channels % CHANNEL_BLOCK == 0
         and (pooling.kernel_size, pooling.stride, pooling.padding) in {(2, 2, 0), ((2, 2), (2, 2), (0, 0))}
@@ -176,8 +208,19 @@ def _channels_last(images: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty_strided((n, c, h, w), (h * w * c, 1, w * c, c), dtype=dtype).copy_(images)
 
 
-def _norm_relu_pool(name: str, norm: nn.GroupNorm, parameters: Parameters, x: Tensor) -> Tensor:
-    return norm_relu_pool(x, parameters[f"{name}.weight"], parameters[f"{name}.bias"], norm.eps)
+def _block(
+    name: str, convolution: nn.Module, norm_name: str, norm: nn.Module, parameters: Parameters, x: Tensor
+) -> Tensor:
+    """Run a convolution, norm, activation and pooling."""
+    # Without the convolution's bias, whose level the norm takes off again: it changes no value, its gradient is zero,
+    # and asking torch for that gradient makes a convolution of one channel seven times slower.
+    layer, group = cast(nn.Conv2d, convolution), cast(nn.GroupNorm, norm)
+    weight = parameters[f"{name}.weight"].to(x.dtype)
+    x = F.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    bias = parameters.get(f"{name}.bias")
+    return norm_relu_pool(
+        x, parameters[f"{norm_name}.weight"], parameters[f"{norm_name}.bias"], group.eps, level=bias
+    )
 
 
 def _layer(name: str, layer: nn.Module, parameters: Parameters, x: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""Several copies of one network, each with its own parameters and images, as one network with grouped convolutions.
+
+One call does the work of many small ones, and gradients come apart by copy: what matching needs per class, from one
+graph. Differentiable any number of times, for it is made of torch's own layers.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datacondense.networks.layers import num_features
+from datacondense.networks.network import Network, Parameters
+
+_ANY_SHAPE = (nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU)
+_POOLINGS = (nn.AvgPool2d, nn.MaxPool2d)
+_LAYERS = (*_ANY_SHAPE, *_POOLINGS, nn.Conv2d, nn.Flatten, nn.GroupNorm, nn.Linear)
+_KEPT = 6  # tensors of each feature map's and each parameter's size that a graph for second derivatives holds, about
+
+Run: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class StackedNetwork(Protocol):
+    """A function from the parameters and images of R networks to their logits."""
+
+    def __call__(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Compute logits `[R, N, K]` from parameters `[R, *shape]` and normalised images `[R, N, C, H, W]`."""
+
+
+def stack_network(network: Network) -> StackedNetwork | None:
+    """Make the function of R networks at once.
+
+    Args:
+        network: The structure that all share.
+
+    Returns:
+        The function; None for structures other than a sequence of convolutions, group and instance norms, activations,
+        poolings and linear layers.
+    """
+    structure = network.structure
+    if type(structure) is not nn.Sequential or any(type(layer) not in _LAYERS for layer in structure):
+        return None
+    layers = list(structure.named_children())
+    if any(isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros" for _, layer in layers):
+        return None
+
+    def run(parameters: Parameters, images: Tensor) -> Tensor:
+        copies, number, channels, height, width = images.shape
+        # Side by side as channels, because a grouped convolution keeps its groups apart.
+        x = images.transpose(0, 1).reshape(number, copies * channels, height, width)
+        for name, layer in layers:
+            own = {local: parameters[f"{name}.{local}"] for local, _ in layer.named_parameters()}
+            x = _stacked_layer(layer, own, x, copies)
+        return x
+
+    return run
+
+
+def bytes_of_graph(network: Network, num_images: int) -> int:
+    """Estimate the memory of one copy's graph for second derivatives.
+
+    Args:
+        network: One that can be stacked.
+        num_images: Images of the copy.
+
+    Returns:
+        Bytes in float32.
+    """
+    layers = list(cast(nn.Sequential, network.structure))
+    maps = sum(num_features(layers[: end + 1], network.image_shape) for end in range(len(layers)))
+    return 4 * _KEPT * (maps * num_images + network.num_parameters)
+
+
+def _stacked_layer(layer: nn.Module, own: Parameters, x: Tensor, copies: int) -> Tensor:
+    """Run one layer of all copies: on `[N, R·C, H, W]` before the images are flattened, on `[R, N, features]` after."""
+    flat = {local: tensor.flatten(0, 1) for local, tensor in own.items()}
+    match layer:
+        case nn.Conv2d():
+            return F.conv2d(
+                x,
+                flat["weight"],
+                flat.get("bias"),
+                layer.stride,
+                layer.padding,
+                layer.dilation,
+                layer.groups * copies,
+            )
+        case nn.GroupNorm():
+            return F.group_norm(x, layer.num_groups * copies, flat.get("weight"), flat.get("bias"), layer.eps)
+        case nn.Flatten():
+            return x.view(len(x), copies, -1).transpose(0, 1)
+        case nn.Linear():
+            product = torch.bmm(x, own["weight"].mT)
+            return product + own["bias"][:, None] if "bias" in own else product
+    return cast(Tensor, layer(x))
