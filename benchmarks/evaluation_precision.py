@@ -1,0 +1,58 @@
+"""Accuracy of the same networks evaluated twice: by torch's layers in float32, and by the fast engine.
+
+    python benchmarks/evaluation_precision.py --dataset mnist --draws 80 --set real_batch=64 image_lr=0.5
+
+One set is condensed, in each process anew but with the same bytes, and scored by networks with the same seeds. The
+difference is taken network by network.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import measure
+from library import add_experiment, condensed, loaded, protocol, settings
+from paired_accuracy import mean_interval
+
+from datacondense import GradientMatchingConfig, evaluate
+from datacondense.allocator import keep_freed_memory
+
+GROUPS = {"a": ("precision=float32", "engine=eager"), "b": ("precision=bfloat16", "engine=fused")}
+
+
+def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
+    """Condense, and score with one group of settings."""
+    keep_freed_memory()
+    train, test, _ = loaded(options.dataset)
+    method = GradientMatchingConfig(**settings(options.set))
+    images, _ = condensed(train, method, point["seed"], options.draws)
+    options.evaluation = [*options.evaluation, *GROUPS[point["group"]]]
+    began = time.perf_counter()
+    score = evaluate(images, test, protocol(options, point["seed"]))
+    seconds = time.perf_counter() - began
+    return {"fingerprint": images.fingerprint, "seconds": seconds, "score": score.as_dict()}
+
+
+def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any]:
+    """Give both groups' accuracies and the differences b - a over networks."""
+    groups: dict[str, Any] = {}
+    for name, chosen in GROUPS.items():
+        rows = [row for row in record["rows"] if row["group"] == name]
+        accuracies = [value for row in rows for value in row["score"]["accuracies"]]
+        groups[name] = {**settings(chosen), "accuracies": accuracies, "seconds": [r["seconds"] for r in rows]}
+    differences = [b - a for a, b in zip(groups["a"]["accuracies"], groups["b"]["accuracies"], strict=True)]
+    return {"dataset": options.dataset, **groups, "difference_b_minus_a": mean_interval(differences)}
+
+
+def main() -> None:
+    """Measure, or continue."""
+    parser = measure.parser(__doc__, "evaluation-precision")
+    add_experiment(parser)
+    parser.add_argument("--draws", type=int, default=80)
+    options = parser.parse_args()
+    points = [{"seed": seed, "group": group} for seed in options.seeds for group in GROUPS]
+    measure.benchmark(options, points, one_process, summarise, lengths=("seeds",))
+
+
+if __name__ == "__main__":
+    main()
