@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from datacondense.image_set import ImageSet
+from datacondense.kernels import UnavailableError, library
 
 # Set before `datasets` is imported anywhere: tests never reach for the Hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,6 +15,16 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 # Tiny tensors gain nothing from a second thread, and lose much where other processes keep the cores busy.
 torch.set_num_threads(1)
+
+
+def has_kernels() -> bool:
+    """Tell whether the C kernels can be had on this machine."""
+    try:
+        library()
+    except UnavailableError:
+        return False
+    return True
+
 
 MakeSet = Callable[..., ImageSet]
 

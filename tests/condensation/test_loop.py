@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ import torch
 from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from tests.conftest import MakeSet
+from tests.conftest import MakeSet, has_kernels
 
 METHOD = GradientMatchingConfig(
     ipc=2, network="convnet-w4-d1-bn", matching_steps=3, network_epochs=2, real_batch=4, image_lr=0.5
@@ -51,6 +51,7 @@ def test_the_folder_holds_settings_log_checkpoint_and_result(tiny: ImageSet, tmp
         "hold_out": None,
     }
     assert settings["environment"]["threads"] == torch.get_num_threads()
+    assert (settings["environment"]["engine"], settings["environment"]["precision"]) == ("eager", "float32")
     assert [entry[:2] for entry in losses(tmp_path / "run")] == [(d, s) for d in range(2) for s in range(3)]
     saved = ImageSet.load(tmp_path / "run" / "condensed.safetensors")
     assert torch.equal(saved.images, condensed.images)
@@ -91,6 +92,30 @@ def test_the_clock_goes_on_after_a_resume(tiny: ImageSet, tmp_path: Path) -> Non
     folder.save_checkpoint(saved._replace(seconds=1000.0))
     condense(tiny, METHOD, RUN, directory=tmp_path, resume=True)
     assert 1000 < folder.metrics()[-1]["seconds"] < 1060
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_broken_run_of_the_fused_engine_ends_with_the_same_bytes(
+    tiny: ImageSet, tmp_path: Path, precision: Literal["bfloat16", "float32"]
+) -> None:
+    if not has_kernels():
+        pytest.skip("no kernels on this machine")
+    method = replace(METHOD, network="convnet-w32-d2", engine="fused", precision=precision)
+
+    def kill(progress: Progress) -> None:
+        if progress.position == (1, 1):
+            raise Killed
+
+    whole = condense(tiny, method, RUN, directory=tmp_path / "whole")
+    assert (whole.record["environment"]["engine"], whole.record["environment"]["precision"]) == (
+        "fused",
+        precision,
+    )
+    with pytest.raises(Killed):
+        condense(tiny, method, RUN, directory=tmp_path / "broken", observer=kill)
+    condense(tiny, method, RUN, directory=tmp_path / "broken", resume=True)
+    name = "condensed.safetensors"
+    assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_global_generators_are_neither_read_nor_seeded(tiny: ImageSet) -> None:

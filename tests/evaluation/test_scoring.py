@@ -70,6 +70,7 @@ def test_a_score_carries_every_accuracy_and_the_whole_recipe(tiny: ImageSet, mak
     assert score.trained_on == tiny.fingerprint
     assert score.tested_on == {"name": "made", "fingerprint": test.fingerprint, "num_images": 36}
     assert score.environment["threads"] == torch.get_num_threads()
+    assert (score.environment["engine"], score.environment["precision"]) == ("eager", "float32")
     plain = json.loads(json.dumps(score.as_dict()))
     assert plain["recipe"]["epochs"] == 4
     assert plain["n"] == 3

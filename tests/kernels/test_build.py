@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from datacondense.kernels import UnavailableError, build
+from tests.conftest import has_kernels
 
 fresh = build.library.__wrapped__  # without the memory of an earlier call
 
@@ -18,15 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "datacondense"
 
 
-def has_compiler() -> bool:
-    try:
-        build.library()
-    except UnavailableError:
-        return False
-    return True
-
-
-needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C compiler on this machine")
+needs_compiler = pytest.mark.skipif(not has_kernels(), reason="no C compiler on this machine")
 
 
 @needs_compiler
@@ -73,7 +66,7 @@ def test_a_compiler_that_fails_leaves_nothing(
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    if has_compiler():
+    if has_kernels():
         with pytest.raises(UnavailableError, match=r"made no library of the kernels .*file"):
             fresh()
 

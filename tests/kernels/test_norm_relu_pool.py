@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.kernels import UnavailableError, library, norm_relu_pool
+from datacondense.kernels import norm_relu_pool
+from tests.conftest import has_kernels
 
-try:
-    library()
-except UnavailableError as error:
-    pytest.skip(f"no kernels on this machine: {error}", allow_module_level=True)
+pytestmark = pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 
 SHAPES = [(3, 32, 4, 4), (2, 64, 8, 6), (2, 32, 5, 7), (1, 32, 2, 2), (2, 96, 3, 2)]
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.kernels import UnavailableError, library
 from datacondense.matching import (
     DISTANCES,
     Objective,
@@ -28,16 +27,9 @@ from datacondense.networks import (
     stack_network,
 )
 from tests.cases import LARGE, NETWORKS
+from tests.conftest import has_kernels
 
 K, S, B = 2, 2, 3
-
-
-def fused_possible() -> bool:
-    try:
-        library()
-    except UnavailableError:
-        return False
-    return True
 
 
 def setting(name: str, side: int = 8) -> tuple[Network, Parameters, Parameters, Tensor, Tensor]:
@@ -160,7 +152,7 @@ def test_one_batch_is_asked_for_at_a_time() -> None:
     assert asked == [0, 1]
 
 
-@pytest.mark.skipif(not fused_possible(), reason="no kernels on this machine")
+@pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 @pytest.mark.parametrize("kind", DISTANCES)
 def test_the_fused_real_side_gives_the_same_pixel_gradient(kind: str) -> None:
     network, parameters, _, real, synthetic = setting("convnet-w32-d2")

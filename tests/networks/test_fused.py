@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.kernels import UnavailableError, library
+from datacondense.kernels import UnavailableError
 from datacondense.networks import (
     Computation,
     Network,
@@ -15,11 +15,9 @@ from datacondense.networks import (
     choose_computation,
     once_differentiable,
 )
+from tests.conftest import has_kernels
 
-try:
-    library()
-except UnavailableError as error:
-    pytest.skip(f"no kernels on this machine: {error}", allow_module_level=True)
+pytestmark = pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 
 SHAPES = [(1, 28, 28), (3, 12, 20), (2, 8, 8)]
 
