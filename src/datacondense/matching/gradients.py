@@ -173,10 +173,9 @@ def _stacked_matching_gradient(
         ]
         leaf = synthetic[labels].detach().requires_grad_()
         found = _stacked_gradients(model, parameters, objective.compared, leaf, labels)
-        values = torch.stack([
-            objective.distance(of_class, [tensor[row] for tensor in found])
-            for row, of_class in enumerate(real)
-        ])
+        # Unbound at once: the gradient of an index is as large as what it indexes, for every class.
+        by_class = zip(*(tensor.unbind() for tensor in found), strict=True)
+        values = torch.stack([objective.distance(r, s) for r, s in zip(real, by_class, strict=True)])
         (gradient[labels],) = torch.autograd.grad(values.sum(), leaf)
         distances.append(values.detach())
     return torch.cat(distances), gradient
