@@ -57,7 +57,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
     )
     before = measure.peak_megabytes()
     step = MatchingSteps(train, config)
-    measured = {**measure.timed(step, options.steps), "engine": step.engine}
+    measured = {**measure.timed(step, options.steps), "engine": step.engine, "precision": step.precision}
     sets = (train.images.nbytes + 4 * 4 * point["classes"] * point["ipc"] * train.images[0].numel()) / 2**20
     return {**measured, "megabytes_before": before, "megabytes_sets": sets}
 

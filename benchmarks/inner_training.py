@@ -63,6 +63,7 @@ def time_ours(options: argparse.Namespace) -> measure.Row:
         "seconds_warm_up": times[0],
         "megabytes_peak": measure.peak_megabytes(),
         "engine": step.engine,
+        "precision": step.precision,
     }
 
 

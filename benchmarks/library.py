@@ -49,7 +49,7 @@ class MatchingSteps:
         keep_freed_memory()
         self._method = config.build(train, seed=0)
         self._state, self._draw = self._method.init(), 0
-        self.engine = getattr(self._method, "engine", None)
+        self.engine, self.precision = self._method.computation
 
     def __call__(self) -> float:
         """Do one step and give its loss."""

@@ -102,7 +102,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
     )
     step = MatchingSteps(random_set(options.shape, options.classes, options.per_class), config)
     if "variant" in point:
-        return {**measure.timed(step, options.steps), "engine": step.engine}
+        return {**measure.timed(step, options.steps), "engine": step.engine, "precision": step.precision}
     step()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         step()

@@ -1,5 +1,7 @@
 """Fused networks against the networks they stand for."""
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from datacondense.networks import (
     Parameters,
     build_network,
     choose_computation,
+    fused,
     once_differentiable,
 )
 from tests.conftest import has_kernels
@@ -43,8 +46,8 @@ def logits_and_gradients(function: object, parameters: Parameters, images: Tenso
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_equals_eager_in_float32(shape: tuple[int, int, int]) -> None:
     network, parameters, images = setting(shape)
-    fused = once_differentiable(network, Computation("fused", "float32"))
-    found = logits_and_gradients(fused, parameters, images)
+    quick = once_differentiable(network, Computation("fused", "float32"))
+    found = logits_and_gradients(quick, parameters, images)
     expected = logits_and_gradients(network, parameters, images)
     for f, e in zip(found, expected, strict=True):
         torch.testing.assert_close(f, e, rtol=1e-3, atol=2e-5)
@@ -67,9 +70,9 @@ def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engin
 
 def test_a_fused_network_takes_fewer_stages() -> None:
     network, parameters, images = setting((3, 12, 20))
-    fused = once_differentiable(network, Computation("fused", "float32"))
+    quick = once_differentiable(network, Computation("fused", "float32"))
     with torch.profiler.profile() as profile:
-        fused(parameters, images)
+        quick(parameters, images)
     names = {event.key for event in profile.key_averages()}
     assert "_NormReluPool" in names
     assert "aten::native_group_norm" not in names
@@ -118,8 +121,15 @@ def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> No
         raise UnavailableError("there is no C compiler")
 
     monkeypatch.setattr("datacondense.networks.fused.library", missing)
+    fused._mention.cache_clear()
     network = build_network("convnet", (3, 32, 32), 2)
-    assert choose_computation(network, "cpu", precision="auto", engine="auto") == ("eager", "float32")
+    with pytest.warns(
+        UserWarning, match="fused engine cannot be had, because there is no C compiler: torch's own"
+    ):
+        assert choose_computation(network, "cpu", precision="auto", engine="auto") == ("eager", "float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # once is enough
+        choose_computation(network, "cpu", precision="auto", engine="auto")
     with pytest.raises(InputError, match="but there is no C compiler: give 'auto' or 'eager'"):
         choose_computation(network, "cpu", precision="float32", engine="fused")
 

@@ -5,6 +5,7 @@ real images, the network's training, evaluation) is differentiated once or not a
 functions of the same arguments with the same values up to rounding.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -80,13 +81,11 @@ def choose_computation(
     Raises:
         InputError: "fused" is asked for and impossible; the sentence says why.
     """
-    obstacle = None if engine == "eager" else _obstacle(network, torch.device(device), precision)
-    if engine == "fused" and obstacle is not None:
-        raise InputError(f"engine is 'fused', but {obstacle}: give 'auto' or 'eager'.")
-    chosen = "eager" if engine == "eager" or obstacle is not None else "fused"
+    if engine != "eager":
+        engine = _fused_or_eager(network, torch.device(device), precision, engine)
     if precision == "auto":
-        precision = "bfloat16" if chosen == "fused" and has_bfloat16() else "float32"
-    return Computation(chosen, precision)
+        precision = "bfloat16" if engine == "fused" and has_bfloat16() else "float32"
+    return Computation(engine, precision)
 
 
 @cache
@@ -122,8 +121,21 @@ def once_differentiable(network: Network, computation: Computation) -> NetworkFu
     return partial(_run_autocast, network) if half else network
 
 
-def _obstacle(network: Network, device: torch.device, precision: str) -> str | None:
-    """Say why a network cannot be fused; None where it can."""
+def _fused_or_eager(network: Network, device: torch.device, precision: str, engine: str) -> str:
+    """Take the fused engine where it can be had; refuse where it must be and cannot."""
+    unfit = _unfit(network, device, precision)
+    missing = _missing_kernels() if unfit is None else None
+    if unfit is None and missing is None:
+        return "fused"
+    if engine == "fused":
+        raise InputError(f"engine is 'fused', but {unfit or missing}: give 'auto' or 'eager'.")
+    if missing is not None:
+        _mention(missing)
+    return "eager"
+
+
+def _unfit(network: Network, device: torch.device, precision: str) -> str | None:
+    """Say why a network cannot be fused on any such machine; None where it can."""
     if device.type != "cpu":
         return f"the fused layers run on the CPU, not on {device.type}"
     if precision == "float64":
@@ -133,11 +145,25 @@ def _obstacle(network: Network, device: torch.device, precision: str) -> str | N
             f"{network.name} has no instance norm, ReLU and 2x2 average pooling in a row, on a multiple of "
             f"{CHANNEL_BLOCK} channels"
         )
+    return None
+
+
+def _missing_kernels() -> str | None:
+    """Say why this machine has no kernels; None where it has."""
     try:
         library()
     except UnavailableError as error:
         return str(error)
     return None
+
+
+@cache
+def _mention(missing: str) -> None:
+    """Say once in a process that it computes more slowly than it might."""
+    warnings.warn(
+        f"The fused engine cannot be had, because {missing}: torch's own layers compute, more slowly.",
+        stacklevel=5,  # the caller of choose_computation's caller
+    )
 
 
 def _stages(structure: nn.Module) -> list[Stage] | None:
