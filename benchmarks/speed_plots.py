@@ -1,7 +1,11 @@
-"""Draws how a matching step's seconds and memory grow, and reads a profiler's table, for the page about speed."""
+"""What the page about speed shows: numbers, tables, targets, and the picture of how seconds and memory grow."""
 
 import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import floor, log10
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -20,25 +24,178 @@ CURVES = {
     "side": "side of the images, pixels",
     "stored": "stored real images",
 }
-# Two of Okabe and Ito's colours, told apart with every kind of colour vision; the line styles differ too.
+SPEED_HEAD = (
+    "what | seconds, datacondense | seconds, plain | times as fast (95 % interval) | pairs | operations | "
+    "share of the bfloat16 ceiling | peak MB, datacondense / plain"
+)
+# Two of Okabe and Ito's colours, told apart with every kind of colour vision; the markers differ too.
 _SECONDS, _MEGABYTES = "#0072B2", "#D55E00"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "legend.frameon": False,
     "lines.markersize": 5,
 }
 
 
-def draw_growth(rows: list[Row], path: Path) -> None:
-    """Draw one column per curve, seconds above and memory below, all from zero.
+def number(value: float) -> str:
+    """Write three significant digits, with neither exponent nor lost units."""
+    return f"{value:,.{max(0, 2 - floor(log10(abs(value)))) if value else 0}f}"
 
-    The picture's bytes depend on the rows and on matplotlib's version only.
+
+def interval(bounds: Sequence[float] | None, factor: float = 1, form: str = "{:.2f}") -> str:
+    """Write an interval, if there is one."""
+    if bounds is None:
+        return "no interval: too few"
+    return " to ".join(form.format(factor * bound) for bound in bounds)
+
+
+def percent(score: Row) -> str:
+    """Write an accuracy with the networks' standard deviation; a single network has none."""
+    spread = "" if score["n"] == 1 or score["std"] is None else f"±{100 * score['std']:.1f}"
+    return f"{100 * score['mean']:.1f}{spread} % (n = {score['n']})"
+
+
+def curve_point(entry: Row) -> str:
+    """Write one point of an accuracy's curve."""
+    return (
+        f"{entry['draws']} draws, {entry['seconds']:.0f} s: {percent({'mean': entry['accuracy'], **entry})}"
+    )
+
+
+def agree(one: Row, other: Row) -> bool:
+    """Compare the settings that both have; older records lack what came later."""
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
+
+
+def table(head: str, rows: Sequence[Sequence[object]]) -> str:
+    """Make a table; nothing without rows."""
+    columns = head.count("|") + 1
+    body = ("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
+    return f"| {head} |\n|{'---|' * columns}\n{''.join(body)}" if rows else ""
+
+
+def short(value: float) -> str:
+    """Write a large round number in few characters."""
+    size, letter = (1_000_000, " M") if value % 1_000_000 == 0 else (1_000, " k")
+    return f"{value / size:g}{letter}" if value % size == 0 else f"{value:g}"
+
+
+def fixed_settings(row: Row) -> str:
+    """Name what stays the same along a curve."""
+    image = (
+        f"{row['channels']} channels" if row["curve"] == "side" else "{channels}×{side}×{side}".format(**row)
+    )
+    parts = {"classes": f"{row['classes']} classes", "ipc": f"{row['ipc']} per class"}
+    kept = [part for name, part in parts.items() if name != row["curve"]]
+    return ", ".join([*kept, image, f"{row['real_batch']} real per class"])
+
+
+def growth_row(name: str, rows: Sequence[Row]) -> list[str]:
+    """List one curve's points, and how far apart its ends are."""
+    points = sorted((row for row in rows if row["curve"] == name), key=lambda row: int(row[name]))
+    keys = (name, "seconds", "megabytes_peak")
+    values = [", ".join(f"{short(p[name])}: {number(p[key])}" for p in points) for key in keys[1:]]
+    times = [f"{number(points[-1][key] / points[0][key])}×" for key in keys]
+    return [CURVES[name], fixed_settings(points[0]), *values, " / ".join(times)]
+
+
+def difference_row(what: str, groups: list[str], means: list[float], difference: Row, unit: str) -> list[str]:
+    """Write two groups' accuracies and the mean difference in percentage points."""
+    within = interval(difference["interval_95"], 100, "{:+.2f}")
+    accuracies = [f"{100 * mean:.1f} %" for mean in means]
+    gap = f"**{100 * difference['mean']:+.2f}** ({within})"
+    return [what, *(f"`{group}`" for group in groups), *accuracies, gap, f"{difference['n']} {unit}"]
+
+
+def speed_row(what: str, times: Row, memory: Row | None, summary: Row) -> list[str]:
+    """Compare seconds, and give what is known of operations and memory."""
+    ratio, operations = times["ratio"], summary.get("operations")
+    share = summary.get("share_of_ceiling", {}).get("bfloat16")
+    return [
+        what,
+        *(number(times[side]["median"]) for side in ("datacondense", "plain")),
+        f"**{ratio['median']:.2f}** ({interval(ratio['median_interval_95'])})",
+        str(ratio["n"]),
+        f"{sum(operations.values()) / 1e9:,.0f} G" if operations else "–",
+        f"{100 * share:.0f} %" if share is not None else "–",
+        " / ".join(number(memory[side]["median"]) for side in ("datacondense", "plain")) if memory else "–",
+    ]
+
+
+def speed_sentence(what: str, times: Row) -> str:
+    """Say in words how two times compare."""
+    ours, plain = (number(times[side]["median"]) for side in ("datacondense", "plain"))
+    ratio, within = times["ratio"], interval(times["ratio"]["median_interval_95"])
+    return f"{what}: {ours} s, plain {plain} s, **{ratio['median']:.2f} times as fast** ({within}; n = {ratio['n']}).\n"
+
+
+def profile_rows(table: list[str], largest: int = 8) -> list[list[str]]:
+    """Read names, shares, times and calls from a table of torch's profiler.
+
+    Columns stand two spaces or more apart; the sums below have fewer.
     """
+    split = [re.split(r"\s{2,}", line.strip()) for line in table]
+    head = next(line for line in split if line[0] == "Name")
+    wanted = [head.index(name) for name in ("Name", "Self CPU %", "Self CPU", "# of Calls")]
+    lines = [
+        line for line in split if len(line) == len(head) and line != head and not line[0].startswith("--")
+    ]
+    return [[line[column] for column in wanted] for line in lines[:largest]]
+
+
+def target_rows(records: dict[str, Row]) -> list[list[str]]:
+    """Set targets beside what was measured; a missed one stands out."""
+    targets: list[tuple[str, str, Callable[[Row], tuple[str, bool] | None]]] = [
+        ("a matching step 5 times as fast as plain", "matching-step", lambda s: _ratio(s["seconds"], 5)),
+        ("training between two 2.5 times as fast", "inner-training", lambda s: _ratio(s["seconds"], 2.5)),
+        ("20 evaluations 3 times as fast", "evaluation", lambda s: _ratio(s["seconds_extrapolated"], 3)),
+        ("aim: a matching step at 75 % of the bfloat16 ceiling", "matching-step", _share),
+        ("MNIST, 1 image per class, at 91 % within 60 s", "time-to-accuracy", lambda s: _in_time(s, 60)),
+        ("aim: the same within 30 s", "time-to-accuracy", lambda s: _in_time(s, 30)),
+        ("200 classes, 10 images each, 64×64, within 4 GiB", "growth", _memory),
+        ("`datacondense --help` within 1.5 s", "startup", lambda s: _within(s["seconds"], 1.5, "s")),
+    ]
+    rows = []
+    for what, name, check in targets:
+        checked = check(records[name]["summary"]) if name in records else None
+        text, met = checked or ("–", None)
+        rows.append([what, text, {True: "met", False: "**missed**", None: "not measured yet"}[met]])
+    return rows
+
+
+def _ratio(times: Row, least: float) -> tuple[str, bool]:
+    """Compare a median ratio; an interval that begins below the target is said."""
+    ratio, bounds = times["ratio"]["median"], times["ratio"]["median_interval_95"]
+    doubt = ", begins below the target" if bounds and bounds[0] < least <= ratio else ""
+    return f"{ratio:.2f} times ({interval(bounds)}{doubt})", ratio >= least
+
+
+def _share(summary: Row) -> tuple[str, bool]:
+    share = summary["share_of_ceiling"]["bfloat16"]
+    return f"{100 * share:.0f} %, a lower bound", share >= 0.75
+
+
+def _within(values: list[float], limit: float, unit: str) -> tuple[str, bool]:
+    return f"{number(median(values))} {unit} (n = {len(values)})", median(values) <= limit
+
+
+def _memory(summary: Row) -> tuple[str, bool] | None:
+    return _within([summary["limit"]["megabytes_peak"]], 4096, "MB") if "limit" in summary else None
+
+
+def _in_time(summary: Row, limit: float) -> tuple[str, bool] | None:
+    if "accuracy" not in summary:
+        return None
+    seconds, score = summary["seconds"]["median"], summary["accuracy"]
+    return f"{number(seconds)} s, {percent(score)}", seconds <= limit and score["mean"] >= 0.91
+
+
+def draw_growth(rows: list[Row], path: Path) -> None:
+    """Draw one column per curve, seconds above and memory below; the bytes depend on rows and matplotlib only."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
@@ -59,10 +216,11 @@ def _draw_column(above: Axes, below: Axes, name: str, rows: list[Row]) -> None:
     """Draw one curve."""
     below.set_xlabel(CURVES[name])
     if not rows:
-        above.text(0.5, 0.5, "not measured yet", ha="center", transform=above.transAxes)
+        above.set_title("not measured yet", fontsize=8)
         return
     values = [row[name] for row in rows]
-    above.set_title(fixed_settings(rows[0]).replace("; ", "\n"), fontsize=8, color="#555555")
+    kept = fixed_settings(rows[0]).split(", ")
+    above.set_title(", ".join(kept[:-1]) + f"\n{kept[-1]}", fontsize=8, color="#555555")
     above.plot(values, [row["seconds"] for row in rows], "o-", color=_SECONDS, clip_on=False)
     peaks = [row["megabytes_peak"] for row in rows]
     below.plot(values, peaks, "s-", color=_MEGABYTES, label="peak", clip_on=False)
@@ -70,58 +228,22 @@ def _draw_column(above: Axes, below: Axes, name: str, rows: list[Row]) -> None:
         before = [row["megabytes_before"] for row in rows]
         below.plot(values, before, "--", color="#777777", label="before the first step")
     for axes in (above, below):
-        axes.set_ylim(bottom=0)
         axes.margins(y=0.1)
+        axes.set_ylim(bottom=0)
     _set_values_axis(below, values)
 
 
 def _set_values_axis(axes: Axes, values: list[int]) -> None:
     """Mark the measured values; far apart, they stand on a logarithmic axis."""
-    if max(values) >= 100 * min(values):
+    logarithmic = values[-1] >= 100 * values[0]
+    if logarithmic:
         axes.set_xscale("log")
     else:
-        axes.set_xlim(0, max(values))
-    crowded = [
-        value
-        for value, after in zip(values, [*values[1:], None], strict=True)
-        if after is None or axes.get_xscale() == "log" or after - value > 0.08 * max(values)
+        axes.set_xlim(0, 1.04 * values[-1])
+    steps = [after - value for value, after in pairwise(values)]
+    wide = [
+        value for value, step in zip(values, steps, strict=False) if step > 0.08 * values[-1] or logarithmic
     ]
-    axes.xaxis.set_major_locator(FixedLocator(crowded))
+    axes.xaxis.set_major_locator(FixedLocator([*wide, values[-1]]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-
-
-def short(value: float) -> str:
-    """Write a large round number in few characters."""
-    for size, letter in ((1_000_000, " M"), (1_000, " k")):
-        if value >= size and value % size == 0:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
-
-
-def fixed_settings(row: Row) -> str:
-    """Name what stays the same along a curve."""
-    known = {**row, "side": None if row["curve"] == "side" else row["side"]}
-    shape = f"{known['channels']}×{known['side']}×{known['side']}" if known["side"] else None
-    parts = [
-        None if row["curve"] == "classes" else f"{row['classes']} classes",
-        None if row["curve"] == "ipc" else f"{row['ipc']} per class",
-    ]
-    images = [shape or f"{row['channels']} channels", f"{row['real_batch']} real per class"]
-    return "; ".join([", ".join(part for part in parts if part), ", ".join(images)])
-
-
-def profile_rows(table: list[str], largest: int = 8) -> list[list[str]]:
-    """Read names, shares, times and calls from a table of torch's profiler.
-
-    Columns stand two spaces or more apart, and rules of dashes separate them from the head and from the sums.
-    """
-    split = [re.split(r"\s{2,}", line.strip()) for line in table if line.strip()]
-    lines = [line for line in split if not line[0].startswith("---")]
-    heads = [number for number, line in enumerate(lines) if line[0] == "Name"]
-    if not heads:
-        return []
-    head = lines[heads[0]]
-    wanted = [head.index(name) for name in ("Name", "Self CPU %", "Self CPU", "# of Calls") if name in head]
-    body = [line for line in lines[heads[0] + 1 :] if len(line) == len(head)]
-    return [[line[column] for column in wanted] for line in body[:largest]]

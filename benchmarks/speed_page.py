@@ -1,0 +1,249 @@
+"""Write docs/speed.md and its picture from the records in benchmarks/results.
+
+python benchmarks/speed_page.py
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import fmean
+
+import speed_plots as show
+from speed_plots import CURVES, Row, number, percent, table
+
+from datacondense.files import write_text
+
+ROOT = Path(__file__).parents[1]
+PICTURE = "speed-growth.png"
+PAGE = """# Speed
+
+Written by `python benchmarks/speed_page.py` from the records in [benchmarks/results](../benchmarks/results). "Plain" is
+[benchmarks/plain.py](../benchmarks/plain.py): the same computations as one would first write them with torch's own
+layers, class by class, in float32. Both sides are measured in turn, A B A B …, each row in a process of its own, in the
+default environment. Ratios are medians over pairs, with the 95 % interval of the median (from 6 pairs on).
+
+{targets}
+## What makes it fast
+- **Fused layers** (`--engine`). Instance norm, ReLU and 2×2 average pooling are one pass over memory, in C, compiled at
+  first use and kept in the user's cache folder. They compute what is differentiated once or not at all: real images'
+  gradients, the network's training, evaluation. They need the CPU, Linux, a C compiler (`cc`, `gcc`, `clang` or `CC`)
+  and a plain sequence of layers with convolution, instance norm, ReLU and this pooling, on 32, 64, … channels.
+- In them, feature maps lie in **channels_last** order, and the **convolution's bias** is left out, for the instance
+  norm takes it off again: it changes no value, and its gradient is zero.
+- **bfloat16** (`--precision`) for the same computations: convolutions, products and feature maps. Sums, parameters and
+  their updates stay float32, and so does the synthetic side, which is differentiated twice by torch's own layers.
+- **Several classes in one graph** (`--graph-memory`): the synthetic sides of as many classes as fit into that much
+  memory are one network with grouped convolutions, in place of many small ones. It applies to plain sequences of
+  convolutions, group and instance norms, activations, poolings and linear layers, on any device.
+- **Freed memory stays in the process**, where glibc would give it back to the kernel after every layer and fetch it
+  again. The command line asks for that; a program of yours does by `datacondense.allocator.keep_freed_memory()`.
+
+`--engine auto` takes the fused layers where they apply; `fused` insists, and says what stands against it; `eager` is
+torch's own layers. At one precision they differ by rounding only. `--precision auto` is bfloat16 where fused layers
+compute on a processor made for it (avx512_bf16 or amx_bf16), else float32; `float64` is for checks.
+
+## How fast are a matching step and the training between two?
+{steps}
+Operations are counted, not measured: those of convolutions and linear layers, for the real images' gradients or the
+training. The ceiling is the rate of a large convolution and its gradients, measured on the same machine before the
+rows. What else a step does takes time too: the share is a lower bound.
+
+## How fast is evaluation?
+{evaluation}
+## How soon is a set good?
+{time}
+## Does the fast engine cost accuracy?
+Both settings of a row have the same seeds, and so have the networks that score them. The difference is taken pair by
+pair, with the t interval of its mean, whose lower end is the largest cost that the measurement leaves possible.
+
+{paired}
+## How do time and memory grow?
+One matching step, the median of some after one to warm up, each point in a process of its own. The dashed line is the
+process before its first step: Python, torch and the stored images.
+
+{growth}
+## How fast is selection?
+{selection}
+## Where does the time go?
+{profile}
+## What was the machine?
+GFLOP/s are a large convolution's, forward / input gradient / weight gradient. The load is the average of the minute
+before each row, with the row before in it; more than the threads means that others were at work.
+
+{machine}
+## Commands
+{commands}"""
+NOT_MEASURED = "Not measured yet.\n"
+
+
+def read_records(folder: Path) -> dict[str, Row]:
+    """Read the finished records of measurements by name."""
+    contents = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    return {name: content for name, content in sorted(contents.items()) if "summary" in content}
+
+
+def records_of(records: dict[str, Row], kind: str) -> list[Row]:
+    """Give the records of one kind, by name."""
+    return [record for name, record in records.items() if name == kind or name.startswith(f"{kind}-")]
+
+
+def steps(records: dict[str, Row]) -> str:
+    """Say how fast matching and the training between are."""
+    rows, text = [], ""
+    found = [("A matching step", record) for record in records_of(records, "matching-step")]
+    found += [("The training between two", record) for record in records_of(records, "inner-training")]
+    for what, record in found:
+        given, summary = record["settings"], record["summary"]
+        size = f"{given['classes']} classes of {'×'.join(map(str, given['shape']))}, {given['ipc']} per class"
+        more = f"{given['epochs']} epochs" if "epochs" in given else f"{given['real_batch']} real per class"
+        text += "- " + show.speed_sentence(f"{what} ({size}, {more})", summary["seconds"])
+        name = "; ".join([what, size, more, " ".join([given["precision"], *given["set"]])])
+        rows.append(show.speed_row(name, summary["seconds"], summary["megabytes_peak"], summary))
+    return text + "\n" * bool(rows) + table(show.SPEED_HEAD, rows)
+
+
+def evaluation(records: dict[str, Row]) -> str:
+    """Say how fast evaluation is."""
+    if "evaluation" not in records:
+        return ""
+    summary, given = (records["evaluation"][part] for part in ("summary", "settings"))
+    whole = summary["seconds_extrapolated"]
+    parts = {"an epoch of a network": "seconds_per_epoch_and_network", "a test pass": "seconds_per_test_pass"}
+    rows = [show.speed_row(name, summary[key], None, {}) for name, key in parts.items()]
+    rows += [show.speed_row("all 20 networks, **extrapolated**", whole, summary["megabytes_peak"], {})]
+    what = f"Evaluating 20 networks on {given['ipc']} images per class ({summary['images']}, augmented)"
+    text = show.speed_sentence(what, whole) + f"These are **extrapolated**: {whole['how']}.\n\n"
+    return text + table(show.SPEED_HEAD, rows)
+
+
+def time(records: dict[str, Row]) -> str:
+    """Say how soon a set is condensed, how good it is, and how its settings were chosen."""
+    timed = records_of(records, "time-to-accuracy")
+    runs = [record for record in timed if not record["settings"]["validate"]]
+    used = [row["method"] for record in runs for row in record["rows"] if "method" in row]
+    rows = []
+    for record in (record for record in timed if record["settings"]["validate"]):
+        for row in record["rows"]:
+            same = any(show.agree(row["method"], method) for method in used)
+            chosen = f"`{' '.join(record['settings']['set'])}`" + ", **used above**" * same
+            curve = "; ".join(map(show.curve_point, row["curve"]))
+            rows.append([chosen, row["seed"], record["hardware"]["threads"], curve])
+    text = "".join(map(run_text, runs)) or NOT_MEASURED
+    text += "\nThe settings were chosen on held-out training images:\n\n" * bool(rows)
+    return text + table("settings | seed | threads | accuracy on the way", rows)
+
+
+def run_text(record: Row) -> str:
+    """Describe runs with several seeds, and what the plain loop would take."""
+    given, summary, text = record["settings"], record["summary"], ""
+    rows = [row for row in record["rows"] if "seed" in row]
+    if rows:
+        seconds, threads = number(summary["seconds"]["median"]), record["hardware"]["threads"]
+        text = (
+            f"Condensing {given['dataset']} to {rows[0]['method']['ipc']} per class takes **{seconds} s** (median of "
+            f"{len(rows)} seeds, from the call to its\nreturn, {'nothing' if given['cold_cache'] else 'kernels'} "
+            f"compiled before) and gives **{percent(summary['accuracy'])}** on the test images,\nwith {given['draws']} "
+            f"draws, threads: {threads}, and `{' '.join(given['set'])}`, all else by default.\n\n"
+        )
+        times = ("seconds", "seconds_loading")
+        seeds = [[row["seed"], *(number(row[key]) for key in times), percent(row["score"])] for row in rows]
+        text += table("seed | seconds | seconds to load the data, not counted | accuracy", seeds)
+    if "plain" in summary:
+        seconds = number(summary["plain"]["seconds_extrapolated"])
+        text += f"\nThe plain loop would take {seconds} s, **extrapolated**: {summary['plain']['how']}.\n"
+    return text
+
+
+def paired(records: dict[str, Row]) -> str:
+    """Say what other settings do to accuracy."""
+    rows, gap = [], "difference_b_minus_a"
+    for record in records_of(records, "paired-accuracy"):
+        given, summary = record["settings"], record["summary"]
+        groups = [" ".join(summary["settings"][group]) for group in "ab"]
+        means = [summary["accuracy"][group] for group in "ab"]
+        what = f"condensing {given['dataset']}, {given['draws']} draws, `{' '.join(given['set'])}`; on {given['on']}"
+        unit = f"seeds × {record['rows'][0]['n']} networks"
+        rows.append(show.difference_row(what, groups, means, summary[gap], unit))
+    for record in records_of(records, "evaluation-precision"):
+        summary = record["summary"]
+        sides = [summary[group] for group in "ab"]
+        groups = [f"precision={side['precision']} engine={side['engine']}" for side in sides]
+        means, what = [fmean(side["accuracies"]) for side in sides], f"evaluating {summary['dataset']}"
+        rows.append(show.difference_row(what, groups, means, summary[gap], "networks"))
+    head = "what | a | b | accuracy, a | accuracy, b | b less a, percentage points (95 % interval) | n"
+    return table(head, rows)
+
+
+def growth(records: dict[str, Row]) -> str:
+    """Say how time and memory grow."""
+    if "growth" not in records:
+        return ""
+    rows = records["growth"]["rows"]
+    curves = [show.growth_row(name, rows) for name in CURVES if name in {row["curve"] for row in rows}]
+    head = "what grows | the rest | seconds | peak MB | last over first: size, seconds, MB"
+    return f"![Seconds and memory of a step against four sizes]({PICTURE})\n\n{table(head, curves)}"
+
+
+def selection(records: dict[str, Row]) -> str:
+    """Say how fast images are selected."""
+    if "selection" not in records:
+        return ""
+    summary, given = (records["selection"][part] for part in ("summary", "settings"))
+    rows = [show.speed_row(what, one["seconds"], one["megabytes_peak"], {}) for what, one in summary.items()]
+    other = [what for what, one in summary.items() if not one["same_choice"]]
+    text = (
+        f"{given['classes']} classes of {given['per_class']:,} images, {given['features']:,} features each. "
+    )
+    text += f"Other images than plain's were chosen at: {', '.join(other) or 'none'}.\n\n"
+    return text + table(show.SPEED_HEAD, rows)
+
+
+def profile(records: dict[str, Row]) -> str:
+    """Say where the time goes."""
+    text = ""
+    for name, record in records.items():
+        for row in (row for row in record["rows"] if "profile" in row):
+            text += f"One step of {name} under torch's profiler, which slows it, by each operation's own time:\n\n"
+            text += table("operation | share | time | calls", show.profile_rows(row["table"]))
+    return text
+
+
+def machine(records: dict[str, Row]) -> str:
+    """Say what the machine is and can do, and what ran beside."""
+    rows = []
+    for name, record in records.items():
+        hardware, versions, ceilings = record["hardware"], record["versions"], record["ceilings"]
+        loads = [row["load_before"] for row in record["rows"]] or [0]
+        rates = [ceilings["convolution_gflops"][kind].values() for kind in ("float32", "bfloat16")]
+        row = [f"[{name}](../benchmarks/results/{name}.json)", record["date"], hardware["processor"]]
+        row += [f"{hardware['threads']} of {hardware['cores']}", f"{versions['torch']}, {versions['python']}"]
+        row += [" / ".join(f"{rate:.0f}" for rate in kind) for kind in rates]
+        row += [f"{ceilings['copy_gigabytes_per_second']:.1f}", f"{min(loads):.1f} to {max(loads):.1f}"]
+        rows.append([*row, ", ".join(record["commits"])])
+    head = "record | date | processor | threads of cores | torch, Python | float32 GFLOP/s | bfloat16 GFLOP/s"
+    return table(f"{head} | copy GB/s | load | commits", rows)
+
+
+def commands(records: dict[str, Row]) -> str:
+    """List what repeats the records."""
+    lines = "".join(record["command"] + "\n" for record in records.values())
+    return f"```bash\n{lines}```\n" if lines else ""
+
+
+def main() -> None:
+    """Write the page and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="the records")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the folder to write to")
+    options = parser.parse_args()
+    records = read_records(options.results)
+    if "growth" in records:
+        show.draw_growth(records["growth"]["rows"], options.out / PICTURE)
+    sections = (steps, evaluation, time, paired, growth, selection, profile, machine, commands)
+    made = {section.__name__: section(records) or NOT_MEASURED for section in sections}
+    targets = table("target | measured | ", show.target_rows(records))
+    write_text(options.out / "speed.md", PAGE.format(targets=targets, **made))
+
+
+if __name__ == "__main__":
+    main()
