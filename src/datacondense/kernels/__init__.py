@@ -4,6 +4,6 @@ Everything here has a plain form elsewhere in the library; where there is no com
 """
 
 from datacondense.kernels.build import UnavailableError, library
-from datacondense.kernels.norm_relu_pool import CHANNEL_BLOCK, norm_relu_pool
+from datacondense.kernels.operations import CHANNEL_BLOCK, norm_relu_pool
 
 __all__ = ["CHANNEL_BLOCK", "UnavailableError", "library", "norm_relu_pool"]

@@ -19,6 +19,7 @@ _OPTIONS = (
     "-fopenmp",
     "-shared",
     "-fPIC",
+    "-Wno-psabi",  # about vectors wider than the processor's as arguments: every function that has them is inlined
 )
 _SECONDS = 120
 
