@@ -97,6 +97,9 @@ def steps(records: dict[str, Row]) -> str:
         size = f"{given['classes']} classes of {'×'.join(map(str, given['shape']))}, {given['ipc']} per class"
         more = f"{given['epochs']} epochs" if "epochs" in given else f"{given['real_batch']} real per class"
         text += "- " + show.speed_sentence(f"{what} ({size}, {more})", summary["seconds"])
+        ideal = summary["share_of_ceiling"]["bfloat16"] * summary["seconds"]["datacondense"]["median"]
+        most = summary["seconds"]["plain"]["median"] / ideal
+        text += f"  At the ceiling its operations take {number(ideal)} s: the most to be had is {most:.1f} times.\n"
         name = "; ".join([what, size, more, " ".join([given["precision"], *given["set"]])])
         rows.append(show.speed_row(name, summary["seconds"], summary["megabytes_peak"], summary))
     return text + "\n" * bool(rows) + table(show.SPEED_HEAD, rows)
