@@ -24,13 +24,13 @@ from datacondense.files import write_text
 from datacondense.image_set import ImageSet
 
 
-def measure(num_classes: int, ipc: int, batch: int) -> dict[str, Any]:
+def measure(num_classes: int, ipc: int, batch: int, side: int) -> dict[str, Any]:
     """Condense random images for one draw and read the peak."""
     keep_freed_memory()
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat_interleave(batch)
     train = ImageSet(
-        images=torch.randint(0, 256, (len(labels), 3, 32, 32), generator=generator, dtype=torch.uint8),
+        images=torch.randint(0, 256, (len(labels), 3, side, side), generator=generator, dtype=torch.uint8),
         labels=labels,
         class_names=tuple(map(str, range(num_classes))),
         mean=(0.5,) * 3,
@@ -45,6 +45,7 @@ def measure(num_classes: int, ipc: int, batch: int) -> dict[str, Any]:
         "classes": num_classes,
         "ipc": ipc,
         "real_batch": batch,
+        "side": side,
         "megabytes_before": before,
         "megabytes_peak": peak_megabytes(),
         "megabytes_sets": sets,
@@ -59,16 +60,17 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument("--real-batch", type=int, default=64)
+    parser.add_argument("--side", type=int, default=32, help="of the images, in pixels")
     parser.add_argument("--one", action="store_true", help="measure in this process and print")
     parser.add_argument("--out", type=Path, default=RESULTS / "memory.json", help="the record to write")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.classes[0], options.ipc[0], options.real_batch)))
+        print(json.dumps(measure(options.classes[0], options.ipc[0], options.real_batch, options.side)))
         return
     rows = []
     for ipc, num_classes in product(options.ipc, options.classes):
         command = [sys.executable, __file__, "--one", "--classes", str(num_classes)]
-        command += ["--ipc", str(ipc), "--real-batch", str(options.real_batch)]
+        command += ["--ipc", str(ipc), "--real-batch", str(options.real_batch), "--side", str(options.side)]
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], flush=True)
     record = {**header(torch.get_num_threads()), "rows": rows}
