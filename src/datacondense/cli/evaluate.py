@@ -117,10 +117,10 @@ def describe(score: Score) -> str:
         score: The score.
 
     Returns:
-        Network, epochs, augmentation and test images.
+        Network, epochs, augmentation, precision and test images.
     """
     recipe = score.recipe
     return (
         f"{recipe.network}, {recipe.epochs} epochs, augmentation {recipe.augmentation}, seed {recipe.seed}, "
-        f"{score.tested_on['num_images']} test images"
+        f"{score.environment['precision']}, {score.tested_on['num_images']} test images"
     )
