@@ -88,7 +88,10 @@ def test_sentences_for_people(
         main(["evaluate", str(run), "--on", dataset, "--repeats", "2", "--epochs", "3", "--device", "cpu"])
         == 0
     )
-    assert " % (n = 2): mlp, 3 epochs, augmentation none, seed 0, float32, 36 test images" in capsys.readouterr().out
+    assert (
+        " % (n = 2): mlp, 3 epochs, augmentation none, seed 0, float32, 36 test images"
+        in capsys.readouterr().out
+    )
     assert main(["export", str(run), "--format", "npz", "--out", str(tmp_path / "npz")]) == 0
     assert "% of the pixels were below 0 and" in capsys.readouterr().out
     assert main(["info", str(run)]) == 0

@@ -148,3 +148,11 @@ def test_automatic_precision_follows_engine_and_processor(
     monkeypatch.setattr("datacondense.networks.fused.has_bfloat16", lambda: has)
     network = build_network(name, (3, 32, 32), 2)
     assert choose_computation(network, "cpu", precision="auto", engine="auto") == chosen
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_make_convolutions_answer_in_channels_last(channels: int) -> None:
+    images = fused._channels_last(torch.randn(2, channels, 6, 6), torch.float32)
+    out = F.conv2d(images, torch.randn(8, channels, 3, 3))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert not out.is_contiguous()
