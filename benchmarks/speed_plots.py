@@ -156,6 +156,8 @@ def target_rows(records: dict[str, Row]) -> list[list[str]]:
         ("aim: a matching step at 75 % of the bfloat16 ceiling", "matching-step", _share),
         ("MNIST, 1 image per class, at 91 % within 60 s", "time-to-accuracy", lambda s: _in_time(s, 60)),
         ("aim: the same within 30 s", "time-to-accuracy", lambda s: _in_time(s, 30)),
+        ("fast engine costs no accuracy: MNIST", "paired-accuracy-mnist", _no_cost),
+        ("fast engine costs no accuracy: CIFAR-10", "paired-accuracy-cifar10", _no_cost),
         ("200 classes, 10 images each, 64×64, within 4 GiB", "growth", _memory),
         ("`datacondense --help` within 1.5 s", "startup", lambda s: _within(s["seconds"], 1.5, "s")),
     ]
@@ -172,6 +174,15 @@ def _ratio(times: Row, least: float) -> tuple[str, bool]:
     ratio, bounds = times["ratio"]["median"], times["ratio"]["median_interval_95"]
     doubt = ", begins below the target" if bounds and bounds[0] < least <= ratio else ""
     return f"{ratio:.2f} times ({interval(bounds)}{doubt})", ratio >= least
+
+
+def _no_cost(summary: Row) -> tuple[str, bool] | None:
+    """Ask whether the interval of the difference contains zero or lies above."""
+    difference = summary["difference_b_minus_a"]
+    if difference["interval_95"] is None:
+        return None
+    mean, low, high = (100 * value for value in (difference["mean"], *difference["interval_95"]))
+    return f"{mean:+.2f} points ({low:+.2f} to {high:+.2f})", high >= 0
 
 
 def _share(summary: Row) -> tuple[str, bool]:
