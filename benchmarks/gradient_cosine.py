@@ -1,0 +1,117 @@
+"""How far fast gradients point from those in float64, on real images and fresh networks.
+
+    python benchmarks/gradient_cosine.py --dataset cifar10
+
+Compared are the rows that the paper's distance compares (the weights that feed one output unit), class by class, and the
+pixels' gradient of one matching step, image by image.
+"""
+
+import argparse
+from typing import Any
+
+import measure
+import torch
+from library import loaded
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense import GradientMatchingConfig, ImageSet
+from datacondense.condensation.state import Position
+from datacondense.matching import compared_parameters, parameter_gradients
+from datacondense.networks import Computation, build_network, once_differentiable
+from datacondense.random_streams import stream
+
+VARIANTS = {
+    "float32 eager": Computation("eager", "float32"),
+    "float32 fused": Computation("fused", "float32"),
+    "bfloat16 eager": Computation("eager", "bfloat16"),
+    "bfloat16 fused": Computation("fused", "bfloat16"),
+}
+
+
+def row_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
+    """Give the cosines of all rows of all classes with float64, for each variant."""
+    network = build_network("convnet", train.image_shape, train.num_classes)
+    parameters = network.draw(stream(seed, "network"))
+    exact = {name: value.double() for name, value in parameters.items()}
+    compared = compared_parameters(parameters)
+    found: dict[str, list[Tensor]] = {name: [] for name in VARIANTS}
+    for label, members in enumerate(train.class_indices):
+        images = train.normalised(
+            members[torch.randperm(len(members), generator=stream(seed, "real", label))[:batch]]
+        )
+        truth = parameter_gradients(network, exact, compared, images.double(), label)
+        for name, computation in VARIANTS.items():
+            model = once_differentiable(network, computation)
+            gradients = parameter_gradients(model, parameters, compared, images, label)
+            pairs = zip(truth, gradients, strict=True)
+            found[name] += [F.cosine_similarity(t.flatten(1), g.double().flatten(1)) for t, g in pairs]
+    return {name: torch.cat(cosines) for name, cosines in found.items()}
+
+
+def pixel_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
+    """Give the cosines of all pixel gradients of one step with float64, for each variant."""
+
+    def gradient(**chosen: Any) -> Tensor:
+        method = GradientMatchingConfig(real_batch=batch, matching_steps=1, **chosen).build(train, seed)
+        state, _ = method.step(method.init(), Position(0, 0))
+        return state.velocity.flatten(0, 1).flatten(1).double()
+
+    truth = gradient(precision="float64", engine="eager", graph_memory=1)
+    return {
+        name: F.cosine_similarity(truth, gradient(precision=computation.precision, engine=computation.engine))
+        for name, computation in VARIANTS.items()
+    }
+
+
+def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
+    """Compare with one seed."""
+    train, _, _ = loaded(options.dataset)
+    kinds = {"rows": row_cosines, "pixels": pixel_cosines}
+    return {
+        kind: {
+            name: spread(values) for name, values in compute(train, point["seed"], options.real_batch).items()
+        }
+        for kind, compute in kinds.items()
+    }
+
+
+def spread(cosines: Tensor) -> measure.Row:
+    """Give mean, lowest hundredth and minimum."""
+    return {
+        "mean": float(cosines.mean()),
+        "quantile_01": float(cosines.quantile(0.01)),
+        "min": float(cosines.min()),
+        "n": len(cosines),
+    }
+
+
+def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
+    """Give the mean over seeds of mean and quantile, and the least minimum."""
+    return {
+        kind: {
+            name: {
+                "mean": sum(row[kind][name]["mean"] for row in record["rows"]) / len(record["rows"]),
+                "quantile_01": sum(row[kind][name]["quantile_01"] for row in record["rows"])
+                / len(record["rows"]),
+                "min": min(row[kind][name]["min"] for row in record["rows"]),
+            }
+            for name in VARIANTS
+        }
+        for kind in ("rows", "pixels")
+    }
+
+
+def main() -> None:
+    """Measure, or continue."""
+    parser = measure.parser(__doc__, "gradient-cosine")
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--real-batch", type=int, default=64)
+    options = parser.parse_args()
+    points = [{"seed": seed} for seed in options.seeds]
+    measure.benchmark(options, points, one_process, summarise, lengths=("seeds",))
+
+
+if __name__ == "__main__":
+    main()
