@@ -2,8 +2,8 @@
 
     python benchmarks/gradient_cosine.py --dataset cifar10
 
-Compared are the rows that the paper's distance compares (the weights that feed one output unit), class by class, and the
-pixels' gradient of one matching step, image by image.
+Compared are the rows that the paper's distance compares (the weights that feed one output unit), class by class, and
+the pixels' gradient of one matching step, image by image.
 """
 
 import argparse

@@ -57,6 +57,10 @@ Both settings of a row have the same seeds, and so have the networks that score 
 pair, with the t interval of its mean, whose lower end is the largest cost that the measurement leaves possible.
 
 {paired}
+Cosines with the same gradients in float64, on real images and fresh networks: of each row of weights that feeds one
+output unit in the real images' gradients, and of each image's pixel gradient in one matching step.
+
+{cosines}
 ## How do time and memory grow?
 One matching step, the median of some after one to warm up, each point in a process of its own. The dashed line is the
 process before its first step: Python, torch and the stored images.
@@ -117,6 +121,22 @@ def evaluation(records: dict[str, Row]) -> str:
     what = f"Evaluating 20 networks on {given['ipc']} images per class ({summary['images']}, augmented)"
     text = show.speed_sentence(what, whole) + f"These are **extrapolated**: {whole['how']}.\n\n"
     return text + table(show.SPEED_HEAD, rows)
+
+
+def cosines(records: dict[str, Row]) -> str:
+    """Say how far gradients point from those in float64."""
+    rows = []
+    for record in records_of(records, "gradient-cosine"):
+        for name, of_rows in record["summary"]["rows"].items():
+            of_pixels = record["summary"]["pixels"][name]
+            values = [of_rows["mean"], of_rows["quantile_01"], of_pixels["mean"], of_pixels["min"]]
+            given = record["settings"]
+            what = [given["dataset"], given["real_batch"], name]
+            rows.append([*what, *(f"{value:.6f}" for value in values), len(record["rows"])])
+    head = (
+        "images | real per class | computed in | rows, mean | rows, lowest 1 % | pixels, mean | least | seeds"
+    )
+    return table(head, rows)
 
 
 def time(records: dict[str, Row]) -> str:
@@ -242,7 +262,7 @@ def main() -> None:
     records = read_records(options.results)
     if "growth" in records:
         show.draw_growth(records["growth"]["rows"], options.out / PICTURE)
-    sections = (steps, evaluation, time, paired, growth, selection, profile, machine, commands)
+    sections = (steps, evaluation, time, paired, cosines, growth, selection, profile, machine, commands)
     made = {section.__name__: section(records) or NOT_MEASURED for section in sections}
     targets = table("target | measured | ", show.target_rows(records))
     write_text(options.out / "speed.md", PAGE.format(targets=targets, **made))
