@@ -96,14 +96,17 @@ def stopped_table() -> str:
 
 def memory_table() -> str:
     """Tabulate peak memory against classes."""
-    rows = json.loads((ROOT / "benchmarks" / "results" / "memory.json").read_text())["rows"]
+    paths = sorted((ROOT / "benchmarks" / "results").glob("memory*.json"))
+    rows = [row for path in paths for row in json.loads(path.read_text())["rows"]]
     lines = [
-        "| classes | images per class | real batch | MB before the run | MB at the peak | MB of the sets |"
+        "| classes | images per class | image side | real batch | MB before the run | MB at the peak | MB of the sets |"
     ]
-    lines.append("|---|---|---|---|---|---|")
+    lines.append("|---|---|---|---|---|---|---|")
     for r in rows:
         megabytes = " | ".join(f"{r[f'megabytes_{when}']:.0f}" for when in ("before", "peak", "sets"))
-        lines.append(f"| {r['classes']} | {r['ipc']} | {r['real_batch']} | {megabytes} |")
+        lines.append(
+            f"| {r['classes']} | {r['ipc']} | {r.get('side', 32)} | {r['real_batch']} | {megabytes} |"
+        )
     return "\n".join(lines) + "\n"
 
 
