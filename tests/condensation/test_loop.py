@@ -27,6 +27,11 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the library catches it."""
 
 
+def kill_late(progress: Progress) -> None:
+    if progress.position == (1, 1):
+        raise Killed
+
+
 def unbroken(train: ImageSet, folder: Path) -> bytes:
     """Give the bytes of the result of a run that nothing breaks."""
     condense(train, METHOD, RUN, directory=folder)
@@ -80,12 +85,8 @@ def test_the_result_is_in_pixel_scale(tiny: ImageSet) -> None:
 
 
 def test_the_clock_goes_on_after_a_resume(tiny: ImageSet, tmp_path: Path) -> None:
-    def kill(progress: Progress) -> None:
-        if progress.position == (1, 1):
-            raise Killed
-
     with pytest.raises(Killed):
-        condense(tiny, METHOD, RUN, directory=tmp_path, observer=kill)
+        condense(tiny, METHOD, RUN, directory=tmp_path, observer=kill_late)
     folder = RunDirectory(tmp_path)
     saved = folder.restore(torch.device("cpu"))
     assert saved is not None
@@ -94,28 +95,21 @@ def test_the_clock_goes_on_after_a_resume(tiny: ImageSet, tmp_path: Path) -> Non
     assert 1000 < folder.metrics()[-1]["seconds"] < 1060
 
 
+@pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_a_broken_run_of_the_fused_engine_ends_with_the_same_bytes(
     tiny: ImageSet, tmp_path: Path, precision: Literal["bfloat16", "float32"]
 ) -> None:
-    if not has_kernels():
-        pytest.skip("no kernels on this machine")
     method = replace(METHOD, network="convnet-w32-d2", engine="fused", precision=precision)
 
-    def kill(progress: Progress) -> None:
-        if progress.position == (1, 1):
-            raise Killed
-
     whole = condense(tiny, method, RUN, directory=tmp_path / "whole")
-    assert (whole.record["environment"]["engine"], whole.record["environment"]["precision"]) == (
-        "fused",
-        precision,
-    )
+    used = whole.record["environment"]
+    assert (used["engine"], used["precision"]) == ("fused", precision)
     with pytest.raises(Killed):
-        condense(tiny, method, RUN, directory=tmp_path / "broken", observer=kill)
+        condense(tiny, method, RUN, directory=tmp_path / "broken", observer=kill_late)
     condense(tiny, method, RUN, directory=tmp_path / "broken", resume=True)
-    name = "condensed.safetensors"
-    assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    broken, unbroken = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
+    assert broken.read_bytes() == unbroken.read_bytes()
 
 
 def test_global_generators_are_neither_read_nor_seeded(tiny: ImageSet) -> None:
@@ -279,7 +273,7 @@ def test_an_unfinished_run_wants_a_decision(tiny: ImageSet, tmp_path: Path) -> N
         raise Killed
 
     with pytest.raises(Killed):
-        condense(tiny, METHOD, RUN, directory=tmp_path, observer=kill)
+        condense(tiny, METHOD, RUN, directory=tmp_path, observer=kill_late)
     with pytest.raises(InputError, match="unfinished run: --resume to continue it, or --force to begin anew"):
         condense(tiny, METHOD, RUN, directory=tmp_path)
     with pytest.raises(InputError, match="--resume and --force contradict each other"):
