@@ -18,23 +18,10 @@ from torch.nn import functional as F
 
 from datacondense.errors import InputError
 from datacondense.kernels import CHANNEL_BLOCK, UnavailableError, library, norm_relu_pool
+from datacondense.networks.layers import plain_sequence
 from datacondense.networks.network import Network, Parameters
 
 Stage: TypeAlias = Callable[[Parameters, Tensor], Tensor]
-
-# Layers that depend on nothing but parameters and input; among others there is no telling.
-_PLAIN = (
-    nn.AvgPool2d,
-    nn.Conv2d,
-    nn.Flatten,
-    nn.GroupNorm,
-    nn.LeakyReLU,
-    nn.Linear,
-    nn.MaxPool2d,
-    nn.ReLU,
-    nn.Sigmoid,
-    nn.SiLU,
-)
 
 
 class NetworkFunction(Protocol):
@@ -168,9 +155,10 @@ def _mention(missing: str) -> None:
 
 def _stages(structure: nn.Module) -> list[Stage] | None:
     """Rewrite a sequence of layers with fused ones; None where nothing can be fused."""
-    if type(structure) is not nn.Sequential or any(type(layer) not in _PLAIN for layer in structure):
+    layers = plain_sequence(structure)
+    if layers is None:
         return None
-    layers = list(structure.named_children())
+    number = len(layers)
     stages: list[Stage] = []
     while layers:
         if _is_block([layer for _, layer in layers[:4]]):
@@ -178,7 +166,7 @@ def _stages(structure: nn.Module) -> list[Stage] | None:
             layers = layers[4:]
         else:
             stages.append(partial(_layer, *layers.pop(0)))
-    return stages if len(stages) < len(structure) else None
+    return stages if len(stages) < number else None
 
 
 def _is_block(layers: Sequence[nn.Module]) -> bool:

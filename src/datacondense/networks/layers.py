@@ -13,6 +13,34 @@ from datacondense.networks.names import GROUPS, Activation, Norm, Pooling
 
 ImageShape = tuple[int, int, int]  # C, H, W
 
+# Layers that depend on nothing but parameters and input; among others there is no telling.
+_PLAIN = (
+    nn.AvgPool2d,
+    nn.Conv2d,
+    nn.Flatten,
+    nn.GroupNorm,
+    nn.LeakyReLU,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.ReLU,
+    nn.Sigmoid,
+    nn.SiLU,
+)
+
+
+def plain_sequence(structure: nn.Module) -> list[tuple[str, nn.Module]] | None:
+    """List the layers of a network that can be rewritten layer by layer.
+
+    Args:
+        structure: A network's layers.
+
+    Returns:
+        Names and layers in order; None for anything but a sequence of layers without buffers, modes or branches.
+    """
+    if type(structure) is not nn.Sequential or any(type(layer) not in _PLAIN for layer in structure):
+        return None
+    return list(structure.named_children())
+
 
 def activation_layer(activation: Activation) -> nn.Module:
     """Make an activation.

@@ -4,22 +4,16 @@ One call does the work of many small ones, and gradients come apart by copy: wha
 graph. Differentiable any number of times, for it is made of torch's own layers.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datacondense.networks.layers import num_features
+from datacondense.networks.layers import num_features, plain_sequence
 from datacondense.networks.network import Network, Parameters
 
-_ANY_SHAPE = (nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU)
-_POOLINGS = (nn.AvgPool2d, nn.MaxPool2d)
-_LAYERS = (*_ANY_SHAPE, *_POOLINGS, nn.Conv2d, nn.Flatten, nn.GroupNorm, nn.Linear)
 _KEPT = 6  # tensors of each feature map's and each parameter's size that a graph for second derivatives holds, about
-
-Run: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class StackedNetwork(Protocol):
@@ -39,11 +33,10 @@ def stack_network(network: Network) -> StackedNetwork | None:
         The function; None for structures other than a sequence of convolutions, group and instance norms, activations,
         poolings and linear layers.
     """
-    structure = network.structure
-    if type(structure) is not nn.Sequential or any(type(layer) not in _LAYERS for layer in structure):
-        return None
-    layers = list(structure.named_children())
-    if any(isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros" for _, layer in layers):
+    layers = plain_sequence(network.structure)
+    if layers is None or any(
+        isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros" for _, layer in layers
+    ):
         return None
 
     def run(parameters: Parameters, images: Tensor) -> Tensor:
