@@ -17,12 +17,14 @@ from datacondense.cli.evaluate import Evaluate
 from datacondense.cli.export import Export
 from datacondense.cli.info import Info
 from datacondense.cli.show import Show
+from datacondense.cli.study import Study
 from datacondense.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": Demo,
     "condense": Condense,
     "evaluate": Evaluate,
+    "study": Study,
     "show": Show,
     "export": Export,
     "info": Info,

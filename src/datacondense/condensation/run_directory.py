@@ -31,6 +31,10 @@ METRICS = "metrics.jsonl"
 _LOCK = ".lock"
 
 
+class OtherSettingsError(InputError):
+    """The run to resume had other settings, or ran in another environment."""
+
+
 class Checkpoint(NamedTuple):
     """A place to continue from.
 
@@ -225,7 +229,7 @@ def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if differing:
         listed = "; ".join(f"{key} was {old.get(key)!r} and is now {new.get(key)!r}" for key in differing)
-        raise InputError(
+        raise OtherSettingsError(
             f"{path} cannot be resumed with other settings: {listed}. Give the old ones, or another --out."
         )
 

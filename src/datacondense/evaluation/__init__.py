@@ -6,11 +6,30 @@ from datacondense.lazy import lazy_names
 
 if TYPE_CHECKING:
     from datacondense.evaluation.protocol import EvaluationConfig, Score
-    from datacondense.evaluation.scoring import accuracy, evaluate, train_one
+    from datacondense.evaluation.scoring import (
+        accuracy,
+        computation,
+        evaluate,
+        evaluate_one,
+        resolved,
+        train_one,
+    )
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {"protocol": ["EvaluationConfig", "Score"], "scoring": ["accuracy", "evaluate", "train_one"]},
+        {
+            "protocol": ["EvaluationConfig", "Score"],
+            "scoring": ["accuracy", "computation", "evaluate", "evaluate_one", "resolved", "train_one"],
+        },
     )
 
-__all__ = ["EvaluationConfig", "Score", "accuracy", "evaluate", "train_one"]
+__all__ = [
+    "EvaluationConfig",
+    "Score",
+    "accuracy",
+    "computation",
+    "evaluate",
+    "evaluate_one",
+    "resolved",
+    "train_one",
+]

@@ -1,14 +1,15 @@
 """How a set is scored: the paper's protocol as one config, and the score that carries it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from datacondense.augment.names import check_strategy
+from datacondense.data.catalogue import default_augmentation
 from datacondense.errors import InputError
 from datacondense.matching.names import Precision, check_precision
-from datacondense.networks.names import Engine, check_engine
+from datacondense.networks.names import Engine, canonical_name, check_engine, evaluation_name, parse_name
 
 if TYPE_CHECKING:
     from datacondense.training import SGD
@@ -72,6 +73,23 @@ class EvaluationConfig:
             check_strategy(self.augmentation)
         check_precision(self.precision)
         check_engine(self.engine)
+
+    def resolved(self, condensed_with: str | None, dataset: str | None) -> "EvaluationConfig":
+        """Fill in the defaults that depend on the set.
+
+        Args:
+            condensed_with: Name of the network that the set was condensed with; None for other sets.
+            dataset: Name of the data set that it stands for, as in `load`.
+
+        Returns:
+            The protocol without None, its network by its canonical name.
+        """
+        network = evaluation_name(condensed_with or "convnet") if self.network is None else self.network
+        augmentation = self.augmentation or default_augmentation(dataset)
+        epochs = self.epochs or (EPOCHS if augmentation == "none" else EPOCHS_AUGMENTED)
+        return replace(
+            self, network=canonical_name(parse_name(network)), augmentation=augmentation, epochs=epochs
+        )
 
     @property
     def sgd(self) -> "SGD":

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from datacondense.augment import apply_augmentation, draw_augmentation
-from datacondense.data import default_augmentation
 from datacondense.environment import environment
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EPOCHS, EPOCHS_AUGMENTED, EvaluationConfig, Score
+from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks import (
     Computation,
@@ -21,7 +20,6 @@ from datacondense.networks import (
     Parameters,
     build_network,
     choose_computation,
-    evaluation_name,
     once_differentiable,
 )
 from datacondense.random_streams import stream
@@ -56,17 +54,9 @@ def evaluate(
             cannot compute this network.
     """
     recipe = resolved(config or EvaluationConfig(), images)
-    _check_same_kind(images, test)
-    check_trainable(images)
-    assert recipe.network is not None
-    network = build_network(recipe.network, images.image_shape, images.num_classes)
-    images, test = images.to(device), test.to(device)
-    computation = _computation(network, recipe, device)
-    model = once_differentiable(network, computation)
     accuracies = []
     for repeat in range(recipe.repeats):
-        parameters, buffers = train_one(network, images, recipe, repeat)
-        accuracies.append(accuracy(model, parameters, buffers, test, images))
+        accuracies.append(evaluate_one(images, test, recipe, repeat, device=device))
         if observer is not None:
             observer(repeat, accuracies[-1])
     return Score(
@@ -74,8 +64,54 @@ def evaluate(
         recipe=recipe,
         trained_on=images.fingerprint,
         tested_on={**_source(test), "fingerprint": test.fingerprint, "num_images": len(test)},
-        environment={**environment(device), **computation._asdict()},
+        environment={**environment(device), **computation(images, recipe, device)._asdict()},
     )
+
+
+def evaluate_one(
+    images: ImageSet,
+    test: ImageSet,
+    recipe: EvaluationConfig,
+    repeat: int,
+    *,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Give the accuracy of one of the networks that `evaluate` trains; each can be had alone, in any order.
+
+    Args:
+        images: The set to score.
+        test: Images never used in training.
+        recipe: A protocol without None, see `resolved`.
+        repeat: The network's number, from 0.
+        device: Where to compute.
+
+    Returns:
+        The share of right answers, 0 to 1.
+
+    Raises:
+        InputError: As `evaluate` does.
+    """
+    _check_same_kind(images, test)
+    check_trainable(images)
+    images, test = images.to(device), test.to(device)
+    network = _network(images, recipe)
+    parameters, buffers = train_one(network, images, recipe, repeat)
+    model = once_differentiable(network, _computation(network, recipe, device))
+    return accuracy(model, parameters, buffers, test, images)
+
+
+def computation(images: ImageSet, recipe: EvaluationConfig, device: torch.device | str) -> Computation:
+    """Settle how a protocol computes here, for the record.
+
+    Args:
+        images: The set to score.
+        recipe: A protocol without None, see `resolved`.
+        device: Where to compute.
+
+    Returns:
+        Engine and precision.
+    """
+    return _computation(_network(images, recipe), recipe, device)
 
 
 def resolved(config: EvaluationConfig, images: ImageSet) -> EvaluationConfig:
@@ -88,11 +124,7 @@ def resolved(config: EvaluationConfig, images: ImageSet) -> EvaluationConfig:
     Returns:
         The protocol without None.
     """
-    condensed_with = images.record.get("settings", {}).get("network", "convnet")
-    augmentation = config.augmentation or default_augmentation(_source(images).get("name"))
-    epochs = config.epochs or (EPOCHS if augmentation == "none" else EPOCHS_AUGMENTED)
-    network = config.network or evaluation_name(condensed_with)
-    return replace(config, network=network, augmentation=augmentation, epochs=epochs)
+    return config.resolved(images.record.get("settings", {}).get("network"), _source(images).get("name"))
 
 
 def train_one(
@@ -167,6 +199,12 @@ def _augmented(strategy: str, images: Tensor, *, generator: torch.Generator) -> 
     """Change each image of a batch by one fresh random operation."""
     n, c, h, w = images.shape
     return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
+
+
+def _network(images: ImageSet, recipe: EvaluationConfig) -> Network:
+    """Build the structure that a protocol trains."""
+    assert recipe.network is not None
+    return build_network(recipe.network, images.image_shape, images.num_classes)
 
 
 def _computation(network: Network, recipe: EvaluationConfig, device: torch.device | str) -> Computation:

@@ -198,6 +198,31 @@ def canonical_name(spec: NetworkSpec) -> str:
     return "-".join([family, *(_token(family, field, values[field]) for field in changed)])
 
 
+def varied(name: str, **changes: Any) -> str:
+    """Change one thing of a named network, such as its activation.
+
+    Args:
+        name: The network.
+        **changes: Fields of its family's spec, such as `pooling="max"`.
+
+    Returns:
+        The canonical name of the changed network.
+
+    Raises:
+        InputError: The family has no such field, or not that value.
+    """
+    spec = parse_name(name)
+    for field, value in changes.items():
+        if field not in {known.name for known in fields(spec)} or isinstance(spec, CustomSpec):
+            raise InputError(
+                f"{name} has no {field} to vary: give a network that has, such as --network convnet."
+            )
+        spec = replace(spec, **{field: value})
+    canonical = canonical_name(spec)
+    parse_name(canonical)
+    return canonical
+
+
 def evaluation_name(name: str) -> str:
     """Give the network that a condensed set is scored on (Zhao et al. 2021): batch becomes instance normalisation.
 

@@ -1,0 +1,174 @@
+"""Where cells run: in this process, in processes of this machine, or on the workers of a dask or ray cluster.
+
+All of them run through joblib, which knows these engines by name.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal, TypeAlias, get_args
+
+from datacondense.errors import InputError
+
+Backend: TypeAlias = Literal["inline", "processes", "dask", "ray"]
+
+BACKENDS: tuple[str, ...] = get_args(Backend)
+_ENGINES = {"dask": "distributed", "ray": "ray"}  # backend -> the package that it needs
+_JOBLIB = {"inline": "sequential", "processes": "loky", "dask": "dask", "ray": "ray"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersConfig:
+    """How many cells run at once, and where.
+
+    Attributes:
+        backend: "inline" (this process), "processes" (of this machine), or "dask" or "ray" (a cluster, whose workers
+            must see the data set and --out at the same paths).
+        address: Of the cluster, such as tcp://host:8786 (dask) or auto (ray). Default: what DASK_SCHEDULER_ADDRESS or
+            RAY_ADDRESS names, else a cluster of this machine, begun for the study and ended with it.
+        jobs: Cells that run at once. Default: all cores (of the machine or the cluster) divided by `threads`; 1 on a
+            GPU.
+        threads: Processor threads of each cell; tables agree to the last bit where these agree. Default: the machine's
+            cores divided by `jobs`, so 1 where both are left out; on a cluster 1.
+    """
+
+    backend: Backend = "processes"
+    address: str | None = None
+    jobs: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise InputError(f"backend is {self.backend!r}: choose one of {', '.join(BACKENDS)}.")
+        for name in ("jobs", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}, but must be 1 or more.")
+        if self.backend == "inline" and (self.jobs or 1) > 1:
+            raise InputError(
+                f"jobs is {self.jobs}, but inline means one cell at a time in this process: give --backend processes."
+            )
+        if self.address is not None and self.backend not in _ENGINES:
+            raise InputError(
+                f"address is {self.address!r}, but {self.backend} needs none: give --backend dask or ray, or leave it "
+                "out."
+            )
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers that are ready.
+
+    Attributes:
+        backend: What they are.
+        jobs: How many cells run at once.
+        threads: Processor threads of each.
+    """
+
+    backend: str
+    jobs: int
+    threads: int
+
+    def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> None:
+        """Call a function once for each tuple of arguments, and wait for all.
+
+        Args:
+            function: A function of a module; it handles its own errors.
+            arguments: The tuples; all of it can be pickled.
+        """
+        import joblib  # noqa: PLC0415
+
+        # One job would make joblib stay in this process, which must survive what a cell does to its own.
+        jobs = 1 if self.backend == "inline" else max(2, self.jobs)
+        with joblib.parallel_config(backend=_JOBLIB[self.backend], **self._engine_options()):
+            joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
+                joblib.delayed(function)(*tuple_) for tuple_ in arguments
+            )
+
+    def _engine_options(self) -> dict[str, Any]:
+        """Give the options of joblib's backend that share the cores."""
+        if self.backend == "processes":
+            return {"inner_max_num_threads": self.threads}
+        if self.backend == "ray":
+            return {"ray_remote_args": {"num_cpus": self.threads}}
+        return {}
+
+
+@contextmanager
+def opened(config: WorkersConfig, *, on_gpu: bool) -> Iterator[Workers]:
+    """Make workers ready, and let them go at the end.
+
+    Args:
+        config: What the user asked for.
+        on_gpu: Whether cells compute on a GPU, which they do not share well.
+
+    Yields:
+        The workers.
+
+    Raises:
+        InputError: The cluster cannot be reached, or the package that speaks to it is not installed.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if config.backend == "inline":
+        yield Workers("inline", 1, config.threads or cores)
+    elif config.backend == "processes":
+        jobs = config.jobs or (1 if on_gpu else max(1, cores // (config.threads or 1)))
+        yield Workers("processes", jobs, config.threads or max(1, cores // jobs))
+    else:
+        _check_installed(config.backend)
+        threads = config.threads or 1
+        with (_dask if config.backend == "dask" else _ray)(config, threads) as cluster_cores:
+            yield Workers(config.backend, config.jobs or max(1, cluster_cores // threads), threads)
+
+
+def _check_installed(backend: str) -> None:
+    """Check that the package of an engine is there."""
+    if find_spec(_ENGINES[backend]) is None:
+        raise InputError(
+            f"backend is {backend!r}, but the package {_ENGINES[backend]} is not installed: pip install "
+            f"'datacondense[{backend}]'."
+        )
+
+
+@contextmanager
+def _dask(config: WorkersConfig, threads: int) -> Iterator[int]:
+    """Connect to a scheduler, or begin a cluster here whose workers take one cell each."""
+    import dask  # noqa: PLC0415
+    from distributed import Client  # noqa: PLC0415
+
+    address = config.address or dask.config.get("scheduler-address", None)
+    own: dict[str, Any] = {"threads_per_worker": 1, "n_workers": config.jobs, "dashboard_address": None}
+    try:
+        client = Client(address, **({} if address else own))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The dask scheduler {address} cannot be reached ({error}): check --address."
+        ) from error
+    with client:
+        yield sum(client.ncores().values())
+
+
+@contextmanager
+def _ray(config: WorkersConfig, threads: int) -> Iterator[int]:
+    """Connect to a running cluster, or begin one here."""
+    import ray  # noqa: PLC0415
+    from ray.util.joblib import register_ray  # noqa: PLC0415
+
+    register_ray()
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    own: dict[str, Any] = {
+        "num_cpus": config.jobs * threads if config.jobs else None,
+        "include_dashboard": False,
+    }
+    try:
+        ray.init(address=address, log_to_driver=False, **({} if address else own))
+    except (ConnectionError, ValueError) as error:
+        raise InputError(
+            f"The ray cluster {address} cannot be reached ({error}): check --address."
+        ) from error
+    try:
+        yield int(ray.cluster_resources().get("CPU", 1))
+    finally:
+        ray.shutdown()

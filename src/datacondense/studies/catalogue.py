@@ -1,0 +1,246 @@
+"""The studies known by name: each a function from a factory of cells to a declaration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from datacondense.errors import InputError
+from datacondense.networks.names import canonical_name, parse_name, varied
+from datacondense.studies import published
+from datacondense.studies.study import CellFactory, Changes, Claim, Entry, Published, Study, grid
+
+Declaration: TypeAlias = Callable[[CellFactory], Study]
+
+_NETWORKS = dict(
+    zip(published.NETWORKS, ("mlp", "convnet", "lenet", "alexnet", "vgg11", "resnet18"), strict=True)
+)
+# What gives the gradients where the plain network is a poor teacher (Zhao et al. 2021, Table 2): batch statistics of
+# real images for the deep ones, and no strided convolutions.
+_CONDENSED_WITH = {"vgg11": "vgg11-bn", "resnet18": "resnet18-bn-ap"}
+_DISTANCES = ("layerwise-cosine", "flat-cosine", "squared")
+
+
+def cross_architecture(cells: CellFactory) -> Study:
+    """Condense with each network and train each on it (paper, Table 2).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    networks = _chosen_networks(cells)
+    return Study(
+        name="cross-architecture",
+        title="How well does a set condensed with one network train another?",
+        rows=tuple(networks),
+        columns=tuple(networks),
+        row_axis="condensed with",
+        column_axis="trained with",
+        entries=grid(
+            cells,
+            rows={
+                label: cells.condensed(network=_CONDENSED_WITH.get(name, name))
+                for label, name in networks.items()
+            },
+            columns={label: {"network": name} for label, name in networks.items()},
+        ),
+        published=_published(cells, published.CROSS_ARCHITECTURE, published.NETWORKS),
+        source=f"{published.PAPER}, Table 2",
+    )
+
+
+def activation(cells: CellFactory) -> Study:
+    """Condense and train with each activation (paper, appendix).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    values = {"sigmoid": "sigmoid", "ReLU": "relu", "leaky ReLU": "leaky"}
+    return _factor(
+        cells,
+        "activation",
+        values,
+        published.ACTIVATION,
+        [*_ordering("leaky ReLU", "ReLU", values, strict=False), *_ordering("ReLU", "sigmoid", values)],
+    )
+
+
+def pooling(cells: CellFactory) -> Study:
+    """Condense and train with each pooling (paper, appendix).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    values = {"none": "none", "max": "max", "average": "average"}
+    claims = [*_ordering("average", "max", values), *_ordering("max", "none", values)]
+    return _factor(cells, "pooling", values, published.POOLING, claims)
+
+
+def norm(cells: CellFactory) -> Study:
+    """Condense and train with each normalisation, batch normalisation among them (paper, appendix).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    values = {name: name for name in ("none", "batch", "layer", "instance", "group")}
+    claims = [
+        claim for other in values if other != "instance" for claim in _ordering("instance", other, values)
+    ]
+    return _factor(cells, "norm", values, published.NORM, claims)
+
+
+def depth(cells: CellFactory) -> Study:
+    """Condense and train with one to four blocks (paper, appendix).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    return _factor(cells, "depth", {str(blocks): blocks for blocks in (1, 2, 3, 4)}, published.DEPTH, [])
+
+
+def width(cells: CellFactory) -> Study:
+    """Condense and train with 32 to 256 channels (paper, appendix).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    return _factor(
+        cells, "width", {str(channels): channels for channels in (32, 64, 128, 256)}, published.WIDTH, []
+    )
+
+
+def distance(cells: CellFactory) -> Study:
+    """Condense with each distance on each network, which is then trained on the set (paper, appendix).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    networks = _chosen_networks(cells)
+    ours, *others = _DISTANCES
+    return Study(
+        name="distance",
+        title="Which distance between gradients condenses best?",
+        rows=_DISTANCES,
+        columns=tuple(networks),
+        row_axis="distance",
+        column_axis="condensed and trained with",
+        entries={
+            (row, label): cells.scored(
+                cells.condensed(network=_CONDENSED_WITH.get(name, name), distance=row), network=name
+            )
+            for row in _DISTANCES
+            for label, name in networks.items()
+        },
+        published=_published(cells, published.DISTANCE, _DISTANCES, published.NETWORKS),
+        source=published.APPENDIX,
+        claims=tuple(
+            _squared_wins(label)
+            if other == "squared" and name == "convnet"
+            else Claim(text=f"{ours} > {other} on {label}", better=((ours, label),), worse=((other, label),))
+            for other in others
+            for label, name in networks.items()
+        ),
+    )
+
+
+STUDIES: Mapping[str, Declaration] = {
+    "cross-architecture": cross_architecture,
+    "activation": activation,
+    "pooling": pooling,
+    "norm": norm,
+    "depth": depth,
+    "width": width,
+    "distance": distance,
+}
+
+
+def _factor(
+    cells: CellFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
+) -> Study:
+    """Declare the square of one factor of the network."""
+    base = cells.config.method.network
+    networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
+    return Study(
+        name=factor,
+        title=f"Which {factor} condenses best, and which trains best?",
+        rows=tuple(values),
+        columns=tuple(values),
+        row_axis="condensed with",
+        column_axis="trained with",
+        entries=grid(
+            cells,
+            rows={label: cells.condensed(network=name) for label, name in networks.items()},
+            columns={label: _trained(cells, name) for label, name in networks.items()},
+        ),
+        published=_published(cells, table, tuple(values))
+        if canonical_name(parse_name(base)) == "convnet"
+        else {},
+        source=published.APPENDIX,
+        claims=tuple(claims),
+    )
+
+
+def _trained(cells: CellFactory, name: str) -> Changes:
+    """Give the protocol for a network; batch normalisation trains on noisy copies, as published."""
+    has_batch_norm = getattr(parse_name(name), "norm", None) == "batch"
+    if has_batch_norm and cells.config.augmentation is None:
+        return {"network": name, "augmentation": "crop-noise"}
+    return {"network": name}
+
+
+def _ordering(better: str, worse: str, values: Mapping[str, Any], *, strict: bool = True) -> list[Claim]:
+    """Look for an ordering in three ways: of both, of what condensed, of what was trained."""
+    text = f"{better} {'>' if strict else '≥'} {worse}"
+
+    def claim(way: str, entries: Callable[[str], tuple[Entry, ...]]) -> Claim:
+        return Claim(text=f"{text}, {way}", better=entries(better), worse=entries(worse), strict=strict)
+
+    return [
+        claim("condensed and trained with", lambda value: ((value, value),)),
+        claim("condensed with (mean over columns)", lambda value: tuple((value, other) for other in values)),
+        claim("trained with (mean over rows)", lambda value: tuple((other, value) for other in values)),
+    ]
+
+
+def _squared_wins(label: str) -> Claim:
+    """Declare the one network on which the paper has another distance ahead."""
+    ours = _DISTANCES[0]
+    return Claim(text=f"squared > {ours} on {label}", better=(("squared", label),), worse=((ours, label),))
+
+
+def _chosen_networks(cells: CellFactory) -> dict[str, str]:
+    """Give the networks that the user listed, else all six, by their printed labels."""
+    labels = {name: label for label, name in _NETWORKS.items()}
+    names = [canonical_name(parse_name(name)) for name in cells.config.networks] or list(labels)
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"networks are {', '.join(cells.config.networks)}, but each may be listed once only."
+        )
+    return {labels.get(name, name): name for name in names}
+
+
+def _published(
+    cells: CellFactory, table: str, rows: Sequence[str], columns: Sequence[str] | None = None
+) -> Mapping[Entry, Published]:
+    """Give what was published, for the data set that it was published for."""
+    if cells.data.name != "mnist" or cells.config.method.ipc != 1:
+        return {}
+    return published.published_entries(table, rows, columns or rows)

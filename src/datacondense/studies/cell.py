@@ -1,0 +1,124 @@
+"""What a study is made of: cells, each a computation that is recorded once under a key made of its settings."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Place(Protocol):
+    """Where a cell runs."""
+
+    @property
+    def device(self) -> "torch.device":
+        """Where to compute."""
+
+    def folder(self, cell: "Cell") -> Path:
+        """Give the folder of a cell: its own to write to, or one of its inputs to read from.
+
+        Args:
+            cell: The cell.
+
+        Returns:
+            The folder; it exists.
+        """
+
+
+class Cell(Protocol):
+    """One computation of a study: a frozen record of plain values that can be pickled, and what to do with them.
+
+    Equal settings must give equal results, whatever ran before and on whatever machine, up to rounding. Everything
+    that repeats runs is made of cells: what the built-in studies use is in `datacondense.studies.cells`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What it does, in a few words; cells of one kind take about the same time."""
+
+    @property
+    def inputs(self) -> Sequence["Cell"]:
+        """The cells that must be finished before."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that the result depends on beside the inputs, as plain JSON values, defaults filled in."""
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Compute; a cell that was stopped on the way is run again in the folder that it left.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The result, as plain JSON values; files beside it go to the cell's folder.
+        """
+
+    def estimate(self, device: "torch.device") -> float:
+        """Time one step of each sort and extrapolate, without any input and without writing.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+
+
+def description(cell: Cell) -> dict[str, Any]:
+    """Describe a cell completely.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        Its type, its settings, and the keys of its inputs, as plain JSON values.
+    """
+    return {
+        "cell": type(cell).__name__,
+        "settings": json.loads(json.dumps(cell.settings)),
+        "inputs": [cell_key(source) for source in cell.inputs],
+    }
+
+
+def cell_key(cell: Cell) -> str:
+    """Name a cell by what it computes: equal descriptions have equal keys, in every study.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
+    canonical = json.dumps(description(cell), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def waves(cells: Iterable[Cell]) -> list[dict[str, Cell]]:
+    """Order cells and all that they need, each once, so that the inputs of a wave lie in the waves before it.
+
+    Args:
+        cells: What is wanted.
+
+    Returns:
+        For each wave its cells by key, in the order in which they are first needed.
+    """
+    depths: dict[str, int] = {}
+    found: dict[str, Cell] = {}
+
+    def visit(cell: Cell) -> int:
+        key = cell_key(cell)
+        if key not in depths:
+            depths[key] = 1 + max((visit(source) for source in cell.inputs), default=-1)
+            found[key] = cell
+        return depths[key]
+
+    for cell in cells:
+        visit(cell)
+    return [
+        {key: cell for key, cell in found.items() if depths[key] == depth}
+        for depth in range(max(depths.values(), default=-1) + 1)
+    ]

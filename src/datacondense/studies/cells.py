@@ -1,0 +1,325 @@
+"""The cells that studies share: condense a set, choose one, and score one with one network."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from datacondense.condensation import (
+    GradientMatchingConfig,
+    OtherSettingsError,
+    Progress,
+    RunConfig,
+    RunDirectory,
+    condense,
+)
+from datacondense.environment import environment
+from datacondense.evaluation import EvaluationConfig, computation, evaluate_one
+from datacondense.image_set import ImageSet
+from datacondense.networks.names import canonical_name, parse_name
+from datacondense.selection import select_random
+from datacondense.studies.cell import Cell, Place
+from datacondense.studies.data_source import DataSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TIMED_DRAWS = 3  # the first of them warms up and is not counted
+_TIMED_EPOCHS = 12
+
+
+class SetCell(Cell, Protocol):
+    """A cell whose result is an image set."""
+
+    @property
+    def data(self) -> DataSource:
+        """The data set that it was made from."""
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+
+    @property
+    def network(self) -> str | None:
+        """Name of the network that it was condensed with; None for other sets."""
+
+    def image_set(self, place: Place) -> ImageSet:
+        """Read the result.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The set.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class CondenseCell:
+    """Learn a set; a run that was stopped continues from its checkpoint.
+
+    Attributes:
+        data: The data set.
+        method: Settings of the method, without None.
+        seed: Seed of everything that is drawn.
+        draws: Outer draws.
+    """
+
+    data: DataSource
+    method: GradientMatchingConfig
+    seed: int
+    draws: int
+
+    @property
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        return f"condense {self.method.network} ipc {self.ipc}"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """None."""
+        return ()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Method, seed, draws and images."""
+        method = replace(self.method, network=canonical_name(parse_name(self.method.network))).resolved()
+        return {
+            "method": {"name": method.name, **asdict(method)},
+            "seed": self.seed,
+            "draws": self.draws,
+            "images": {name: self.data.content[name] for name in ("train", "mean", "std")},
+        }
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+        return self.method.ipc
+
+    @property
+    def network(self) -> str | None:
+        """The network that is matched."""
+        return self.method.network
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Condense, or go on.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            Fingerprint, last loss, and the seconds of all parts of the run.
+        """
+        folder = place.folder(self)
+        train = self.data.read().train
+        try:
+            condensed = self._condensed(train, place.device, directory=folder, resume=True)
+        except OtherSettingsError:
+            # Begun with another number of threads or another version: its end would mix the two.
+            condensed = self._condensed(train, place.device, directory=folder, force=True)
+        last = RunDirectory(folder).metrics()[-1]
+        return {
+            "fingerprint": condensed.fingerprint,
+            "loss": last["loss"],
+            "condensing_seconds": last["seconds"],
+            "environment": condensed.record["environment"],
+        }
+
+    def estimate(self, device: torch.device) -> float:
+        """Time a few outer draws.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+        ends: list[float] = []
+        few = replace(self, draws=_TIMED_DRAWS)
+
+        def note(progress: Progress) -> None:
+            if progress.position.step + 1 == progress.steps_per_draw:
+                ends.append(time.perf_counter())
+
+        few._condensed(self.data.read().train, device, observer=note)
+        return (ends[-1] - ends[0]) / (len(ends) - 1) * self.draws
+
+    def image_set(self, place: Place) -> ImageSet:
+        """Read the condensed set.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The set.
+        """
+        return ImageSet.load(RunDirectory(place.folder(self)).result)
+
+    def _condensed(
+        self,
+        train: ImageSet,
+        device: torch.device,
+        *,
+        directory: "Path | None" = None,
+        resume: bool = False,
+        force: bool = False,
+        observer: Callable[[Progress], None] | None = None,
+    ) -> ImageSet:
+        """Call the loop."""
+        return condense(
+            train,
+            self.method,
+            RunConfig(seed=self.seed, draws=self.draws),
+            directory=directory,
+            resume=resume,
+            force=force,
+            device=device,
+            observer=observer,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomCell:
+    """Choose real images at random.
+
+    Attributes:
+        data: The data set.
+        ipc: Images per class.
+        seed: Seed of the choice.
+    """
+
+    data: DataSource
+    ipc: int
+    seed: int
+
+    @property
+    def kind(self) -> str:
+        """What it does."""
+        return "choose at random"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """None."""
+        return ()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Number, seed and images."""
+        images = {name: self.data.content[name] for name in ("train", "mean", "std")}
+        return {"ipc": self.ipc, "seed": self.seed, "images": images}
+
+    @property
+    def network(self) -> str | None:
+        """None: it was not condensed."""
+        return None
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Choose, and save the set.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The fingerprint.
+        """
+        chosen = select_random(self.data.read().train, self.ipc, self.seed)
+        chosen.save(place.folder(self) / "selected.safetensors")
+        return {"fingerprint": chosen.fingerprint}
+
+    def estimate(self, device: torch.device) -> float:
+        """Choose once.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds.
+        """
+        train = self.data.read().train
+        began = time.perf_counter()
+        select_random(train, self.ipc, self.seed)
+        return time.perf_counter() - began
+
+    def image_set(self, place: Place) -> ImageSet:
+        """Read the chosen images.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The set.
+        """
+        return ImageSet.load(place.folder(self) / "selected.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateCell:
+    """Train one network on a set and measure it.
+
+    Attributes:
+        source: The cell that gives the set.
+        recipe: The protocol, without None; its `repeats` means nothing here.
+        repeat: Number of the network, from 0, as in `evaluate_one`.
+    """
+
+    source: SetCell
+    recipe: EvaluationConfig
+    repeat: int
+
+    @property
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        return f"train {self.recipe.network} on ipc {self.source.ipc}"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """The set."""
+        return (self.source,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Protocol, number of the network, and the images to be scored on."""
+        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "repeats"}
+        return {"recipe": recipe, "repeat": self.repeat, "images": {"test": self.source.data.content["test"]}}
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Train and measure.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The accuracy, 0 to 1.
+        """
+        images, test = self.source.image_set(place), self.source.data.read().test
+        assert test is not None
+        return {
+            "accuracy": evaluate_one(images, test, self.recipe, self.repeat, device=place.device),
+            "environment": {
+                **environment(place.device),
+                **computation(images, self.recipe, place.device)._asdict(),
+            },
+        }
+
+    def estimate(self, device: torch.device) -> float:
+        """Time a few epochs on real images, and the test.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+        splits = self.source.data.read()
+        assert splits.test is not None
+        assert self.recipe.epochs is not None
+        images = select_random(splits.train, self.source.ipc, 0)
+        seconds = []
+        for epochs in (2, 2, 2 + _TIMED_EPOCHS):  # the first run warms up
+            began = time.perf_counter()
+            evaluate_one(images, splits.test, replace(self.recipe, epochs=epochs), self.repeat, device=device)
+            seconds.append(time.perf_counter() - began)
+        epoch = (seconds[2] - seconds[1]) / _TIMED_EPOCHS
+        return max(seconds[1], seconds[1] + (self.recipe.epochs - 2) * epoch)

@@ -1,0 +1,217 @@
+"""From the records of cells to numbers: means, intervals, and paired differences for the orderings of a study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+
+from datacondense.random_streams import stream
+from datacondense.studies.cell import cell_key
+from datacondense.studies.store import Store
+from datacondense.studies.study import Claim, Entry, Study
+
+Accuracies: TypeAlias = Mapping[tuple[int, int], float]  # by seed of the set and number of the network
+Interval: TypeAlias = tuple[float, float]
+
+_RESAMPLES = 10_000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryResult:
+    """One entry of a table.
+
+    Attributes:
+        accuracies: Shares of right answers, 0 to 1, by seed and number of the network.
+        missing: Cells that failed or have not run.
+    """
+
+    accuracies: Accuracies
+    missing: int
+
+    @property
+    def n(self) -> int:
+        """The number of networks."""
+        return len(self.accuracies)
+
+    @property
+    def sets(self) -> int:
+        """The number of image sets that they were trained on."""
+        return len({seed for seed, _ in self.accuracies})
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy, 0 to 1."""
+        return fmean(self.accuracies.values())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over networks (n - 1 in the denominator); 0 for a single network."""
+        return stdev(self.accuracies.values()) if self.n > 1 else 0.0
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the mean, see `bootstrap_interval`."""
+        return bootstrap_interval(self.accuracies)
+
+
+class ClaimResult(NamedTuple):
+    """What the results say of a published ordering.
+
+    Attributes:
+        claim: The ordering.
+        difference: Mean of better - worse, 0 to 1.
+        interval: Its 95 % interval.
+        n: Networks in each entry that could be paired.
+        sets: Image sets in each entry.
+        verdict: "reproduced" (the interval lies above zero), "contradicted" (below), or, where it holds zero,
+            "undecided", and "consistent" for an ordering that allows equality.
+    """
+
+    claim: Claim
+    difference: float
+    interval: Interval
+    n: int
+    sets: int
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """A study and its numbers.
+
+    Attributes:
+        study: What was declared.
+        entries: The numbers of each entry that has any.
+        whole: The accuracy of the whole data set, where the study asks for it.
+        environments: The environments in which its cells were computed, each once.
+    """
+
+    study: Study
+    entries: Mapping[Entry, EntryResult]
+    whole: EntryResult | None
+    environments: Sequence[Mapping[str, Any]]
+
+    @property
+    def claims(self) -> list[ClaimResult]:
+        """The published orderings that the finished cells can speak of."""
+        found = (check_claim(claim, self.entries) for claim in self.study.claims)
+        return [result for result in found if result is not None]
+
+
+def collect(study: Study, store: Store) -> StudyResult:
+    """Read the records of a study's cells.
+
+    Args:
+        study: The study.
+        store: Where the records are.
+
+    Returns:
+        Its numbers, from the finished cells.
+    """
+    environments: dict[str, Mapping[str, Any]] = {}
+
+    def read(cells: Sequence[Any]) -> EntryResult:
+        accuracies = {}
+        for cell in cells:
+            key = cell_key(cell)
+            if store.finished(key):
+                result = store.record(key)["result"]
+                accuracies[cell.recipe.seed, cell.repeat] = result["accuracy"]
+                environment = result["environment"]
+                environments[repr(sorted(environment.items()))] = environment
+        return EntryResult(accuracies=accuracies, missing=len(cells) - len(accuracies))
+
+    entries = {
+        (row, column): read(study.entries[row, column])
+        for row in study.rows
+        for column in study.columns
+        if (row, column) in study.entries
+    }
+    return StudyResult(
+        study=study,
+        entries=entries,
+        whole=read(study.whole) if study.whole else None,
+        environments=[environments[name] for name in sorted(environments)],
+    )
+
+
+def check_claim(claim: Claim, entries: Mapping[Entry, EntryResult]) -> ClaimResult | None:
+    """Look for a published ordering.
+
+    Networks are paired: for each seed and number, the mean over the better entries less that over the worse ones.
+
+    Args:
+        claim: The ordering.
+        entries: The numbers.
+
+    Returns:
+        The difference with its interval and verdict; None where no pair is finished.
+    """
+    better, worse = (
+        [entries[entry].accuracies if entry in entries else {} for entry in side]
+        for side in (claim.better, claim.worse)
+    )
+    common = set.intersection(*(set(accuracies) for accuracies in [*better, *worse]))
+    if not common:
+        return None
+    differences = {
+        pair: fmean(a[pair] for a in better) - fmean(a[pair] for a in worse) for pair in sorted(common)
+    }
+    low, high = bootstrap_interval(differences)
+    sets = len({seed for seed, _ in common})
+    return ClaimResult(
+        claim,
+        fmean(differences.values()),
+        (low, high),
+        len(common),
+        sets,
+        _verdict(low, high, strict=claim.strict),
+    )
+
+
+def bootstrap_interval(values: Accuracies) -> Interval:
+    """Give the 95 % percentile interval of a mean, resampling sets and, within each, networks.
+
+    Networks trained on one set are no independent sample of what the method does: the sets are drawn first. With a
+    single set the interval speaks of that set alone. The same values give the same interval.
+
+    Args:
+        values: Numbers by seed of the set and number of the network.
+
+    Returns:
+        Both ends.
+    """
+    groups: dict[int, list[float]] = {}
+    for (seed, _), value in sorted(values.items()):
+        groups.setdefault(seed, []).append(value)
+    generator = stream(0, "bootstrap")
+    chosen = torch.randint(len(groups), (_RESAMPLES, len(groups)), generator=generator)
+    means = torch.stack([
+        _resampled_means(group, (_RESAMPLES, len(groups)), generator) for group in groups.values()
+    ])
+    picked = means.gather(0, chosen[None]).squeeze(0)  # [resamples, sets]
+    sizes = torch.tensor([float(len(group)) for group in groups.values()], dtype=torch.float64)[chosen]
+    totals = (picked * sizes).sum(1) / sizes.sum(1)
+    ends = torch.tensor([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], dtype=torch.float64)
+    low, high = totals.quantile(ends).tolist()
+    return low, high
+
+
+def _verdict(low: float, high: float, *, strict: bool) -> str:
+    """Say what an interval of a difference says of an ordering."""
+    if low > 0:
+        return "reproduced"
+    if high < 0:
+        return "contradicted"
+    return "undecided" if strict else "consistent"
+
+
+def _resampled_means(
+    values: Sequence[float], shape: tuple[int, int], generator: torch.Generator
+) -> torch.Tensor:
+    """Draw values with replacement, as many as there are, and average them, for every place of a shape."""
+    drawn = torch.randint(len(values), (*shape, len(values)), generator=generator)
+    return torch.tensor(values, dtype=torch.float64)[drawn].mean(-1)

@@ -1,0 +1,309 @@
+"""Running cells: what is finished is kept, what fails is recorded, and nothing of it stops the rest."""
+
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, TypeAlias
+
+from datacondense.allocator import keep_freed_memory
+from datacondense.errors import InputError
+from datacondense.studies.backends import Workers
+from datacondense.studies.cell import Cell, cell_key, description, waves
+from datacondense.studies.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+Cells: TypeAlias = Mapping[str, Cell]  # by key
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyProgress:
+    """How far a run of cells is.
+
+    Attributes:
+        total: Cells of the run, those that were finished before left out.
+        done: Cells finished in it.
+        failed: Cells that failed, and cells that cannot run because one of their inputs failed.
+        running: Cells in work, at most.
+        seconds: Time since it began.
+        seconds_left: Estimate of what is left; None until a cell is finished.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run of cells came to.
+
+    Attributes:
+        reused: Keys of cells that were finished before.
+        computed: Keys of cells finished now.
+        failed: For each key of a failed cell, the error in a sentence.
+        blocked: Keys of cells that were not run because one of their inputs failed.
+    """
+
+    reused: tuple[str, ...]
+    computed: tuple[str, ...]
+    failed: Mapping[str, str]
+    blocked: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where the cells of a run find their folders and their device; see `Place`."""
+
+    store: Store
+    device_name: str
+
+    @property
+    def device(self) -> "torch.device":
+        """Where to compute."""
+        import torch  # noqa: PLC0415
+
+        return torch.device(self.device_name)
+
+    def folder(self, cell: Cell) -> Path:
+        """Give the folder of a cell.
+
+        Args:
+            cell: The cell.
+
+        Returns:
+            The folder, made where missing.
+        """
+        folder = self.store.folder(cell_key(cell))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def run_cells(
+    cells: Iterable[Cell],
+    store: Store,
+    workers: Workers,
+    *,
+    device: str = "cpu",
+    observer: Callable[[StudyProgress], None] | None = None,
+) -> Outcome:
+    """Run cells and all that they need; each cell that is finished, now or long ago, is run once only.
+
+    Cells that failed before are tried again. A cell whose input fails is not run.
+
+    Args:
+        cells: What is wanted.
+        store: Where records are.
+        workers: Where cells run.
+        device: Name of the device on which each computes.
+        observer: Called now and then, from another thread.
+
+    Returns:
+        What was reused, computed and failed.
+    """
+    levels = waves(cells)
+    everything = {key: cell for level in levels for key, cell in level.items()}
+    reused = {key: cell for key, cell in everything.items() if store.finished(key)}
+    wanted = {key: cell for key, cell in everything.items() if key not in reused}
+    run = _Run(store, workers, RunPlace(store, device), wanted)
+    clock = _Clock(run, store, workers.jobs)
+    clock.learn(reused)
+    with _watched(clock, observer):
+        for level in levels:
+            run.do([key for key in level if key in wanted])
+    return Outcome(
+        reused=tuple(reused),
+        computed=tuple(key for key in wanted if store.finished(key)),
+        failed=run.failures(),
+        blocked=tuple(sorted(run.blocked)),
+    )
+
+
+def run_cell(cell: Cell, place: RunPlace, threads: int) -> None:
+    """Run one cell in this process and record its result or its error; whoever finds it finished leaves it alone.
+
+    Args:
+        cell: The cell.
+        place: Folders and device.
+        threads: Processor threads that it may use.
+    """
+    store, key = place.store, cell_key(cell)
+    with store.claimed(key):
+        if store.finished(key):
+            return
+        store.begin(key, description(cell))
+        began = time.perf_counter()
+        try:
+            with warnings.catch_warnings(record=True) as noted, _threads(threads):
+                warnings.simplefilter("always", UserWarning)
+                result = cell.run(place)
+        except Exception as error:
+            # Whatever a cell does, the others go on; the error is recorded whole.
+            store.fail(key, {"error": _sentence(error), "traceback": traceback.format_exc()})
+            return
+        store.finish(
+            key,
+            {
+                **description(cell),
+                "result": dict(result),
+                "notes": sorted({str(note.message) for note in noted}),
+                "seconds": time.perf_counter() - began,
+                "threads": threads,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+
+class _Run:
+    """One run: what is wanted, and what was blocked on the way."""
+
+    def __init__(self, store: Store, workers: Workers, place: RunPlace, wanted: Cells) -> None:
+        self.wanted = wanted
+        self._store, self._workers, self._place = store, workers, place
+        self.blocked: set[str] = set()
+        for key in wanted:
+            store.forget(key)
+
+    def do(self, level: Sequence[str]) -> None:
+        """Run the cells of a level whose inputs are there; after the death of a process go on with the others."""
+        ready = [key for key in level if not self._is_blocked(key)]
+        while left := [key for key in ready if not self._ended(key)]:
+            try:
+                self._submit(left)
+            except InputError:  # the folder cannot be written: no other cell can do better
+                raise
+            except Exception as error:
+                # joblib gives up when a process dies, though most cells are not to blame.
+                suspects = [key for key in left if self._store.begun(key) and not self._ended(key)]
+                if not suspects and not any(self._ended(key) for key in left):
+                    raise
+                for key in suspects:
+                    self._try_alone(key, error)
+
+    def failures(self) -> dict[str, str]:
+        """Give the error of each cell that failed, in a sentence."""
+        found = {key: self._store.failure(key) for key in self.wanted}
+        return {key: failure["error"] for key, failure in found.items() if failure}
+
+    def counts(self) -> tuple[int, int]:
+        """Count the cells that are done, and those that failed or were blocked."""
+        done = sum(self._store.finished(key) for key in self.wanted)
+        failed = sum(self._store.failure(key) is not None for key in self.wanted)
+        return done, failed + len(self.blocked)
+
+    def left(self) -> list[Cell]:
+        """Give the cells that have not ended."""
+        return [cell for key, cell in self.wanted.items() if key not in self.blocked and not self._ended(key)]
+
+    def _is_blocked(self, key: str) -> bool:
+        """Tell whether an input of a cell is missing, and remember it."""
+        if not all(self._store.finished(cell_key(source)) for source in self.wanted[key].inputs):
+            self.blocked.add(key)
+        return key in self.blocked
+
+    def _ended(self, key: str) -> bool:
+        return self._store.finished(key) or self._store.failure(key) is not None
+
+    def _submit(self, keys: Sequence[str]) -> None:
+        """Run cells side by side."""
+        self._workers.run(run_cell, [(self.wanted[key], self._place, self._workers.threads) for key in keys])
+
+    def _try_alone(self, key: str, error: Exception) -> None:
+        """Run a cell with no other beside it, so that a death is surely its own."""
+        try:
+            self._submit([key])
+        except Exception:
+            sentence = "The process that ran it died, perhaps for want of memory: give fewer --jobs."
+            self._store.fail(key, {"error": sentence, "traceback": f"{type(error).__name__}: {error}"})
+
+
+class _Clock:
+    """Estimates the time left from the cells of each kind that are finished."""
+
+    def __init__(self, run: _Run, store: Store, jobs: int) -> None:
+        self._run, self._store, self._jobs = run, store, jobs
+        self._seconds: dict[str, list[float]] = {}
+        self._seen: set[str] = set()
+        self._began = time.monotonic()
+
+    def learn(self, cells: Cells) -> None:
+        """Take notice of finished cells."""
+        for key, cell in cells.items():
+            if key not in self._seen and self._store.finished(key):
+                self._seen.add(key)
+                self._seconds.setdefault(cell.kind, []).append(self._store.record(key)["seconds"])
+
+    def progress(self) -> StudyProgress:
+        """Look how far the run is."""
+        self.learn(self._run.wanted)
+        done, failed = self._run.counts()
+        left = self._run.left()
+        known = {kind: fmean(seconds) for kind, seconds in self._seconds.items()}
+        guess = fmean(known.values()) if known else None
+        return StudyProgress(
+            total=len(self._run.wanted),
+            done=done,
+            failed=failed,
+            running=min(self._jobs, len(left)),
+            seconds=time.monotonic() - self._began,
+            seconds_left=None
+            if guess is None
+            else sum(known.get(cell.kind, guess) for cell in left) / self._jobs,
+        )
+
+
+@contextmanager
+def _watched(clock: _Clock, observer: Callable[[StudyProgress], None] | None) -> "Iterator[None]":
+    """Tell the observer how far things are, now and then and at the end."""
+    if observer is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_SECONDS_BETWEEN_LOOKS):
+            observer(clock.progress())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        observer(clock.progress())
+
+
+@contextmanager
+def _threads(number: int) -> "Iterator[None]":
+    """Compute with a number of threads, and as before afterwards."""
+    import torch  # noqa: PLC0415
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _sentence(error: Exception) -> str:
+    """Put an error on one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"

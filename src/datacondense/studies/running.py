@@ -1,0 +1,95 @@
+"""From a declaration to its table: the one way in which studies run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from datacondense.errors import InputError
+from datacondense.studies.backends import WorkersConfig, opened
+from datacondense.studies.catalogue import STUDIES, Declaration
+from datacondense.studies.config import CELLS, StudyConfig
+from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.results import StudyResult, collect
+from datacondense.studies.runner import Outcome, StudyProgress, run_cells
+from datacondense.studies.store import Store
+from datacondense.studies.study import CellFactory, Study
+from datacondense.studies.user_file import read_declaration
+
+
+class StudyRun(NamedTuple):
+    """What came of a study.
+
+    Attributes:
+        result: Its numbers.
+        outcome: Which cells were reused, computed, failed.
+    """
+
+    result: StudyResult
+    outcome: Outcome
+
+
+def find_study(name: str) -> Declaration:
+    """Find a study by its name or its file.
+
+    Args:
+        name: Such as "activation", or a path to a .toml or .py file.
+
+    Returns:
+        The declaration.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name in STUDIES:
+        return STUDIES[name]
+    if name.endswith((".toml", ".py")):
+        return read_declaration(Path(name))
+    raise InputError(
+        f"There is no study {name!r}: choose one of {', '.join(STUDIES)}, or give your own as a .toml or .py file."
+    )
+
+
+def declared(declaration: Declaration, data: DataSource, config: StudyConfig | None = None) -> Study:
+    """Make the cells of a study for a data set.
+
+    Args:
+        declaration: The study.
+        data: The data set; it is read.
+        config: Draws, seeds, networks and so on; the published ones where None.
+
+    Returns:
+        The study.
+    """
+    source = data if data.content else identified(data)
+    return declaration(CellFactory(data=source, config=config or StudyConfig()))
+
+
+def run_study(
+    study: Study,
+    out: Path | str,
+    *,
+    workers: WorkersConfig | None = None,
+    device: str = "cpu",
+    observer: Callable[[StudyProgress], None] | None = None,
+) -> StudyRun:
+    """Run the cells of a study that are not finished, and gather its numbers.
+
+    A study that was stopped or killed goes on where it was; studies with the same `out` share their cells.
+
+    Args:
+        study: What `declared` gives.
+        out: Folder of the records, in OUT/cells.
+        workers: How many cells run at once, and where; as many processes as cores where None.
+        device: Where each cell computes.
+        observer: Called now and then, from another thread.
+
+    Returns:
+        The numbers, and what was done for them.
+
+    Raises:
+        InputError: The cluster cannot be reached, or the folder cannot be written.
+    """
+    store = Store(Path(out).resolve() / CELLS)
+    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+        outcome = run_cells(study.cells, store, ready, device=device, observer=observer)
+    return StudyRun(collect(study, store), outcome)

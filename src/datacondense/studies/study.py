@@ -1,0 +1,190 @@
+"""What a study declares: cells in a table of rows and columns, what was published, and which orderings to look for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from datacondense.errors import InputError
+from datacondense.evaluation import EvaluationConfig
+from datacondense.networks.names import canonical_name, parse_name
+from datacondense.studies.cells import CondenseCell, EvaluateCell, SetCell
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource
+
+Entry: TypeAlias = tuple[str, str]  # labels of a row and a column
+Source: TypeAlias = Callable[[int], SetCell]  # from a seed to the cell that gives the set
+Drawing: TypeAlias = Literal["heat map", "curves"]
+Changes: TypeAlias = Mapping[str, Any]  # fields of a config that an arm sets otherwise
+
+
+class Published(NamedTuple):
+    """A published accuracy.
+
+    Attributes:
+        mean: In percent.
+        std: In percent; None where none was given.
+    """
+
+    mean: float
+    std: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published ordering, to be looked for in the results.
+
+    Attributes:
+        text: The ordering in words.
+        better: The entries whose mean accuracy should be higher.
+        worse: The entries whose mean accuracy should be lower; paired with `better` seed by seed, network by network.
+        strict: Whether equality would contradict it.
+    """
+
+    text: str
+    better: tuple[Entry, ...]
+    worse: tuple[Entry, ...]
+    strict: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A table whose every entry is the mean over cells.
+
+    Attributes:
+        name: For commands and files.
+        title: What it asks, in a line.
+        rows: Labels of the rows.
+        columns: Labels of the columns.
+        row_axis: What the rows are.
+        column_axis: What the columns are.
+        entries: For each row and column, cells whose result has an "accuracy": one per network, seed by seed, in the
+            same order in all entries. Entries may be left out.
+        published: Accuracies to print beside ours.
+        source: Where they were published.
+        claims: Orderings to look for.
+        drawing: "heat map", or "curves" with the columns, which are numbers, along the axis.
+        whole: Cells that give the accuracy of the whole data set, for a second table relative to it.
+    """
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    row_axis: str
+    column_axis: str
+    entries: Mapping[Entry, tuple[EvaluateCell, ...]]
+    published: Mapping[Entry, Published] = field(default_factory=dict)
+    source: str = ""
+    claims: tuple[Claim, ...] = ()
+    drawing: Drawing = "heat map"
+    whole: tuple[Any, ...] = ()
+
+    @property
+    def cells(self) -> list[Any]:
+        """All cells of the table, row by row, those of the whole data set last."""
+        listed = [
+            cell
+            for row in self.rows
+            for column in self.columns
+            for cell in self.entries.get((row, column), ())
+        ]
+        return [*listed, *self.whole]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFactory:
+    """Makes the cells of one study: what its arms have in common is said here once.
+
+    Attributes:
+        data: The data set.
+        config: What the user said.
+    """
+
+    data: DataSource
+    config: StudyConfig
+
+    def condensed(self, **changes: Any) -> Source:
+        """Declare sets that are condensed with some settings of their own.
+
+        Args:
+            **changes: Fields of `GradientMatchingConfig`, or `draws`.
+
+        Returns:
+            For each seed the cell that learns the set.
+
+        Raises:
+            InputError: A field is unknown or a value breaks its rule.
+        """
+        draws = changes.pop("draws", self.config.draws)
+        method = _changed(self.config.method, changes)
+        method = replace(method, network=canonical_name(parse_name(method.network))).resolved()
+        assert method.image_lr is not None
+        method = replace(method, image_lr=method.image_lr * self.config.image_lr_scale)
+        return lambda seed: CondenseCell(data=self.data, method=method, seed=seed, draws=draws)
+
+    def scored(self, source: Source, **changes: Any) -> tuple[EvaluateCell, ...]:
+        """Declare the scores of sets: `seeds` sets, `repeats` networks each.
+
+        Two entries of a study are scored by the same networks where both train the same architecture.
+
+        Args:
+            source: The sets.
+            **changes: Fields of `EvaluationConfig`.
+
+        Returns:
+            The cells, seed by seed.
+
+        Raises:
+            InputError: A field is unknown or a value breaks its rule.
+        """
+        cells = []
+        for seed in range(self.config.seeds):
+            images = source(seed)
+            recipe = _changed(self._protocol(seed), changes).resolved(images.network, self.data.name)
+            cells += [
+                EvaluateCell(source=images, recipe=recipe, repeat=repeat)
+                for repeat in range(self.config.repeats)
+            ]
+        return tuple(cells)
+
+    def _protocol(self, seed: int) -> EvaluationConfig:
+        """Give the protocol that all arms share; each set has networks of its own."""
+        config = self.config
+        return EvaluationConfig(
+            epochs=config.epochs,
+            augmentation=config.augmentation,
+            seed=seed,
+            precision=config.method.precision,
+            engine=config.method.engine,
+        )
+
+
+def grid(
+    cells: CellFactory, *, rows: Mapping[str, Source], columns: Mapping[str, Changes]
+) -> dict[Entry, tuple[EvaluateCell, ...]]:
+    """Score every row's sets in every column's way.
+
+    Args:
+        cells: What the arms have in common.
+        rows: For each label the sets.
+        columns: For each label fields of `EvaluationConfig`.
+
+    Returns:
+        The entries of a study.
+    """
+    return {
+        (row, column): cells.scored(source, **changes)
+        for row, source in rows.items()
+        for column, changes in columns.items()
+    }
+
+
+def _changed(config: Any, changes: Changes) -> Any:
+    """Set fields of a config, and name those that it does not have."""
+    unknown = [name for name in changes if name not in type(config).__dataclass_fields__]
+    if unknown:
+        known = ", ".join(type(config).__dataclass_fields__)
+        raise InputError(
+            f"There is no setting {unknown[0]!r} of {type(config).__name__}: choose from {known}."
+        )
+    return replace(config, **changes)

@@ -1,0 +1,92 @@
+"""A user's own study: a TOML file that lists arms, or a Python file that declares anything."""
+
+import runpy
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from datacondense.errors import InputError
+from datacondense.studies.catalogue import Declaration
+from datacondense.studies.study import CellFactory, Drawing, Study, grid
+
+_KEYS = ("title", "row_axis", "column_axis", "drawing", "rows", "columns")
+
+
+def read_declaration(path: Path) -> Declaration:
+    """Read a study from a file.
+
+    A TOML file has a table `rows`, each with settings of condensation (fields of `GradientMatchingConfig`, or `draws`)
+    by its label, a table `columns`, each with settings of evaluation (fields of `EvaluationConfig`), and optionally
+    title, row_axis, column_axis and drawing. A Python file has a function `study(cells: CellFactory) -> Study`; it
+    is run, so it must be trusted.
+
+    Args:
+        path: The file, .toml or .py.
+
+    Returns:
+        The declaration.
+
+    Raises:
+        InputError: There is no such file, or it is not of either form.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no study {str(path)!r}: give a known name, or a .toml or .py file.")
+    if path.suffix == ".toml":
+        return _from_toml(path)
+    if path.suffix == ".py":
+        return _from_python(path)
+    raise InputError(f"{path} is neither a .toml nor a .py file: write the study as one of these.")
+
+
+def _from_python(path: Path) -> Declaration:
+    """Run a file and take its function."""
+    declare: Declaration | None = runpy.run_path(str(path)).get("study")
+    if not callable(declare):
+        raise InputError(f"{path} has no function study(cells): define one that returns a Study.")
+    return declare
+
+
+def _from_toml(path: Path) -> Declaration:
+    """Read a file and check its form; values are checked by the configs that they change."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as TOML ({error}): correct it.") from error
+    unknown = [key for key in content if key not in _KEYS]
+    if unknown:
+        raise InputError(f"{path} has the unknown key {unknown[0]!r}: choose from {', '.join(_KEYS)}.")
+    rows, columns = (_arms(content, path, name) for name in ("rows", "columns"))
+
+    drawing = content.get("drawing", "heat map")
+    if drawing not in get_args(Drawing):
+        raise InputError(f"{path} has the drawing {drawing!r}: choose one of {', '.join(get_args(Drawing))}.")
+
+    def declare(cells: CellFactory) -> Study:
+        return Study(
+            name=path.stem,
+            title=str(content.get("title", path.stem)),
+            rows=tuple(rows),
+            columns=tuple(columns),
+            row_axis=str(content.get("row_axis", "condensed with")),
+            column_axis=str(content.get("column_axis", "trained with")),
+            entries=grid(
+                cells,
+                rows={label: cells.condensed(**changes) for label, changes in rows.items()},
+                columns=columns,
+            ),
+            drawing=drawing,
+        )
+
+    return declare
+
+
+def _arms(content: Mapping[str, Any], path: Path, name: str) -> dict[str, dict[str, Any]]:
+    """Take the arms of one axis."""
+    arms = content.get(name)
+    if not isinstance(arms, dict) or not arms or not all(isinstance(arm, dict) for arm in arms.values()):
+        raise InputError(
+            f"{path} needs a table {name} of arms, each a table of settings, such as [{name}.ConvNet] with network = "
+            '"convnet".'
+        )
+    return arms
