@@ -2,8 +2,9 @@
 
 # ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
 
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,9 @@ from datacondense.studies.backends import WorkersConfig
 from datacondense.studies.config import CELLS, StudyConfig
 
 if TYPE_CHECKING:
-    from datacondense.studies import StudyProgress, StudyRun
+    from _typeshed import DataclassInstance
+
+    from datacondense.studies import StudyEstimate, StudyProgress, StudyRun
 
 _SHOWN_FAILURES = 5
 
@@ -29,8 +32,8 @@ class Study:
     the same --out share theirs.
 
     Attributes:
-        name: cross-architecture, activation, pooling, norm, depth, width, distance; or your own study, a .toml or .py
-            file.
+        name: cross-architecture, ipc, activation, pooling, norm, depth, width, distance; or your own study, a .toml or
+            .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
         out: Folder for cells, tables and plots.
         dry_run: Print the cells, and the time and memory that they would take, from a timed step of each kind.
@@ -61,12 +64,16 @@ class Study:
             The exit code: 0; 1 where a cell failed; 130 after Ctrl-C.
         """
         from datacondense.environment import choose_device
-        from datacondense.studies import DataSource, declared, find_study, run_study
+        from datacondense.studies import DataSource, declared, estimate_study, find_study, run_study
 
         printer = Printer(self.output)
         device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data, validation_fraction=self.validation_fraction)
         study = declared(find_study(self.name), source, self.study)
+        if self.dry_run:
+            return _say_estimate(
+                estimate_study(study, self.out, workers=self.workers, device=device), printer
+            )
         with printer.ticker(study.name) as tick:
             try:
                 run = run_study(study, self.out, workers=self.workers, device=device, observer=reporter(tick))
@@ -76,15 +83,101 @@ class Study:
         return self._report(run, printer)
 
     def _report(self, run: "StudyRun", printer: Printer) -> int:
-        """Write the table and say where it is and what failed."""
-        for key, error in list(run.outcome.failed.items())[:_SHOWN_FAILURES]:
+        """Write the table, and say where it is and what failed."""
+        from datacondense.reports import write_study
+
+        outcome = run.outcome
+        for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
             printer.note(f"Failed: {self.out / CELLS / key}: {error}")
-        if run.outcome.failed:
+        if outcome.failed:
             printer.note(
-                f"{len(run.outcome.failed)} cells failed, {len(run.outcome.blocked)} could not run for want of them. "
+                f"{len(outcome.failed)} cells failed, {len(outcome.blocked)} could not run for want of them. "
                 "Each failure.json tells more. The same command tries them again."
             )
-        return 1 if run.outcome.failed else 0
+        files = write_study(run.result, self.facts(), self.out, self.stem)
+        printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
+        printer.record({
+            "files": [str(path) for path in files],
+            "computed": len(outcome.computed),
+            "reused": len(outcome.reused),
+            "failed": dict(outcome.failed),
+            "blocked": len(outcome.blocked),
+        })
+        return 1 if outcome.failed else 0
+
+    @property
+    def stem(self) -> str:
+        """Name of the study's files."""
+        on = "-validation" if self.validation_fraction else ""
+        return f"{Path(self.name).stem}-{Path(self.dataset).stem}-ipc{self.study.method.ipc}{on}"
+
+    def facts(self) -> dict[str, str]:
+        """Say how the numbers came about; the same wherever the cells ran.
+
+        Returns:
+            Facts by name.
+        """
+        config, method = self.study, self.study.method
+        scored_on = (
+            f"{self.validation_fraction:.0%} of the training images, held out"
+            if self.validation_fraction
+            else "the test images"
+        )
+        return {
+            "Data set": f"{self.dataset}, scored on {scored_on}",
+            "Sets": f"{config.seeds} of each arm, {config.draws} outer draws, {method.real_batch} real images per "
+            f"class and step",
+            "Networks": f"{config.repeats} on each set, "
+            f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
+            f"{config.augmentation or 'as published for the data set'}",
+            "Command": self.command(),
+        }
+
+    def command(self) -> str:
+        """Write the command that gives these numbers again, wherever it is run.
+
+        Returns:
+            The command, without what changes no number.
+        """
+        words = ["datacondense", "study", self.name, self.dataset]
+        if self.validation_fraction:
+            words += ["--validation-fraction", str(self.validation_fraction)]
+        for config in (self.study, self.study.method, self.data):
+            words += _flags(config)
+        return shlex.join([*words, "--out", "OUT"])
+
+
+def _flags(config: "DataclassInstance") -> list[str]:
+    """Write as options the values that are not the defaults."""
+    words: list[str] = []
+    for known in fields(config):
+        value = getattr(config, known.name)
+        if is_dataclass(value) or value == known.default:
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{known.name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+def _say_estimate(estimate: "StudyEstimate", printer: Printer) -> int:
+    """Print what a study would take."""
+    width = max(len(kind.kind) for kind in estimate.kinds)
+    printer.say(f"{'cells':{width}}  number  finished  time of one   memory")
+    for kind in estimate.kinds:
+        seconds = "–" if kind.seconds is None else _about(kind.seconds)
+        memory = "–" if kind.memory is None else f"{kind.memory:.0f} MiB"
+        printer.say(f"{kind.kind:{width}}  {kind.cells:6}  {kind.finished:8}  {seconds:>11}  {memory:>8}")
+    printer.say(
+        f"In all about {_about(estimate.seconds)} with {estimate.jobs} at once, and up to {estimate.memory:.0f} MiB. "
+        "Each was timed alone: cells that run side by side slow each other down."
+    )
+    printer.record(asdict(estimate))
+    return 0
+
+
+def _about(seconds: float) -> str:
+    """Write an estimate, with tenths where it is short."""
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
 
 
 def reporter(tick: Ticker) -> Callable[["StudyProgress"], None]:

@@ -20,6 +20,7 @@ from datacondense.networks import (
     Parameters,
     build_network,
     choose_computation,
+    moved,
     once_differentiable,
 )
 from datacondense.random_streams import stream
@@ -146,8 +147,10 @@ def train_one(
     inputs = images.normalised()
     if recipe.precision == "float64":
         inputs = inputs.double()
-    parameters = _like(network.draw(stream(recipe.seed, "evaluation network", repeat)), inputs)
-    buffers = _like(network.buffers(), inputs)
+    drawn = network.draw(stream(recipe.seed, "evaluation network", repeat))
+    parameters, buffers = (
+        moved(tensors, inputs.device, inputs.dtype) for tensors in (drawn, network.buffers())
+    )
     model = once_differentiable(network, _computation(network, recipe, inputs.device))
     velocity = zero_velocity(parameters)
     order = stream(recipe.seed, "evaluation order", repeat)
@@ -210,14 +213,6 @@ def _network(images: ImageSet, recipe: EvaluationConfig) -> Network:
 def _computation(network: Network, recipe: EvaluationConfig, device: torch.device | str) -> Computation:
     """Settle how the protocol computes here."""
     return choose_computation(network, device, precision=recipe.precision, engine=recipe.engine)
-
-
-def _like(parameters: Parameters, inputs: Tensor) -> Parameters:
-    """Move tensors, drawn on the CPU in float32, to the device and number type of the inputs."""
-    return {
-        name: tensor.to(inputs.device, inputs.dtype if tensor.is_floating_point() else None)
-        for name, tensor in parameters.items()
-    }
 
 
 def _source(images: ImageSet) -> Mapping[str, Any]:

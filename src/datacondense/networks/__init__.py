@@ -6,6 +6,7 @@ from datacondense.lazy import lazy_names
 
 if TYPE_CHECKING:
     from datacondense.networks.builder import build_network
+    from datacondense.networks.features import features_of, penultimate_features
     from datacondense.networks.fused import (
         Computation,
         NetworkFunction,
@@ -13,16 +14,17 @@ if TYPE_CHECKING:
         once_differentiable,
     )
     from datacondense.networks.names import evaluation_name
-    from datacondense.networks.network import Network, Parameters
+    from datacondense.networks.network import Network, Parameters, moved
     from datacondense.networks.stacked import StackedNetwork, bytes_of_graph, stack_network
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "builder": ["build_network"],
+            "features": ["features_of", "penultimate_features"],
             "fused": ["Computation", "NetworkFunction", "choose_computation", "once_differentiable"],
             "names": ["evaluation_name"],
-            "network": ["Network", "Parameters"],
+            "network": ["Network", "Parameters", "moved"],
             "stacked": ["StackedNetwork", "bytes_of_graph", "stack_network"],
         },
     )
@@ -37,6 +39,9 @@ __all__ = [
     "bytes_of_graph",
     "choose_computation",
     "evaluation_name",
+    "features_of",
+    "moved",
     "once_differentiable",
+    "penultimate_features",
     "stack_network",
 ]

@@ -163,6 +163,23 @@ class Network:
         }
 
 
+def moved(tensors: Parameters, device: torch.device | str, dtype: torch.dtype) -> Parameters:
+    """Bring parameters or buffers, drawn on the CPU in float32, to where and how a network computes.
+
+    Args:
+        tensors: Tensors by name.
+        device: Where to.
+        dtype: Of the floating ones; others keep theirs.
+
+    Returns:
+        Tensors by name.
+    """
+    return {
+        name: tensor.to(device, dtype if tensor.is_floating_point() else None)
+        for name, tensor in tensors.items()
+    }
+
+
 def _statistics(prefix: str) -> tuple[str, str, str]:
     """Name the buffers of a batch normalisation."""
     stem = f"{prefix}." if prefix else ""

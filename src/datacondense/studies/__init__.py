@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from datacondense.studies.catalogue import STUDIES
     from datacondense.studies.config import StudyConfig
     from datacondense.studies.data_source import DataSource
+    from datacondense.studies.estimate import StudyEstimate
     from datacondense.studies.results import StudyResult
     from datacondense.studies.runner import StudyProgress
-    from datacondense.studies.running import StudyRun, declared, find_study, run_study
+    from datacondense.studies.running import StudyRun, declared, estimate_study, find_study, run_study
     from datacondense.studies.study import CellFactory, Claim, Published, Study, grid
 else:
     __getattr__, __dir__ = lazy_names(
@@ -23,7 +24,8 @@ else:
             "data_source": ["DataSource"],
             "results": ["StudyResult"],
             "runner": ["StudyProgress"],
-            "running": ["StudyRun", "declared", "find_study", "run_study"],
+            "estimate": ["StudyEstimate"],
+            "running": ["StudyRun", "declared", "estimate_study", "find_study", "run_study"],
             "study": ["CellFactory", "Claim", "Published", "Study", "grid"],
         },
     )
@@ -36,11 +38,13 @@ __all__ = [
     "Published",
     "Study",
     "StudyConfig",
+    "StudyEstimate",
     "StudyProgress",
     "StudyResult",
     "StudyRun",
     "WorkersConfig",
     "declared",
+    "estimate_study",
     "find_study",
     "grid",
     "run_study",

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from datacondense.errors import InputError
-from datacondense.networks.names import canonical_name, parse_name, varied
+from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
 from datacondense.studies import published
-from datacondense.studies.study import CellFactory, Changes, Claim, Entry, Published, Study, grid
+from datacondense.studies.study import CellFactory, Changes, Claim, Entry, Published, Source, Study, grid
 
 Declaration: TypeAlias = Callable[[CellFactory], Study]
 
@@ -161,8 +161,52 @@ def distance(cells: CellFactory) -> Study:
     )
 
 
+def ipc(cells: CellFactory) -> Study:
+    """Condense to several numbers of images per class, with chosen real images beside (paper, Figure 3).
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    columns = tuple(str(number) for number in sorted(set(cells.config.ipcs))) or published.IPCS
+    rows: Mapping[str, Callable[[int], Source]] = {
+        "gradient matching": lambda number: cells.condensed(ipc=number),
+        "herding": lambda number: cells.chosen("herding", number),
+        "random": cells.random,
+    }
+    printed = published.IPC.get(cells.data.name)
+    return Study(
+        name="ipc",
+        title="How does accuracy grow with the number of images per class?",
+        rows=tuple(rows),
+        columns=columns,
+        row_axis="method",
+        column_axis="images per class",
+        entries={
+            (row, column): cells.scored(
+                source(int(column)), network=evaluation_name(cells.config.method.network)
+            )
+            for row, source in rows.items()
+            for column in columns
+        },
+        published={}
+        if printed is None
+        else {
+            entry: value
+            for entry, value in published.published_entries(printed, tuple(rows)[:2], published.IPCS).items()
+            if entry[1] in columns
+        },
+        source=f"{published.PAPER}, Figure 3, read off the figure",
+        drawing="curves",
+        whole=cells.whole(),
+    )
+
+
 STUDIES: Mapping[str, Declaration] = {
     "cross-architecture": cross_architecture,
+    "ipc": ipc,
     "activation": activation,
     "pooling": pooling,
     "norm": norm,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -22,6 +23,7 @@ from datacondense.networks.names import canonical_name, parse_name
 from datacondense.selection import select_random
 from datacondense.studies.cell import Cell, Place
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.timing import seconds_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +92,7 @@ class CondenseCell:
             "method": {"name": method.name, **asdict(method)},
             "seed": self.seed,
             "draws": self.draws,
-            "images": {name: self.data.content[name] for name in ("train", "mean", "std")},
+            "images": self.data.training_content,
         }
 
     @property
@@ -207,8 +209,7 @@ class RandomCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Number, seed and images."""
-        images = {name: self.data.content[name] for name in ("train", "mean", "std")}
-        return {"ipc": self.ipc, "seed": self.seed, "images": images}
+        return {"ipc": self.ipc, "seed": self.seed, "images": self.data.training_content}
 
     @property
     def network(self) -> str | None:
@@ -238,9 +239,7 @@ class RandomCell:
             Seconds.
         """
         train = self.data.read().train
-        began = time.perf_counter()
-        select_random(train, self.ipc, self.seed)
-        return time.perf_counter() - began
+        return seconds_of(lambda: select_random(train, self.ipc, self.seed), device)
 
     def image_set(self, place: Place) -> ImageSet:
         """Read the chosen images.
@@ -295,8 +294,9 @@ class EvaluateCell:
         """
         images, test = self.source.image_set(place), self.source.data.read().test
         assert test is not None
+        assert self.recipe.epochs is not None
         return {
-            "accuracy": evaluate_one(images, test, self.recipe, self.repeat, device=place.device),
+            "accuracy": self._accuracy(images, test, self.recipe.epochs, place.device),
             "environment": {
                 **environment(place.device),
                 **computation(images, self.recipe, place.device)._asdict(),
@@ -316,10 +316,13 @@ class EvaluateCell:
         assert splits.test is not None
         assert self.recipe.epochs is not None
         images = select_random(splits.train, self.source.ipc, 0)
-        seconds = []
-        for epochs in (2, 2, 2 + _TIMED_EPOCHS):  # the first run warms up
-            began = time.perf_counter()
-            evaluate_one(images, splits.test, replace(self.recipe, epochs=epochs), self.repeat, device=device)
-            seconds.append(time.perf_counter() - began)
+        seconds = [
+            seconds_of(partial(self._accuracy, images, splits.test, epochs, device), device)
+            for epochs in (2, 2, 2 + _TIMED_EPOCHS)  # the first run warms up
+        ]
         epoch = (seconds[2] - seconds[1]) / _TIMED_EPOCHS
         return max(seconds[1], seconds[1] + (self.recipe.epochs - 2) * epoch)
+
+    def _accuracy(self, images: ImageSet, test: ImageSet, epochs: int, device: torch.device) -> float:
+        """Train for a number of epochs, and measure."""
+        return evaluate_one(images, test, replace(self.recipe, epochs=epochs), self.repeat, device=device)

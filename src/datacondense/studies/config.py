@@ -25,6 +25,7 @@ class StudyConfig:
             for an MLP): fewer draws want longer steps.
         whole_epochs: Passes over the whole data set when a network is trained on it, for the upper bound and for the
             features that herding compares.
+        whole_networks: Networks trained on the whole data set.
         method: Settings that all arms share.
     """
 
@@ -37,10 +38,11 @@ class StudyConfig:
     ipcs: tuple[int, ...] = ()
     image_lr_scale: float = 1.0
     whole_epochs: int = 30
+    whole_networks: int = 1
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
 
     def __post_init__(self) -> None:
-        for name in ("draws", "seeds", "repeats", "epochs", "whole_epochs"):
+        for name in ("draws", "seeds", "repeats", "epochs", "whole_epochs", "whole_networks"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, but must be 1 or more.")

@@ -32,6 +32,11 @@ class DataSource:
     validation_fraction: float = 0.0
     content: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def training_content(self) -> dict[str, Any]:
+        """What of `content` speaks of the training images and their pixel scale."""
+        return {name: self.content[name] for name in ("train", "mean", "std")}
+
     def read(self) -> DataSplits:
         """Read the images, once in each process.
 

@@ -68,7 +68,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Where the cells of a run find their folders and their device; see `Place`."""
+    """Where the cells of a run find their folders and their device; see `Place`.
+
+    Attributes:
+        store: Where records are.
+        device_name: Name of the device.
+    """
 
     store: Store
     device_name: str

@@ -9,6 +9,7 @@ from datacondense.studies.backends import WorkersConfig, opened
 from datacondense.studies.catalogue import STUDIES, Declaration
 from datacondense.studies.config import CELLS, StudyConfig
 from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.estimate import StudyEstimate, estimate
 from datacondense.studies.results import StudyResult, collect
 from datacondense.studies.runner import Outcome, StudyProgress, run_cells
 from datacondense.studies.store import Store
@@ -89,7 +90,37 @@ def run_study(
     Raises:
         InputError: The cluster cannot be reached, or the folder cannot be written.
     """
-    store = Store(Path(out).resolve() / CELLS)
-    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+    store = _store(out)
+    with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
         outcome = run_cells(study.cells, store, ready, device=device, observer=observer)
     return StudyRun(collect(study, store), outcome)
+
+
+def estimate_study(
+    study: Study, out: Path | str, *, workers: WorkersConfig | None = None, device: str = "cpu"
+) -> StudyEstimate:
+    """Time a step of each kind of cell on this machine; nothing is written.
+
+    Args:
+        study: What `declared` gives.
+        out: Folder of the records; what is finished there is not counted.
+        workers: As in `run_study`.
+        device: Where each cell would compute.
+
+    Returns:
+        Time and memory.
+
+    Raises:
+        InputError: The cluster cannot be reached.
+    """
+    with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
+        return estimate(study, _store(out), jobs=ready.jobs, threads=ready.threads, device=device)
+
+
+def _store(out: Path | str) -> Store:
+    """Give the folder of cells, by a path that workers share."""
+    return Store(Path(out).resolve() / CELLS)
+
+
+def _is_gpu(device: str) -> bool:
+    return not device.startswith("cpu")

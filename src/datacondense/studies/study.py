@@ -1,20 +1,35 @@
 """What a study declares: cells in a table of rows and columns, what was published, and which orderings to look for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig
 from datacondense.networks.names import canonical_name, parse_name
-from datacondense.studies.cells import CondenseCell, EvaluateCell, SetCell
+from datacondense.studies.cell import Cell
+from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell, SetCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, Selection
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.whole import WholeCell
 
 Entry: TypeAlias = tuple[str, str]  # labels of a row and a column
 Source: TypeAlias = Callable[[int], SetCell]  # from a seed to the cell that gives the set
 Drawing: TypeAlias = Literal["heat map", "curves"]
 Changes: TypeAlias = Mapping[str, Any]  # fields of a config that an arm sets otherwise
+
+
+class ScoreCell(Cell, Protocol):
+    """A cell whose result has an "accuracy", 0 to 1, and the "environment" that it was computed in."""
+
+    @property
+    def recipe(self) -> EvaluationConfig:
+        """The protocol; its seed tells which entries can be paired."""
+
+    @property
+    def repeat(self) -> int:
+        """Number of the network."""
 
 
 class Published(NamedTuple):
@@ -57,8 +72,7 @@ class Study:
         columns: Labels of the columns.
         row_axis: What the rows are.
         column_axis: What the columns are.
-        entries: For each row and column, cells whose result has an "accuracy": one per network, seed by seed, in the
-            same order in all entries. Entries may be left out.
+        entries: For each row and column, one cell per network, seed by seed. Entries may be left out.
         published: Accuracies to print beside ours.
         source: Where they were published.
         claims: Orderings to look for.
@@ -72,15 +86,15 @@ class Study:
     columns: tuple[str, ...]
     row_axis: str
     column_axis: str
-    entries: Mapping[Entry, tuple[EvaluateCell, ...]]
+    entries: Mapping[Entry, Sequence[ScoreCell]]
     published: Mapping[Entry, Published] = field(default_factory=dict)
     source: str = ""
     claims: tuple[Claim, ...] = ()
     drawing: Drawing = "heat map"
-    whole: tuple[Any, ...] = ()
+    whole: Sequence[ScoreCell] = ()
 
     @property
-    def cells(self) -> list[Any]:
+    def cells(self) -> list[ScoreCell]:
         """All cells of the table, row by row, those of the whole data set last."""
         listed = [
             cell
@@ -146,6 +160,43 @@ class CellFactory:
                 for repeat in range(self.config.repeats)
             ]
         return tuple(cells)
+
+    def random(self, ipc: int) -> Source:
+        """Declare sets of real images chosen at random.
+
+        Args:
+            ipc: Images per class.
+
+        Returns:
+            For each seed the cell that chooses.
+        """
+        return lambda seed: RandomCell(data=self.data, ipc=ipc, seed=seed)
+
+    def chosen(self, method: Selection, ipc: int) -> Source:
+        """Declare a set of real images chosen by the features of a network trained on the whole set.
+
+        Args:
+            method: "herding" or "k-center".
+            ipc: Images per class.
+
+        Returns:
+            For each seed the same cell, since nothing is drawn.
+        """
+        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self.whole()[0]))
+        return lambda seed: cell
+
+    def whole(self) -> tuple[WholeCell, ...]:
+        """Declare networks trained on the whole data set: the upper bound, and the source of features.
+
+        Returns:
+            `whole_networks` cells.
+        """
+        protocol = replace(self._protocol(0), epochs=self.config.whole_epochs)
+        recipe = protocol.resolved(self.config.method.network, self.data.name)
+        return tuple(
+            WholeCell(data=self.data, recipe=recipe, repeat=repeat)
+            for repeat in range(self.config.whole_networks)
+        )
 
     def _protocol(self, seed: int) -> EvaluationConfig:
         """Give the protocol that all arms share; each set has networks of its own."""

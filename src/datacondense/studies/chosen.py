@@ -1,0 +1,206 @@
+"""The cells that choose real images by the features of a network that was trained on all of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from datacondense.environment import environment
+from datacondense.image_set import ImageSet
+from datacondense.networks import features_of, moved
+from datacondense.random_streams import stream
+from datacondense.selection.herding import herding_order, select_herding
+from datacondense.selection.k_center import farthest_first, select_k_center
+from datacondense.studies.cell import Cell, Place
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.timing import first_images, seconds_of
+from datacondense.studies.whole import WholeCell
+from datacondense.tensor_files import read_tensors, write_tensors
+
+Selection: TypeAlias = Literal["herding", "k-center"]
+
+_TIMED_IMAGES = 500
+_COPIES = 4  # of all features, while their file is written
+
+_FEATURES = "features.safetensors"
+_SELECTED = "selected.safetensors"
+
+_SELECTIONS: Mapping[Selection, Callable[[ImageSet, int, Tensor], ImageSet]] = {
+    "herding": select_herding,
+    "k-center": select_k_center,
+}
+_ORDERS: Mapping[Selection, Callable[[Tensor, int], Tensor]] = {
+    "herding": herding_order,
+    "k-center": farthest_first,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesCell:
+    """Compute the features of all training images with a network that was trained on them.
+
+    Attributes:
+        trained: The cell that gives the network.
+    """
+
+    trained: WholeCell
+
+    @property
+    def kind(self) -> str:
+        """The network, which is what takes time."""
+        return f"features of {self.trained.recipe.network}"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """The network."""
+        return (self.trained,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Images."""
+        return {"images": self.trained.data.training_content}
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Compute, and save the features.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The number of features of an image, and where they were computed.
+        """
+        network, parameters, buffers = self.trained.trained(place)
+        train = self.trained.data.read().train.to(place.device)
+        rows = features_of(network, parameters, train, buffers).float()
+        write_tensors(place.folder(self) / _FEATURES, {"features": rows}, {"network": network.name})
+        return {"features": rows.shape[1], "environment": environment(place.device)}
+
+    def estimate(self, device: torch.device) -> float:
+        """Time the features of a few images.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+        train, compute = self._untrained(device)
+        part = first_images(train, _TIMED_IMAGES)
+        # As much memory as `run` takes for the features and their file: what an estimate takes is measured too.
+        torch.ones(_COPIES, len(train), compute(part).shape[1])
+        return seconds_of(lambda: compute(part), device) * len(train) / len(part)
+
+    def features(self, place: Place) -> Tensor:
+        """Read the result.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            Features `[N, D]` of the training images, float32 on the CPU.
+        """
+        tensors, _ = read_tensors(place.folder(self) / _FEATURES)
+        return tensors["features"]
+
+    def num_features(self) -> int:
+        """Count the features of an image, without any training.
+
+        Returns:
+            D.
+        """
+        train, compute = self._untrained(torch.device("cpu"))
+        return compute(first_images(train, 1)).shape[1]
+
+    def _untrained(self, device: torch.device) -> tuple[ImageSet, Callable[[ImageSet], Tensor]]:
+        """Give the training images, and the features of a network whose parameters are fresh."""
+        network, recipe = self.trained.structure(), self.trained.recipe
+        parameters = moved(network.draw(stream(recipe.seed, "timing")), device, torch.float32)
+        train = self.trained.data.read().train.to(device)
+        return train, partial(features_of, network, parameters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenCell:
+    """Choose real images by the features of a network that was trained on all of them.
+
+    Attributes:
+        method: "herding" or "k-center".
+        ipc: Images per class.
+        features: The cell that gives the features.
+    """
+
+    method: Selection
+    ipc: int
+    features: FeaturesCell
+
+    @property
+    def kind(self) -> str:
+        """What it does."""
+        return f"choose by {self.method} ipc {self.ipc}"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """The features."""
+        return (self.features,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Method, number and images."""
+        return {"method": self.method, "ipc": self.ipc, "images": self.data.training_content}
+
+    @property
+    def data(self) -> DataSource:
+        """The data set."""
+        return self.features.trained.data
+
+    @property
+    def network(self) -> str | None:
+        """None: it was not condensed."""
+        return None
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Choose, and save the set.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The fingerprint.
+        """
+        features = self.features.features(place)
+        chosen = _SELECTIONS[self.method](self.data.read().train, self.ipc, features)
+        chosen.save(place.folder(self) / _SELECTED)
+        return {"fingerprint": chosen.fingerprint}
+
+    def estimate(self, device: torch.device) -> float:
+        """Choose from the largest class, by random features.
+
+        Args:
+            device: Where networks compute; choosing is done on the CPU.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+        train = self.data.read().train
+        # Of all images, though one class is timed: the memory that this takes is measured too.
+        features = torch.rand(len(train), self.features.num_features(), generator=stream(0, "timing"))
+        largest = max(train.class_indices, key=len)
+
+        def choose() -> Tensor:
+            return _ORDERS[self.method](features[largest], self.ipc)
+
+        return seconds_of(choose, torch.device("cpu")) * train.num_classes
+
+    def image_set(self, place: Place) -> ImageSet:
+        """Read the chosen images.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The set.
+        """
+        return ImageSet.load(place.folder(self) / _SELECTED)

@@ -1,0 +1,120 @@
+"""What a study would take: the cells that are left, and the time and memory of one of each kind."""
+
+import multiprocessing
+import resource
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from datacondense.studies.cell import Cell, waves
+from datacondense.studies.store import Store
+from datacondense.studies.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindEstimate:
+    """The cells of one kind.
+
+    Attributes:
+        kind: What they do.
+        cells: Their number.
+        finished: How many of them are finished.
+        seconds: Of one of them, extrapolated from a timed step; None where all are finished.
+        memory: Peak of the process that timed it, data set included, in MiB; None where all are finished.
+    """
+
+    kind: str
+    cells: int
+    finished: int
+    seconds: float | None
+    memory: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEstimate:
+    """What is left of a study.
+
+    Attributes:
+        kinds: The kinds of cells, in the order in which they run.
+        jobs: Cells that run at once.
+        seconds: From beginning to end; timed alone, so busy neighbours add to it.
+        memory: Of all workers together, at most, in MiB.
+    """
+
+    kinds: Sequence[KindEstimate]
+    jobs: int
+    seconds: float
+    memory: float
+
+
+def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str = "cpu") -> StudyEstimate:
+    """Time one step of each kind of cell, each in a process of its own, and extrapolate; nothing is recorded.
+
+    Args:
+        study: The study.
+        store: Where finished cells are.
+        jobs: Cells that would run at once.
+        threads: Processor threads of each.
+        device: Where each would compute.
+
+    Returns:
+        Time and memory.
+    """
+    levels = waves(study.cells)
+    members: dict[str, list[str]] = {}
+    examples: dict[str, Cell] = {}
+    for key, cell in ((key, cell) for level in levels for key, cell in level.items()):
+        members.setdefault(cell.kind, []).append(key)
+        if not store.finished(key):
+            examples.setdefault(cell.kind, cell)
+    measured = {kind: _measured(cell, threads, device) for kind, cell in examples.items()}
+    kinds = [
+        KindEstimate(
+            kind=kind,
+            cells=len(keys),
+            finished=sum(map(store.finished, keys)),
+            seconds=measured[kind][0] if kind in measured else None,
+            memory=measured[kind][1] if kind in measured else None,
+        )
+        for kind, keys in members.items()
+    ]
+    unfinished = [
+        [measured[cell.kind][0] for key, cell in level.items() if not store.finished(key)] for level in levels
+    ]
+    peaks = sorted((memory for _, memory in measured.values()), reverse=True)
+    return StudyEstimate(
+        kinds=kinds,
+        jobs=jobs,
+        # No wave ends before its longest cell.
+        seconds=sum(max(sum(wave) / jobs, max(wave, default=0.0)) for wave in unfinished),
+        memory=jobs * peaks[0] if peaks else 0.0,
+    )
+
+
+def _measured(cell: Cell, threads: int, device: str) -> tuple[float, float]:
+    """Time a cell in a fresh process, whose peak memory is that of this cell alone."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, cell, threads, device).result()
+
+
+def measure(cell: Cell, threads: int, device: str) -> tuple[float, float]:
+    """Time a cell in this process.
+
+    Args:
+        cell: The cell.
+        threads: Processor threads.
+        device: Where to compute.
+
+    Returns:
+        Seconds that the whole cell would take, and the peak memory of this process so far in MiB.
+    """
+    import torch  # noqa: PLC0415
+
+    from datacondense.allocator import keep_freed_memory  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    seconds = cell.estimate(torch.device(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return seconds, peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,299 @@
+"""The cell that trains a network on the whole training set: the upper bound, and the giver of features.
+
+It keeps beside its record
+
+    network.safetensors      the trained parameters and buffers; written last
+    checkpoint.safetensors   training between two epochs; replaced atomically, removed at the end
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from datacondense.augment import apply_augmentation, draw_augmentation
+from datacondense.environment import environment
+from datacondense.errors import InputError
+from datacondense.evaluation import EvaluationConfig, accuracy, computation
+from datacondense.image_set import ImageSet, check_trainable
+from datacondense.networks import (
+    Network,
+    NetworkFunction,
+    Parameters,
+    build_network,
+    choose_computation,
+    moved,
+    once_differentiable,
+)
+from datacondense.random_streams import stream
+from datacondense.studies.cell import Cell, Place
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.timing import first_images, seconds_of
+from datacondense.tensor_files import read_tensors, write_tensors
+from datacondense.training import train, zero_velocity
+
+_CHECKPOINT_SECONDS = 60.0
+_WARMING_BATCHES = 2
+_TIMED_BATCHES = 4
+_TIMED_IMAGES = 500  # of a pass without training
+
+_NETWORK = "network.safetensors"
+_CHECKPOINT = "checkpoint.safetensors"
+
+
+class TrainedNetwork(NamedTuple):
+    """A network with its trained numbers.
+
+    Attributes:
+        network: The structure.
+        parameters: Its trained parameters.
+        buffers: Its buffers.
+    """
+
+    network: Network
+    parameters: Parameters
+    buffers: Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeCell:
+    """Train one network on all training images and measure it; training that was stopped continues after an epoch.
+
+    The protocol is that of a condensed set (see `EvaluationConfig`), with orders and augmentations drawn per epoch.
+
+    Attributes:
+        data: The data set.
+        recipe: The protocol, without None; its `repeats` means nothing here.
+        repeat: Number of the network, from 0; with the protocol's seed it fixes everything that is drawn.
+    """
+
+    data: DataSource
+    recipe: EvaluationConfig
+    repeat: int
+
+    @property
+    def kind(self) -> str:
+        """The network, which is what takes time."""
+        return f"train {self.recipe.network} on the whole set"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """None."""
+        return ()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Protocol, number of the network, and images."""
+        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "repeats"}
+        return {"recipe": recipe, "repeat": self.repeat, "images": dict(self.data.content)}
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Train, or go on, and measure.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The accuracy, 0 to 1.
+        """
+        assert self.recipe.epochs is not None
+        training, test = self._prepared(place.device)
+        computed = {
+            **environment(place.device),
+            **computation(training.images, self.recipe, place.device)._asdict(),
+        }
+        folder = place.folder(self)
+        state = _restored(folder / _CHECKPOINT, computed, place.device) or training.start()
+        saved = time.monotonic()
+        while state.epoch < self.recipe.epochs:
+            state = training.continued(state)
+            if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
+                _save(folder / _CHECKPOINT, state, computed)
+                saved = time.monotonic()
+        share = accuracy(training.model, state.parameters, state.buffers, test, training.images)
+        trained = _named(parameters=state.parameters, buffers=state.buffers)
+        write_tensors(folder / _NETWORK, trained, {"network": training.network.name})
+        (folder / _CHECKPOINT).unlink(missing_ok=True)
+        return {"accuracy": share, "environment": computed}
+
+    def estimate(self, device: torch.device) -> float:
+        """Time a few batches, and the test of a few images.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+        assert self.recipe.epochs is not None
+        training, test = self._prepared(device)
+        state, images = training.start(), training.images
+        warming, timed = (
+            min(len(images), batches * self.recipe.batch_size)
+            for batches in (_WARMING_BATCHES, _TIMED_BATCHES)
+        )
+        part = first_images(test, _TIMED_IMAGES)
+
+        def measure() -> float:
+            return accuracy(training.model, state.parameters, state.buffers, part, images)
+
+        training.continued(state, warming)
+        measure()
+        epoch = seconds_of(lambda: training.continued(state, timed), device) * len(images) / timed
+        return self.recipe.epochs * epoch + seconds_of(measure, device) * len(test) / len(part)
+
+    def trained(self, place: Place) -> TrainedNetwork:
+        """Read the result.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The network, its numbers on the place's device.
+        """
+        tensors, _ = read_tensors(place.folder(self) / _NETWORK)
+        return TrainedNetwork(
+            self.structure(),
+            _group(tensors, "parameters", place.device),
+            _group(tensors, "buffers", place.device),
+        )
+
+    def structure(self) -> Network:
+        """Build the structure that is trained.
+
+        Returns:
+            The network for the images of the data set.
+        """
+        assert self.recipe.network is not None
+        images = self.data.read().train
+        return build_network(self.recipe.network, images.image_shape, images.num_classes)
+
+    def _prepared(self, device: torch.device) -> "tuple[_Training, ImageSet]":
+        """Bring images and network to where they compute; give the test images too."""
+        splits = self.data.read()
+        assert splits.test is not None
+        check_trainable(splits.train)
+        network = self.structure()
+        chosen = choose_computation(
+            network, device, precision=self.recipe.precision, engine=self.recipe.engine
+        )
+        model = once_differentiable(network, chosen)
+        training = _Training(network, model, splits.train.to(device), self.recipe, self.repeat)
+        return training, splits.test.to(device)
+
+
+class _State(NamedTuple):
+    """Training between two epochs; its tensors are never changed in place."""
+
+    epoch: int  # the one that comes next, from 0
+    parameters: Parameters
+    velocity: Parameters
+    buffers: Parameters
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What stays the same from epoch to epoch."""
+
+    network: Network
+    model: NetworkFunction
+    images: ImageSet
+    recipe: EvaluationConfig
+    repeat: int
+
+    def start(self) -> _State:
+        """Draw the network."""
+        drawn = self.network.draw(stream(self.recipe.seed, "whole network", self.repeat))
+        parameters, buffers = (
+            moved(tensors, self._device, self._dtype) for tensors in (drawn, self.network.buffers())
+        )
+        return _State(0, parameters, zero_velocity(parameters), buffers)
+
+    def continued(self, state: _State, num_images: int | None = None) -> _State:
+        """Train for one epoch, on the first images alone where a number is given."""
+        recipe = self.recipe
+        assert recipe.epochs is not None
+        order, change = (
+            stream(recipe.seed, purpose, self.repeat, state.epoch)
+            for purpose in ("whole order", "whole augmentation")
+        )
+        buffers = {name: buffer.clone() for name, buffer in state.buffers.items()}
+        # Positions stand for images until a batch is drawn: all of them, normalised, would take four times the memory.
+        positions = torch.arange(num_images or len(self.images), device=self._device)
+        parameters, velocity = train(
+            partial(self.model, buffers=buffers, training=True),
+            state.parameters,
+            state.velocity,
+            positions,
+            self.images.labels[positions],
+            sgd=replace(recipe.sgd, lr=recipe.lr if state.epoch < recipe.epochs // 2 else recipe.lr * 0.1),
+            epochs=1,
+            generator=order,
+            augmentation=partial(self._inputs, generator=change),
+        )
+        return _State(state.epoch + 1, parameters, velocity, buffers)
+
+    def _inputs(self, positions: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Give the images at some positions as the network sees them, each changed by a fresh random operation."""
+        assert self.recipe.augmentation is not None
+        images = self.images.normalised(positions).to(self._dtype)
+        if self.recipe.augmentation == "none":
+            return images
+        shape = (len(positions), *self.images.image_shape)
+        return apply_augmentation(draw_augmentation(self.recipe.augmentation, shape, generator), images)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.images.labels.device
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float64 if self.recipe.precision == "float64" else torch.float32
+
+
+def _save(path: Path, state: _State, computed: Mapping[str, Any]) -> None:
+    """Write a checkpoint, with the environment that its end must share."""
+    tensors = _named(parameters=state.parameters, velocity=state.velocity, buffers=state.buffers)
+    write_tensors(path, tensors, {"environment": _canonical(computed), "epoch": str(state.epoch)})
+
+
+def _restored(path: Path, computed: Mapping[str, Any], device: torch.device) -> _State | None:
+    """Read a checkpoint; None where there is none from this environment."""
+    if not path.exists():
+        return None
+    try:
+        tensors, metadata = read_tensors(path)
+    except InputError:  # damaged, and beginning anew gives the same result
+        return None
+    # Begun with another number of threads or another version, training would end in a mixture of the two.
+    if metadata.get("environment") != _canonical(computed):
+        return None
+    parameters, velocity, buffers = (
+        _group(tensors, group, device) for group in ("parameters", "velocity", "buffers")
+    )
+    return _State(int(metadata["epoch"]), parameters, velocity, buffers)
+
+
+def _canonical(values: Mapping[str, Any]) -> str:
+    """Write plain JSON values as one text for equal values."""
+    return json.dumps(values, sort_keys=True)
+
+
+def _named(**groups: Parameters) -> dict[str, Tensor]:
+    """Put groups of tensors under one roof, each name behind that of its group."""
+    return {f"{group}/{name}": tensor for group, held in groups.items() for name, tensor in held.items()}
+
+
+def _group(tensors: Mapping[str, Tensor], group: str, device: torch.device) -> Parameters:
+    """Undo `_named` for one group."""
+    return {
+        name.removeprefix(f"{group}/"): tensor.to(device)
+        for name, tensor in tensors.items()
+        if name.startswith(f"{group}/")
+    }

@@ -1,0 +1,301 @@
+"""Networks trained on a whole training set, their features, and the images that these choose."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from datacondense.augment import apply_augmentation, draw_augmentation
+from datacondense.environment import environment
+from datacondense.evaluation import EvaluationConfig
+from datacondense.networks import Computation, build_network, features_of
+from datacondense.random_streams import stream
+from datacondense.selection import select_herding, select_k_center
+from datacondense.studies import chosen as choosing
+from datacondense.studies import whole
+from datacondense.studies.backends import Workers
+from datacondense.studies.cell import Cell, cell_key
+from datacondense.studies.cells import EvaluateCell, RandomCell, SetCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell
+from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.runner import RunPlace, run_cells
+from datacondense.studies.store import Store
+from datacondense.studies.whole import WholeCell
+from datacondense.training import train, zero_velocity
+
+RECIPE = EvaluationConfig(
+    network="mlp", epochs=4, augmentation="none", lr=0.03, batch_size=64, precision="float32", engine="eager"
+)
+# Batch normalisation has buffers, and each batch is changed at random.
+HARD = replace(RECIPE, network="convnet-w4-d1-bn", augmentation="crop-rotate", batch_size=256)
+
+
+class InterruptionError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSource:
+    """The embedded digits."""
+    return identified(DataSource(name="digits"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> RunPlace:
+    """A folder of cells."""
+    return RunPlace(Store(tmp_path / "cells"), "cpu")
+
+
+@pytest.fixture
+def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Calls of `train`, one for each epoch."""
+    calls: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(options["epochs"])
+        return train(*args, **options)
+
+    monkeypatch.setattr(whole, "train", counted)
+    return calls
+
+
+def _interrupt(cell: WholeCell, place: RunPlace, after: int) -> None:
+    """Run a cell until some epochs are done."""
+    left = after
+
+    def limited(*args: Any, **options: Any) -> Any:
+        nonlocal left
+        if left == 0:
+            raise InterruptionError
+        left -= 1
+        return train(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole, "train", limited)
+        with pytest.raises(InterruptionError):
+            cell.run(place)
+
+
+def _bytes(cell: WholeCell, place: RunPlace) -> bytes:
+    return (place.folder(cell) / "network.safetensors").read_bytes()
+
+
+def test_a_network_learns_from_the_whole_set(data: DataSource, place: RunPlace) -> None:
+    cell = WholeCell(data=data, recipe=RECIPE, repeat=0)
+    chosen = EvaluateCell(source=RandomCell(data=data, ipc=1, seed=0), recipe=RECIPE, repeat=0)
+    outcome = run_cells([cell, chosen], place.store, Workers("inline", 1, 1))
+    assert not outcome.failed
+    ours, theirs = (place.store.record(cell_key(each)) for each in (cell, chosen))
+    assert ours["result"].keys() == theirs["result"].keys() == {"accuracy", "environment"}
+    assert ours["result"]["environment"] == theirs["result"]["environment"]
+    assert ours["result"]["environment"]["precision"] == "float32"
+    assert theirs["result"]["accuracy"] < 0.7 < ours["result"]["accuracy"] <= 1
+
+
+def test_the_accuracy_is_that_of_the_saved_network(data: DataSource, place: RunPlace) -> None:
+    cell = WholeCell(data=data, recipe=HARD, repeat=0)
+    result = cell.run(place)
+    network, parameters, buffers = cell.trained(place)
+    assert network.name == HARD.network
+    assert int(buffers["1.num_batches_tracked"]) == 4 * 6  # epochs × batches
+    splits = data.read()
+    assert splits.test is not None
+    logits = network(parameters, splits.test.normalised(), buffers)
+    assert result["accuracy"] == float((logits.argmax(1) == splits.test.labels).double().mean())
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop-noise"])
+def test_the_protocol_is_that_of_condensed_sets(data: DataSource, place: RunPlace, augmentation: str) -> None:
+    recipe = replace(RECIPE, augmentation=augmentation, seed=3, epochs=3)
+    cell = WholeCell(data=data, recipe=recipe, repeat=5)
+    cell.run(place)
+    images = data.read().train
+    inputs, network = images.normalised(), build_network("mlp", (1, 8, 8), 10)
+    parameters = network.draw(stream(3, "whole network", 5))
+    velocity = zero_velocity(parameters)
+    for epoch, lr in enumerate((0.03, 0.003, 0.003)):
+        change = stream(3, "whole augmentation", 5, epoch)
+        order = torch.randperm(len(images), generator=stream(3, "whole order", 5, epoch))
+        for batch in order.split(64):
+            leaves = {name: value.requires_grad_() for name, value in parameters.items()}
+            x = inputs[batch]
+            if augmentation != "none":
+                x = apply_augmentation(draw_augmentation(augmentation, (len(x), 1, 8, 8), change), x)
+            loss = F.cross_entropy(network(leaves, x), images.labels[batch])
+            gradients = torch.autograd.grad(loss, list(leaves.values()))
+            for (name, value), gradient in zip(leaves.items(), gradients, strict=True):
+                velocity[name] = 0.9 * velocity[name] + gradient + 5e-4 * value.detach()
+                parameters[name] = value.detach() - lr * velocity[name]
+    for name, value in cell.trained(place).parameters.items():
+        torch.testing.assert_close(value, parameters[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, HARD, replace(RECIPE, precision="float64")])
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_stopped_cell_goes_on_to_the_same_bits(
+    data: DataSource,
+    place: RunPlace,
+    tmp_path: Path,
+    epochs: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: EvaluationConfig,
+    after: int,
+) -> None:
+    cell, unbroken = WholeCell(data=data, recipe=recipe, repeat=0), RunPlace(Store(tmp_path / "other"), "cpu")
+    expected = cell.run(unbroken)
+    assert epochs == [1, 1, 1, 1]
+    monkeypatch.setattr(whole, "_CHECKPOINT_SECONDS", 0)
+    _interrupt(cell, place, after)
+    epochs.clear()
+    assert cell.run(place) == expected
+    assert len(epochs) == 4 - after
+    assert _bytes(cell, place) == _bytes(cell, unbroken)
+    assert sorted(path.name for path in place.folder(cell).iterdir()) == ["network.safetensors"]
+
+
+def test_a_checkpoint_is_written_only_now_and_then(data: DataSource, place: RunPlace) -> None:
+    cell = WholeCell(data=data, recipe=RECIPE, repeat=0)
+    _interrupt(cell, place, 3)
+    assert not list(place.folder(cell).iterdir())
+
+
+@pytest.mark.parametrize("change", ["threads", "engine", "damage"])
+def test_a_checkpoint_of_another_environment_is_discarded(
+    data: DataSource, place: RunPlace, epochs: list[int], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    cell = WholeCell(data=data, recipe=RECIPE, repeat=0)
+    monkeypatch.setattr(whole, "_CHECKPOINT_SECONDS", 0)
+    _interrupt(cell, place, 2)
+    checkpoint = place.folder(cell) / "checkpoint.safetensors"
+    if change == "damage":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    else:
+        threads = 99 if change == "threads" else 1
+        monkeypatch.setattr(whole, "environment", lambda device: environment(device) | {"threads": threads})
+        if change == "engine":
+            monkeypatch.setattr(whole, "computation", lambda *_: Computation("fused", "float32"))
+    cell.run(place)
+    assert len(epochs) == 4
+
+
+def test_the_seed_and_the_number_give_other_networks(data: DataSource, place: RunPlace) -> None:
+    recipe = replace(RECIPE, epochs=1)
+    cells = [
+        WholeCell(data=data, recipe=replace(recipe, seed=seed), repeat=repeat)
+        for seed, repeat in ((0, 0), (1, 0), (0, 1))
+    ]
+    for cell in cells:
+        cell.run(place)
+    assert len({_bytes(cell, place) for cell in cells}) == 3
+
+
+@pytest.mark.parametrize(("method", "select"), [("herding", select_herding), ("k-center", select_k_center)])
+def test_the_features_of_a_trained_network_choose(
+    data: DataSource, place: RunPlace, method: choosing.Selection, select: Callable[..., Any]
+) -> None:
+    trained = WholeCell(data=data, recipe=replace(HARD, epochs=1), repeat=0)
+    features = FeaturesCell(trained=trained)
+    chosen: SetCell = ChosenCell(method=method, ipc=3, features=features)
+    scored = EvaluateCell(source=chosen, recipe=replace(RECIPE, epochs=2), repeat=0)
+    outcome = run_cells([scored], place.store, Workers("inline", 1, 1))
+    assert not outcome.failed
+    assert len(outcome.computed) == 4
+    network, parameters, buffers = trained.trained(place)
+    images = data.read().train
+    rows = features_of(network, parameters, images, buffers)
+    assert torch.equal(features.features(place), rows)
+    assert not torch.allclose(features_of(network, parameters, images), rows)  # buffers matter
+    assert rows.dtype == torch.float32
+    expected = select(images, 3, rows)
+    found = chosen.image_set(place)
+    assert found.record == expected.record
+    assert found.fingerprint == expected.fingerprint
+    assert place.store.record(cell_key(chosen))["result"] == {"fingerprint": expected.fingerprint}
+    assert place.store.record(cell_key(features))["result"]["features"] == rows.shape[1] == 4 * 4 * 4
+    assert (chosen.data, chosen.ipc, chosen.network) == (data, 3, None)
+
+
+def _cells(data: DataSource) -> tuple[WholeCell, FeaturesCell, ChosenCell]:
+    trained = WholeCell(data=data, recipe=RECIPE, repeat=0)
+    features = FeaturesCell(trained=trained)
+    return trained, features, ChosenCell(method="herding", ipc=2, features=features)
+
+
+def test_cells_can_be_pickled_and_keep_their_keys(data: DataSource) -> None:
+    for cell in _cells(data):
+        copy = pickle.loads(pickle.dumps(cell))
+        assert copy == cell
+        assert cell_key(copy) == cell_key(cell)
+
+
+def test_kinds_say_what_takes_time(data: DataSource) -> None:
+    assert [cell.kind for cell in _cells(data)] == [
+        "train mlp on the whole set",
+        "features of mlp",
+        "choose by herding ipc 2",
+    ]
+
+
+def test_keys_differ_where_results_do(data: DataSource) -> None:
+    trained, features, chosen = _cells(data)
+    smaller = identified(DataSource(name="digits", validation_fraction=0.5))
+    changed = [
+        replace(trained, recipe=replace(RECIPE, epochs=5)),
+        replace(trained, recipe=replace(RECIPE, seed=1)),
+        replace(trained, recipe=replace(RECIPE, network="lenet")),
+        replace(trained, repeat=1),
+        replace(trained, data=smaller),
+    ]
+    cells: list[Cell] = [trained, features, chosen, *changed]
+    cells += [FeaturesCell(trained=other) for other in changed]
+    cells += [replace(chosen, features=FeaturesCell(trained=other)) for other in changed]
+    cells += [replace(chosen, method="k-center"), replace(chosen, ipc=3)]
+    assert len({cell_key(cell) for cell in cells}) == len(cells) == 20
+
+
+def test_what_changes_no_result_changes_no_key(data: DataSource) -> None:
+    trained, features, _ = _cells(data)
+    same = replace(trained, recipe=replace(RECIPE, repeats=7))
+    assert cell_key(same) == cell_key(trained)
+    assert cell_key(FeaturesCell(trained=same)) == cell_key(features)
+
+
+def test_estimates_are_scaled_and_write_nothing(
+    data: DataSource, epochs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained, features, chosen = _cells(data)
+    splits = data.read()
+    assert splits.test is not None
+
+    def timed(compute: Callable[[], object], device: torch.device) -> float:
+        compute()
+        return 2.0
+
+    for module in (choosing, whole):
+        monkeypatch.setattr(module, "seconds_of", timed)
+        monkeypatch.setattr(module, "_TIMED_IMAGES", 100)
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setitem(choosing._ORDERS, "k-center", lambda rows, ipc: shapes.append((*rows.shape, ipc)))
+    cpu, number = torch.device("cpu"), len(splits.train)
+    expected = 4 * 2.0 * number / (4 * 64) + 2.0 * len(splits.test) / 100
+    assert trained.estimate(cpu) == pytest.approx(expected)
+    assert len(epochs) == 2  # one to warm up
+    assert features.estimate(cpu) == pytest.approx(2.0 * number / 100)
+    assert replace(chosen, method="k-center").estimate(cpu) == pytest.approx(2.0 * 10)
+    assert shapes == [(max(splits.train.class_sizes), 128, 2)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_estimates_are_near_the_truth(data: DataSource) -> None:
+    assert all(0 < cell.estimate(torch.device("cpu")) < 10 for cell in _cells(data))
+
+
+def test_a_set_of_a_single_batch_is_estimated(data: DataSource) -> None:
+    cell = WholeCell(data=data, recipe=replace(RECIPE, batch_size=5000), repeat=0)
+    assert 0 < cell.estimate(torch.device("cpu")) < 10
