@@ -108,8 +108,9 @@ class Study:
     @property
     def stem(self) -> str:
         """Name of the study's files."""
+        ipc = "" if self.name == "ipc" else f"-ipc{self.study.method.ipc}"
         on = "-validation" if self.validation_fraction else ""
-        return f"{Path(self.name).stem}-{Path(self.dataset).stem}-ipc{self.study.method.ipc}{on}"
+        return f"{Path(self.name).stem}-{Path(self.dataset).stem}{ipc}{on}"
 
     def facts(self) -> dict[str, str]:
         """Say how the numbers came about; the same wherever the cells ran.
@@ -123,10 +124,14 @@ class Study:
             if self.validation_fraction
             else "the test images"
         )
+        length = (
+            f"{config.draws} outer draws"
+            if config.image_updates is None
+            else f"{config.image_updates} updates of the images"
+        )
         return {
             "Data set": f"{self.dataset}, scored on {scored_on}",
-            "Sets": f"{config.seeds} of each arm, {config.draws} outer draws, {method.real_batch} real images per "
-            f"class and step",
+            "Sets": f"{config.seeds} of each arm, {length}, {method.real_batch} real images per class and step",
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
             f"{config.augmentation or 'as published for the data set'}",

@@ -15,6 +15,8 @@ class StudyConfig:
 
     Attributes:
         draws: Outer draws of each condensed set; published: 1000.
+        image_updates: Updates of the images of each set, in the place of `draws`: as many outer draws as that takes, which
+            compares numbers of images per class at about equal work. Default: what `draws` gives.
         seeds: Sets of each arm, from seeds 0, 1, …; published: 5.
         repeats: Networks trained on each set; published: 20.
         epochs: Passes over a set. Default: 300, or 1000 with augmentation.
@@ -30,6 +32,7 @@ class StudyConfig:
     """
 
     draws: int = 1000
+    image_updates: int | None = None
     seeds: int = 5
     repeats: int = 20
     epochs: int | None = None
@@ -42,7 +45,15 @@ class StudyConfig:
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
 
     def __post_init__(self) -> None:
-        for name in ("draws", "seeds", "repeats", "epochs", "whole_epochs", "whole_networks"):
+        for name in (
+            "draws",
+            "image_updates",
+            "seeds",
+            "repeats",
+            "epochs",
+            "whole_epochs",
+            "whole_networks",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, but must be 1 or more.")

@@ -1,7 +1,7 @@
 """From the records of cells to numbers: means, intervals, and paired differences for the orderings of a study."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,7 +10,7 @@ import torch
 from datacondense.random_streams import stream
 from datacondense.studies.cell import cell_key
 from datacondense.studies.store import Store
-from datacondense.studies.study import Claim, Entry, Study
+from datacondense.studies.study import Claim, Entry, Published, ScoreCell, Study
 
 Accuracies: TypeAlias = Mapping[tuple[int, int], float]  # by seed of the set and number of the network
 Interval: TypeAlias = tuple[float, float]
@@ -26,10 +26,13 @@ class EntryResult:
     Attributes:
         accuracies: Shares of right answers, 0 to 1, by seed and number of the network.
         missing: Cells that failed or have not run.
+        origins: For each seed the key of the set; a set for which nothing is drawn serves all seeds. Where empty, each
+            seed has its own.
     """
 
     accuracies: Accuracies
     missing: int
+    origins: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -39,7 +42,7 @@ class EntryResult:
     @property
     def sets(self) -> int:
         """The number of image sets that they were trained on."""
-        return len({seed for seed, _ in self.accuracies})
+        return len({self.origins.get(seed, seed) for seed, _ in self.accuracies})
 
     @property
     def mean(self) -> float:
@@ -54,7 +57,7 @@ class EntryResult:
     @property
     def interval(self) -> Interval:
         """95 % interval of the mean, see `bootstrap_interval`."""
-        return bootstrap_interval(self.accuracies)
+        return bootstrap_interval(self.accuracies, self.origins)
 
 
 class ClaimResult(NamedTuple):
@@ -66,6 +69,7 @@ class ClaimResult(NamedTuple):
         interval: Its 95 % interval.
         n: Networks in each entry that could be paired.
         sets: Image sets in each entry.
+        published: The same difference of the published accuracies; None where some of them are unknown.
         verdict: "reproduced" (the interval lies above zero), "contradicted" (below), or, where it holds zero,
             "undecided", and "consistent" for an ordering that allows equality.
     """
@@ -76,6 +80,7 @@ class ClaimResult(NamedTuple):
     n: int
     sets: int
     verdict: str
+    published: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +103,11 @@ class StudyResult:
     def claims(self) -> list[ClaimResult]:
         """The published orderings that the finished cells can speak of."""
         found = (check_claim(claim, self.entries) for claim in self.study.claims)
-        return [result for result in found if result is not None]
+        return [
+            result._replace(published=_published_difference(result.claim, self.study.published))
+            for result in found
+            if result is not None
+        ]
 
 
 def collect(study: Study, store: Store) -> StudyResult:
@@ -113,16 +122,19 @@ def collect(study: Study, store: Store) -> StudyResult:
     """
     environments: dict[str, Mapping[str, Any]] = {}
 
-    def read(cells: Sequence[Any]) -> EntryResult:
-        accuracies = {}
+    def read(cells: Sequence[ScoreCell]) -> EntryResult:
+        accuracies: dict[tuple[int, int], float] = {}
+        origins: dict[int, str] = {}
         for cell in cells:
             key = cell_key(cell)
             if store.finished(key):
                 result = store.record(key)["result"]
                 accuracies[cell.recipe.seed, cell.repeat] = result["accuracy"]
+                if cell.inputs:
+                    origins[cell.recipe.seed] = cell_key(cell.inputs[0])
                 environment = result["environment"]
                 environments[repr(sorted(environment.items()))] = environment
-        return EntryResult(accuracies=accuracies, missing=len(cells) - len(accuracies))
+        return EntryResult(accuracies=accuracies, missing=len(cells) - len(accuracies), origins=origins)
 
     entries = {
         (row, column): read(study.entries[row, column])
@@ -172,7 +184,7 @@ def check_claim(claim: Claim, entries: Mapping[Entry, EntryResult]) -> ClaimResu
     )
 
 
-def bootstrap_interval(values: Accuracies) -> Interval:
+def bootstrap_interval(values: Accuracies, origins: Mapping[int, str] | None = None) -> Interval:
     """Give the 95 % percentile interval of a mean, resampling sets and, within each, networks.
 
     Networks trained on one set are no independent sample of what the method does: the sets are drawn first. With a
@@ -180,13 +192,14 @@ def bootstrap_interval(values: Accuracies) -> Interval:
 
     Args:
         values: Numbers by seed of the set and number of the network.
+        origins: For each seed the set, where some seeds share one.
 
     Returns:
         Both ends.
     """
-    groups: dict[int, list[float]] = {}
+    groups: dict[int | str, list[float]] = {}
     for (seed, _), value in sorted(values.items()):
-        groups.setdefault(seed, []).append(value)
+        groups.setdefault((origins or {}).get(seed, seed), []).append(value)
     generator = stream(0, "bootstrap")
     chosen = torch.randint(len(groups), (_RESAMPLES, len(groups)), generator=generator)
     means = torch.stack([
@@ -198,6 +211,14 @@ def bootstrap_interval(values: Accuracies) -> Interval:
     ends = torch.tensor([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], dtype=torch.float64)
     low, high = totals.quantile(ends).tolist()
     return low, high
+
+
+def _published_difference(claim: Claim, published: Mapping[Entry, Published]) -> float | None:
+    """Give the difference of the published accuracies, 0 to 1."""
+    if not all(entry in published for entry in (*claim.better, *claim.worse)):
+        return None
+    better, worse = (fmean(published[entry].mean for entry in side) for side in (claim.better, claim.worse))
+    return (better - worse) / 100
 
 
 def _verdict(low: float, high: float, *, strict: bool) -> str:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
+from datacondense.condensation import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig
 from datacondense.networks.names import canonical_name, parse_name
@@ -129,11 +131,12 @@ class CellFactory:
         Raises:
             InputError: A field is unknown or a value breaks its rule.
         """
-        draws = changes.pop("draws", self.config.draws)
+        draws = changes.pop("draws", None)
         method = _changed(self.config.method, changes)
         method = replace(method, network=canonical_name(parse_name(method.network))).resolved()
         assert method.image_lr is not None
         method = replace(method, image_lr=method.image_lr * self.config.image_lr_scale)
+        draws = draws or self._draws(method)
         return lambda seed: CondenseCell(data=self.data, method=method, seed=seed, draws=draws)
 
     def scored(self, source: Source, **changes: Any) -> tuple[EvaluateCell, ...]:
@@ -197,6 +200,12 @@ class CellFactory:
             WholeCell(data=self.data, recipe=recipe, repeat=repeat)
             for repeat in range(self.config.whole_networks)
         )
+
+    def _draws(self, method: GradientMatchingConfig) -> int:
+        """Give the outer draws of an arm that does not set its own."""
+        assert method.matching_steps is not None
+        updates = self.config.image_updates
+        return self.config.draws if updates is None else ceil(updates / method.matching_steps)
 
     def _protocol(self, seed: int) -> EvaluationConfig:
         """Give the protocol that all arms share; each set has networks of its own."""
