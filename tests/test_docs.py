@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from datacondense.cli.main import COMMANDS
+from datacondense.studies import DataSource, declared, find_study
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,6 +24,15 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     names: dict[str, object] = {}
     for example in examples:
         exec(compile(example, str(page), "exec"), names)
+
+
+def test_the_study_in_toml_can_be_declared(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "studies.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(block.splitlines()) < 20
+    path = tmp_path / "real-batch.toml"
+    path.write_text(block, encoding="utf-8")
+    study = declared(find_study(str(path)), DataSource(name="digits"))
+    assert {cell.inputs[0].settings["method"]["real_batch"] for cell in study.cells} == {16, 64, 256}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

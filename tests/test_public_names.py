@@ -11,7 +11,7 @@ def test_public_names_are_sorted_and_exist() -> None:
 def test_nothing_else_looks_public() -> None:
     modules = {"allocator", "augment", "cli", "condensation", "data", "environment", "errors", "evaluation"}
     modules |= {"files", "image_set", "kernels", "lazy", "matching", "networks", "random_streams", "reports"}
-    modules |= {"selection", "tensor_files", "training"}
+    modules |= {"selection", "studies", "tensor_files", "training"}
     loading = {"TYPE_CHECKING", "lazy_names"}
     visible = {name for name in vars(datacondense) if not name.startswith("_")}
     assert visible - modules - loading <= set(datacondense.__all__)

@@ -226,7 +226,7 @@ def _best(result: "StudyResult") -> set["Entry"]:
 def _notation(result: "StudyResult", marks: Marks) -> str:
     """Explain the entries: marks, letters and numbers, and where published numbers are from."""
     entries = [result.entries[place] for place in _declared(result)]
-    sizes = dict.fromkeys(_size(entry.accuracies) for entry in entries if entry.n)
+    sizes = dict.fromkeys(_size(entry.accuracies, entry.origins) for entry in entries if entry.n)
     sentences = [
         "Each entry is the mean±standard deviation of the accuracy in % over n networks, with n in brackets"
         + (f"; n (sets × networks on each) is {', '.join(sizes)}." if sizes else "."),
@@ -243,9 +243,9 @@ def _origin(study: "Study") -> str:
     return "In italics: published" + (f" ({_plain(study.source)})." if study.source else ".")
 
 
-def _size(networks: Collection[tuple[int, int]]) -> str:
+def _size(networks: Collection[tuple[int, int]], origins: Mapping[int, str] | None = None) -> str:
     """Count networks, and the sets that they were trained on; networks are named by seed and number."""
-    of_each_set = Counter(seed for seed, _ in networks)
+    of_each_set = Counter((origins or {}).get(seed, seed) for seed, _ in networks)
     if len(set(of_each_set.values())) == 1:
         return f"{len(networks)} ({len(of_each_set)} × {len(networks) // len(of_each_set)})"
     return f"{len(networks)} (on {len(of_each_set)} sets)"
@@ -281,7 +281,13 @@ def _claims_part(result: "StudyResult") -> str:
     parts = [
         "## Orderings",
         _table(
-            ["ordering", "better - worse, points (95 % interval)", "n (sets × networks)", "verdict"],
+            [
+                "ordering",
+                "better - worse, points (95 % interval)",
+                "n (sets × networks)",
+                "verdict",
+                "published, points",
+            ],
             (_claim_row(claim, result) for claim in checked),
         )
         if checked
@@ -296,10 +302,11 @@ def _claim_row(checked: "ClaimResult", result: "StudyResult") -> list[str]:
     """Write one ordering; a single network can decide nothing."""
     size = _size(_paired(checked.claim, result))
     difference = _points(checked.difference)
+    published = "" if checked.published is None else _points(checked.published)
     if checked.n == 1:
-        return [_plain(checked.claim.text), f"{difference} (no interval)", size, _NOTHING]
+        return [_plain(checked.claim.text), f"{difference} (no interval)", size, _NOTHING, published]
     low, high = map(_points, checked.interval)
-    return [_plain(checked.claim.text), f"{difference} ({low} to {high})", size, checked.verdict]
+    return [_plain(checked.claim.text), f"{difference} ({low} to {high})", size, checked.verdict, published]
 
 
 def _paired(claim: "Claim", result: "StudyResult") -> set[tuple[int, int]]:

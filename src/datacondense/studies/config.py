@@ -15,8 +15,8 @@ class StudyConfig:
 
     Attributes:
         draws: Outer draws of each condensed set; published: 1000.
-        image_updates: Updates of the images of each set, in the place of `draws`: as many outer draws as that takes, which
-            compares numbers of images per class at about equal work. Default: what `draws` gives.
+        image_updates: Updates of the images of each set, in the place of `draws`: as many outer draws as that takes,
+            which compares numbers of images per class at about equal work. Default: what `draws` gives.
         seeds: Sets of each arm, from seeds 0, 1, …; published: 5.
         repeats: Networks trained on each set; published: 20.
         epochs: Passes over a set. Default: 300, or 1000 with augmentation.

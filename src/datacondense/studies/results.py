@@ -71,7 +71,7 @@ class ClaimResult(NamedTuple):
         sets: Image sets in each entry.
         published: The same difference of the published accuracies; None where some of them are unknown.
         verdict: "reproduced" (the interval lies above zero), "contradicted" (below), or, where it holds zero,
-            "undecided", and "consistent" for an ordering that allows equality.
+            "undecided", and "consistent" for an ordering that allows equality; "undecided" also for a single pair.
     """
 
     claim: Claim
@@ -180,7 +180,8 @@ def check_claim(claim: Claim, entries: Mapping[Entry, EntryResult]) -> ClaimResu
         (low, high),
         len(common),
         sets,
-        _verdict(low, high, strict=claim.strict),
+        # A single pair has no spread, so its interval has no width.
+        _verdict(low, high, strict=claim.strict) if len(common) > 1 else "undecided",
     )
 
 

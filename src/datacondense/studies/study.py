@@ -95,6 +95,12 @@ class Study:
     drawing: Drawing = "heat map"
     whole: Sequence[ScoreCell] = ()
 
+    def __post_init__(self) -> None:
+        for axis, labels in ((self.row_axis, self.rows), (self.column_axis, self.columns)):
+            twice = [label for label in labels if labels.count(label) > 1]
+            if twice:
+                raise InputError(f"{axis} has the label {twice[0]!r} twice: give each its own.")
+
     @property
     def cells(self) -> list[ScoreCell]:
         """All cells of the table, row by row, those of the whole data set last."""

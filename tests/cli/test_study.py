@@ -1,0 +1,197 @@
+"""Studies through the command line: one table, whatever happens on the way and wherever the cells run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from datacondense.cli import main
+
+STUDY = """
+title = "Does a width matter?"
+
+[rows]
+"8 | narrow" = { network = "convnet-w8-d1" }
+"16" = { network = "convnet-w16-d1", draws = 6 }
+
+[columns]
+MLP = { network = "mlp" }
+ConvNet = { network = "convnet-w8-d1" }
+"""
+SIZE = ["--draws", "4", "--real-batch", "8", "--seeds", "2", "--repeats", "2", "--epochs", "40"]
+NUM_CELLS = 2 * 2 + 2 * 2 * 2 * 2
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    """Give the arguments of a small study whose results lie in a folder."""
+    study = folder / "width.toml"
+    study.write_text(STUDY, encoding="utf-8")
+    return ["study", str(study), "digits", "--out", str(folder), "--threads", "1", *SIZE, *options]
+
+
+def tables(folder: Path) -> tuple[str, str, bytes]:
+    """Read page, table and picture; the page names the study's file, which lies in another folder each time."""
+    page = (folder / "width-digits-ipc1.md").read_text(encoding="utf-8").replace(str(folder), "FOLDER")
+    return (
+        page,
+        (folder / "width-digits-ipc1.csv").read_text(),
+        (folder / "width-digits-ipc1.png").read_bytes(),
+    )
+
+
+def finished(folder: Path) -> dict[str, bytes]:
+    """Read the records of finished cells."""
+    return {path.parent.name: path.read_bytes() for path in (folder / "cells").glob("*/record.json")}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert main(command(folder, "--backend", "inline")) == 0
+    assert len(finished(folder)) == NUM_CELLS
+    return folder
+
+
+def test_killed_study_continues_to_the_same_table(unbroken: Path, tmp_path: Path) -> None:
+    program = [
+        sys.executable,
+        "-m",
+        "datacondense",
+        *command(tmp_path, "--backend", "processes", "--jobs", "2"),
+    ]
+    for number in (1, 6, 12):
+        before = finished(tmp_path)
+        process = subprocess.Popen(program, start_new_session=True, stderr=subprocess.DEVNULL)
+        while len(finished(tmp_path)) < number:
+            assert process.poll() is None, "the study ended before it could be killed"
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        now = finished(tmp_path)
+        assert before.items() <= now.items(), "a finished cell ran again"
+        assert len(now) < NUM_CELLS, "the kill came too late"
+    before = finished(tmp_path)
+    subprocess.run(program, check=True, capture_output=True)
+    assert before.items() <= finished(tmp_path).items()
+    assert finished(tmp_path).keys() == finished(unbroken).keys()
+    assert tables(tmp_path) == tables(unbroken)
+
+
+@contextmanager
+def dask_cluster(folder: Path) -> Iterator[str]:
+    """Begin a scheduler and two workers, each a process of its own."""
+    address = folder / "scheduler.json"
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    worker = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        "--nworkers",
+        "2",
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+    ]
+    begun = [
+        subprocess.Popen([*program, "--scheduler-file", str(address)], cwd=folder, stderr=subprocess.DEVNULL)
+        for program in (scheduler, worker)
+    ]
+    try:
+        while not address.exists():
+            assert begun[0].poll() is None, "the scheduler ended"
+            time.sleep(0.05)
+        yield json.loads(address.read_text())["address"]
+    finally:
+        for process in reversed(begun):
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def ray_cluster(folder: Path) -> Iterator[str]:
+    """Begin a node with two processors."""
+    ray = Path(sys.executable).with_name("ray")
+    port = 20_000 + os.getpid() % 10_000
+    # Paths of Unix sockets must be short, and the test's folder is not.
+    with tempfile.TemporaryDirectory(prefix="ray") as short:
+        options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={short}"]
+        subprocess.run(
+            [ray, "start", "--head", "--disable-usage-stats", *options], check=True, capture_output=True
+        )
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("backend", ["processes", "dask", "ray"])
+def test_every_backend_gives_the_same_table(
+    backend: str, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # no token in anyone's home folder
+    clusters = {"dask": dask_cluster, "ray": ray_cluster}
+    program = [sys.executable, "-m", "datacondense", *command(tmp_path, "--backend", backend, "--jobs", "2")]
+    if backend in clusters:
+        pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+        with clusters[backend](tmp_path) as address:
+            subprocess.run([*program, "--address", address], check=True, capture_output=True)
+    else:
+        subprocess.run(program, check=True, capture_output=True)
+    assert finished(tmp_path).keys() == finished(unbroken).keys()
+    assert tables(tmp_path) == tables(unbroken)
+
+
+def test_failed_cells_are_told_and_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], unbroken: Path
+) -> None:
+    arguments = command(tmp_path, "--backend", "inline")
+    key = next(path.parent for path in (unbroken / "cells").glob("*/condensed.safetensors")).name
+    (tmp_path / "cells" / key).mkdir(parents=True)
+    (tmp_path / "cells" / key / "settings.json").write_text("broken")
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert f"Failed: {tmp_path / 'cells' / key}: " in said.err
+    assert "1 cells failed, 4 could not run for want of them." in said.err
+    assert "†" in tables(tmp_path)[0]
+    (tmp_path / "cells" / key / "settings.json").unlink()
+    assert main(arguments) == 0
+    assert tables(tmp_path) == tables(unbroken)
+
+
+def test_dry_run_prints_cells_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command(tmp_path), "--dry-run", "--json"]) == 0
+    estimate = json.loads(capsys.readouterr().out)
+    assert {kind["kind"]: (kind["cells"], kind["finished"]) for kind in estimate["kinds"]} == {
+        "condense convnet-w8-d1 ipc 1": (2, 0),
+        "condense convnet-w16-d1 ipc 1": (2, 0),
+        "train mlp on ipc 1": (8, 0),
+        "train convnet-w8-d1 on ipc 1": (8, 0),
+    }
+    assert all(0 < kind["seconds"] < 60 and kind["memory"] > 50 for kind in estimate["kinds"])
+    assert not (tmp_path / "cells").exists()
+
+
+def test_held_out_images_are_scored_under_another_name(tmp_path: Path) -> None:
+    options = [
+        "--backend",
+        "inline",
+        "--validation-fraction",
+        "0.2",
+        "--seeds",
+        "1",
+        "--repeats",
+        "1",
+        "--quiet",
+    ]
+    assert main([*command(tmp_path), *options]) == 0
+    page = (tmp_path / "width-digits-ipc1-validation.md").read_text(encoding="utf-8")
+    assert "digits, scored on 20% of the training images, held out" in page
+    assert "--validation-fraction 0.2" in page
