@@ -27,7 +27,9 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_study_in_toml_can_be_declared(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "studies.md").read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "studies.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert len(block.splitlines()) < 20
     path = tmp_path / "real-batch.toml"
     path.write_text(block, encoding="utf-8")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score, accuracy, evaluate, train_one
+from datacondense.evaluation import EvaluationConfig, Score, accuracy, evaluate, evaluate_one, train_one
 from datacondense.evaluation.scoring import resolved
 from datacondense.image_set import ImageSet
 from datacondense.networks import Network, build_network
@@ -91,6 +91,20 @@ def test_same_seed_same_score_and_networks_differ(make: MakeSet) -> None:
     assert len(set(evaluate(images, test, config).accuracies)) > 1
     other = evaluate(images, test, replace(config, seed=1)).accuracies
     assert other != evaluate(images, test, config).accuracies
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop-noise"])
+def test_each_network_can_be_had_alone_in_any_order(make: MakeSet, augmentation: str) -> None:
+    images, test = make(per_class=1), make(seed=5, per_class=60)
+    recipe = replace(QUICK, network="convnet-w4-d1", epochs=2, lr=0.001, augmentation=augmentation)
+    expected = evaluate(images, test, recipe).accuracies
+    assert len(set(expected)) > 1
+    for repeat in (2, 0, 1):
+        assert evaluate_one(images, test, recipe, repeat) == expected[repeat]
+    # The number of networks beside it means nothing.
+    assert evaluate_one(images, test, replace(recipe, repeats=1), 2) == expected[2]
+    with pytest.raises(InputError, match=r"shape \(1, 8, 8\), but the test images are \(1, 9, 9\)"):
+        evaluate_one(images, make(shape=(1, 9, 9)), recipe, 0)
 
 
 def test_test_images_are_normalised_as_the_training_images_were(tiny: ImageSet, make: MakeSet) -> None:

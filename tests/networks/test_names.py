@@ -1,6 +1,6 @@
 """Short names and their specs."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from datacondense.networks.names import (
     VGGSpec,
     canonical_name,
     parse_name,
+    varied,
 )
 
 
@@ -147,3 +148,54 @@ def test_wrong_names_are_refused_with_the_choices(name: str, message: str) -> No
 )
 def test_scoring_replaces_batch_by_instance_normalisation(name: str, scored: str) -> None:
     assert evaluation_name(name) == scored
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("convnet", {"activation": "leaky"}, "convnet-leaky"),
+        ("convnet-max-d2", {"pooling": "average"}, "convnet-d2"),
+        ("ConvNet-bn-w64", {"depth": 1, "width": 128}, "convnet-d1-bn"),
+        ("convnet", {}, "convnet"),
+        ("convnet-w30", {"width": 32, "norm": "group"}, "convnet-w32-gn"),
+        ("alexnet", {"norm": "batch"}, "alexnet-bn"),
+        ("resnet18-bn", {"downsampling": "average"}, "resnet18-bn-ap"),
+    ],
+)
+def test_one_thing_of_a_network_is_varied(name: str, changes: dict[str, Any], expected: str) -> None:
+    assert varied(name, **changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "mlp",
+            {"activation": "relu"},
+            "mlp has no activation to vary: give a network that has, such as --network",
+        ),
+        ("vgg11-bn", {"depth": 2}, "vgg11-bn has no depth to vary"),
+        ("nets:small", {"module": "other"}, "nets:small has no module to vary"),
+        ("convnot", {"depth": 2}, "no network 'convnot'"),
+        ("convnet", {"depth": 0}, "width 128 and depth 0 has no layers"),
+        ("convnet-gn", {"width": 30}, "width 30 cannot have group normalisation"),
+        ("convnet", {"width": 9999999}, "unknown token 'w9999999'"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        varied(name, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("convnet", {"activation": "gelu"}),
+        ("vgg11", {"norm": "none"}),
+        ("alexnet", {"norm": "layer"}),
+        ("resnet18", {"norm": "group"}),
+    ],
+)
+def test_values_that_a_family_lacks_are_refused(name: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=name):
+        varied(name, **changes)

@@ -286,7 +286,11 @@ def _token(family: str, field: str, value: int | str) -> str:
     """Write one field as its token."""
     if isinstance(value, int):
         return next(letter for letter, number in _NUMBERS.items() if number == field) + str(value)
-    return next(token for token, meaning in _FAMILIES[family][1].items() if meaning == (field, value))
+    tokens = {meaning: token for token, meaning in _FAMILIES[family][1].items()}
+    if (field, value) not in tokens:
+        known = ", ".join(str(choice) for name, choice in tokens if name == field)
+        raise InputError(f"A {family} cannot have the {field} {value!r}: choose from {known}.")
+    return tokens[field, value]
 
 
 def _next_multiple(width: int) -> int:

@@ -28,8 +28,8 @@ class WorkersConfig:
             must see the data set and --out at the same paths).
         address: Of the cluster, such as tcp://host:8786 (dask) or auto (ray). Default: what DASK_SCHEDULER_ADDRESS or
             RAY_ADDRESS names, else a cluster of this machine, begun for the study and ended with it.
-        jobs: Cells that run at once. Default: all cores (of the machine or the cluster) divided by `threads`; 1 on a
-            GPU.
+        jobs: Cells that run at once; the workers of a running dask cluster take as many as they have threads. Default:
+            all cores (of the machine or the cluster) divided by `threads`; 1 on a GPU.
         threads: Processor threads of each cell; tables agree to the last bit where these agree. Default: the machine's
             cores divided by `jobs`, so 1 where both are left out; on a cluster 1.
     """
@@ -80,12 +80,16 @@ class Workers:
         """
         import joblib  # noqa: PLC0415
 
-        # One job would make joblib stay in this process, which must survive what a cell does to its own.
-        jobs = 1 if self.backend == "inline" else max(2, self.jobs)
+        if self.backend != "inline" and self.jobs == 1:
+            # With one job joblib would stay in this process, which must survive what a cell does to its own.
+            calls, jobs = [[one] for one in arguments], 2
+        else:
+            calls, jobs = [list(arguments)], self.jobs
         with joblib.parallel_config(backend=_JOBLIB[self.backend], **self._engine_options()):
-            joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
-                joblib.delayed(function)(*tuple_) for tuple_ in arguments
-            )
+            for call in calls:
+                joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
+                    joblib.delayed(function)(*one) for one in call
+                )
 
     def _engine_options(self) -> dict[str, Any]:
         """Give the options of joblib's backend that share the cores."""

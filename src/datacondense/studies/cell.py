@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from _typeshed import DataclassInstance
 
 
 class Place(Protocol):
@@ -81,6 +83,23 @@ def description(cell: Cell) -> dict[str, Any]:
         "cell": type(cell).__name__,
         "settings": json.loads(json.dumps(cell.settings)),
         "inputs": [cell_key(source) for source in cell.inputs],
+    }
+
+
+def plain_settings(config: "DataclassInstance") -> dict[str, Any]:
+    """Write a config as plain JSON values, in which equal configs are the same text.
+
+    Args:
+        config: A config of plain values.
+
+    Returns:
+        Its fields; whole numbers where a fraction could stand are written as such.
+    """
+    return {
+        known.name: float(value)
+        if isinstance(value := getattr(config, known.name), int) and known.type in {float, float | None}
+        else value
+        for known in fields(config)
     }
 
 

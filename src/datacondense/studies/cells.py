@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +21,7 @@ from datacondense.evaluation import EvaluationConfig, computation, evaluate_one
 from datacondense.image_set import ImageSet
 from datacondense.networks.names import canonical_name, parse_name
 from datacondense.selection import select_random
-from datacondense.studies.cell import Cell, Place
+from datacondense.studies.cell import Cell, Place, plain_settings
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.timing import seconds_of
 
@@ -89,7 +89,7 @@ class CondenseCell:
         """Method, seed, draws and images."""
         method = replace(self.method, network=canonical_name(parse_name(self.method.network))).resolved()
         return {
-            "method": {"name": method.name, **asdict(method)},
+            "method": {"name": method.name, **plain_settings(method)},
             "seed": self.seed,
             "draws": self.draws,
             "images": self.data.training_content,
@@ -280,7 +280,7 @@ class EvaluateCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Protocol, number of the network, and the images to be scored on."""
-        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "repeats"}
+        recipe = {name: value for name, value in plain_settings(self.recipe).items() if name != "repeats"}
         return {"recipe": recipe, "repeat": self.repeat, "images": {"test": self.source.data.content["test"]}}
 
     def run(self, place: Place) -> Mapping[str, Any]:

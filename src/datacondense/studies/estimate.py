@@ -3,6 +3,7 @@
 import multiprocessing
 import resource
 import sys
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ def measure(cell: Cell, threads: int, device: str) -> tuple[float, float]:
 
     torch.set_num_threads(threads)
     keep_freed_memory()
-    seconds = cell.estimate(torch.device(device))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cell's own run notes them in its record
+        seconds = cell.estimate(torch.device(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return seconds, peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -89,7 +89,7 @@ class StudyResult:
 
     Attributes:
         study: What was declared.
-        entries: The numbers of each entry that has any.
+        entries: The numbers of each entry that is declared, finished or not.
         whole: The accuracy of the whole data set, where the study asks for it.
         environments: The environments in which its cells were computed, each once.
     """

@@ -1,5 +1,6 @@
 """Running cells: what is finished is kept, what fails is recorded, and nothing of it stops the rest."""
 
+import json
 import threading
 import time
 import traceback
@@ -156,7 +157,8 @@ def run_cell(cell: Cell, place: RunPlace, threads: int) -> None:
         try:
             with warnings.catch_warnings(record=True) as noted, _threads(threads):
                 warnings.simplefilter("always", UserWarning)
-                result = cell.run(place)
+                # Through JSON at once: a result that is none must fail here.
+                result = json.loads(json.dumps(dict(cell.run(place))))
         except Exception as error:
             # Whatever a cell does, the others go on; the error is recorded whole.
             store.fail(key, {"error": _sentence(error), "traceback": traceback.format_exc()})
@@ -165,7 +167,7 @@ def run_cell(cell: Cell, place: RunPlace, threads: int) -> None:
             key,
             {
                 **description(cell),
-                "result": dict(result),
+                "result": result,
                 "notes": sorted({str(note.message) for note in noted}),
                 "seconds": time.perf_counter() - began,
                 "threads": threads,

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,12 @@ class Store:
             What `fail` wrote; None where the cell has not failed, or has succeeded since.
         """
         path = self.folder(key) / FAILURE
-        return _read(path) if path.exists() and not self.finished(key) else None
+        if not path.exists() or self.finished(key):
+            return None
+        try:
+            return _read(path)
+        except FileNotFoundError:  # another study has begun to try again
+            return None
 
     def forget(self, key: str) -> None:
         """Forget that a cell was begun or failed, so that it can be seen whether it is begun or fails again.
@@ -89,7 +94,8 @@ class Store:
             key: The cell's key.
         """
         for name in (FAILURE, DESCRIPTION):
-            (self.folder(key) / name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self.folder(key) / name).unlink()
 
     def begun(self, key: str) -> bool:
         """Tell whether a cell was begun since it was forgotten.
@@ -171,6 +177,8 @@ def _read(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote."""
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): remove its folder to have the cell computed again."

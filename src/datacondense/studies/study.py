@@ -1,9 +1,10 @@
 """What a study declares: cells in a table of rows and columns, what was published, and which orderings to look for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import ceil
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args, get_origin
 
 from datacondense.condensation import GradientMatchingConfig
 from datacondense.errors import InputError
@@ -20,6 +21,9 @@ Entry: TypeAlias = tuple[str, str]  # labels of a row and a column
 Source: TypeAlias = Callable[[int], SetCell]  # from a seed to the cell that gives the set
 Drawing: TypeAlias = Literal["heat map", "curves"]
 Changes: TypeAlias = Mapping[str, Any]  # fields of a config that an arm sets otherwise
+
+
+_OF_THE_STUDY = {"seed", "repeats"}  # of evaluation
 
 
 class ScoreCell(Cell, Protocol):
@@ -138,6 +142,8 @@ class CellFactory:
             InputError: A field is unknown or a value breaks its rule.
         """
         draws = changes.pop("draws", None)
+        if draws is not None and (not isinstance(draws, int) or draws < 1):
+            raise InputError(f"draws is {draws!r}, but must be a whole number from 1.")
         method = _changed(self.config.method, changes)
         method = replace(method, network=canonical_name(parse_name(method.network))).resolved()
         assert method.image_lr is not None
@@ -160,6 +166,11 @@ class CellFactory:
         Raises:
             InputError: A field is unknown or a value breaks its rule.
         """
+        for name in _OF_THE_STUDY & changes.keys():
+            raise InputError(
+                f"{name} is {changes[name]!r} in one arm, but entries are paired by it: give --seeds and --repeats for "
+                "the whole study."
+            )
         cells = []
         for seed in range(self.config.seeds):
             images = source(seed)
@@ -246,11 +257,31 @@ def grid(
 
 
 def _changed(config: Any, changes: Changes) -> Any:
-    """Set fields of a config, and name those that it does not have."""
-    unknown = [name for name in changes if name not in type(config).__dataclass_fields__]
-    if unknown:
-        known = ", ".join(type(config).__dataclass_fields__)
-        raise InputError(
-            f"There is no setting {unknown[0]!r} of {type(config).__name__}: choose from {known}."
-        )
+    """Set fields of a config, and name those that it does not have or that cannot hold the value."""
+    known = {known.name: known.type for known in fields(config)}
+    for name, value in changes.items():
+        if name not in known:
+            raise InputError(
+                f"There is no setting {name!r} of {type(config).__name__}: choose from {', '.join(known)}."
+            )
+        if not _fits(value, known[name]):
+            raise InputError(f"{name} is {value!r}, but must be of the type {_words(known[name])}.")
     return replace(config, **changes)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value has one of the types that a field allows; names are checked by the config."""
+    types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    plain: dict[Any, Any] = {float: (int, float)}
+    return any(
+        isinstance(value, str) if get_origin(one) is Literal else isinstance(value, plain.get(one, one))
+        for one in types
+        if not isinstance(value, bool)
+    )
+
+
+def _words(hint: Any) -> str:
+    """Name the types that a field allows."""
+    types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    names = ["str" if get_origin(one) is Literal else one.__name__ for one in types if one is not NoneType]
+    return " or ".join(names)

@@ -9,7 +9,7 @@ It keeps beside its record
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ from datacondense.networks import (
     once_differentiable,
 )
 from datacondense.random_streams import stream
-from datacondense.studies.cell import Cell, Place
+from datacondense.studies.cell import Cell, Place, plain_settings
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.timing import first_images, seconds_of
 from datacondense.tensor_files import read_tensors, write_tensors
@@ -90,7 +90,7 @@ class WholeCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Protocol, number of the network, and images."""
-        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "repeats"}
+        recipe = {name: value for name, value in plain_settings(self.recipe).items() if name != "repeats"}
         return {"recipe": recipe, "repeat": self.repeat, "images": dict(self.data.content)}
 
     def run(self, place: Place) -> Mapping[str, Any]:

@@ -1,0 +1,88 @@
+"""Cells that compute nothing: they note that they ran, and go wrong on demand."""
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datacondense.errors import InputError
+from datacondense.studies.backends import Workers
+from datacondense.studies.cell import Place, cell_key
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.runner import run_cells
+from datacondense.studies.store import RECORD, Store
+
+INLINE = Workers("inline", 1, 1)
+
+MNIST = DataSource(name="mnist", content={"train": "x", "test": "y", "mean": [0.1], "std": [0.3]})
+"""What stands for a data set where nothing may read one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeCell:
+    """A cell that appends "name begin" and "name end" to a file.
+
+    Attributes:
+        log: The file.
+        breaks: What it does instead of ending, while the file `switch` exists: "InputError", "KeyError" or "kill".
+        waits: Seconds that it takes.
+        timed: Seconds that it claims to take.
+    """
+
+    name: str
+    log: Path
+    inputs: tuple["MadeCell", ...] = ()
+    kind: str = "made"
+    breaks: str = ""
+    switch: Path = Path()
+    waits: float = 0.0
+    timed: float = 1.0
+    warning: str = ""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"name": self.name}
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        self._note("begin")
+        assert all((place.folder(source) / RECORD).exists() for source in self.inputs), "run too early"
+        time.sleep(self.waits)
+        if self.breaks and self.switch.exists():
+            self._break()
+        if self.warning:
+            warnings.warn(self.warning, stacklevel=2)
+        self._note("end")
+        return {"threads": torch.get_num_threads(), "device": str(place.device), "process": os.getpid()}
+
+    def estimate(self, device: torch.device) -> float:
+        return self.timed
+
+    def _break(self) -> None:
+        if self.breaks == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise {"InputError": InputError, "KeyError": KeyError}[self.breaks](f"{self.name}\nis broken")
+
+    def _note(self, what: str) -> None:
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{self.name} {what}\n")
+
+
+def lines(log: Path) -> list[str]:
+    """Read what the cells noted."""
+    return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+
+
+def keys(cells: Iterable[MadeCell]) -> set[str]:
+    return {cell_key(cell) for cell in cells}
+
+
+def run_at_once(barrier: Any, cells: Sequence[MadeCell], folder: Path) -> None:
+    """Wait for the other process, then run cells."""
+    barrier.wait(60)
+    run_cells(cells, Store(folder), INLINE)

@@ -1,0 +1,84 @@
+"""What may be said about workers, and how they share the cores."""
+
+import os
+from typing import Any
+
+import pytest
+
+from datacondense.errors import InputError
+from datacondense.studies import backends
+from datacondense.studies.backends import Workers, WorkersConfig, opened
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"backend": "slurm"}, "backend is 'slurm': choose one of inline, processes, dask, ray"),
+        ({"jobs": 0}, "jobs is 0, but must be 1 or more"),
+        ({"threads": -1}, "threads is -1, but must be 1 or more"),
+        (
+            {"backend": "inline", "jobs": 2},
+            "jobs is 2, but inline means one cell at a time .* --backend processes",
+        ),
+        (
+            {"address": "tcp://a:1"},
+            "address is 'tcp://a:1', but processes needs none: give --backend dask or ray",
+        ),
+        ({"backend": "inline", "address": "auto"}, "address is 'auto', but inline needs none"),
+    ],
+)
+def test_wrong_workers_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        WorkersConfig(**config)
+
+
+@pytest.mark.parametrize(
+    ("config", "on_gpu", "jobs", "threads"),
+    [
+        ({}, False, 8, 1),
+        ({"jobs": 2}, False, 2, 4),
+        ({"jobs": 3}, False, 3, 2),
+        ({"jobs": 16}, False, 16, 1),
+        ({"threads": 4}, False, 2, 4),
+        ({"threads": 5}, False, 1, 5),
+        ({"threads": 16}, False, 1, 16),
+        ({"jobs": 2, "threads": 3}, False, 2, 3),
+        ({}, True, 1, 8),
+        ({"threads": 2}, True, 1, 2),
+        ({"jobs": 2}, True, 2, 4),
+        ({"backend": "inline"}, False, 1, 8),
+        ({"backend": "inline", "jobs": 1, "threads": 3}, True, 1, 3),
+    ],
+)
+def test_cores_are_shared(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], on_gpu: bool, jobs: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    asked = WorkersConfig(**config)
+    with opened(asked, on_gpu=on_gpu) as workers:
+        assert workers == Workers(asked.backend, jobs, threads)
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, backend: Any, package: str) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with (
+        pytest.raises(
+            InputError, match=rf"package {package} is not installed: pip install 'datacondense\[{backend}\]'"
+        ),
+        opened(WorkersConfig(backend=backend), on_gpu=False),
+    ):
+        pass
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(
+            InputError, match=r"dask scheduler tcp://127\.0\.0\.1:9 cannot be reached .*: check --address"
+        ),
+        opened(WorkersConfig(backend="dask", address="tcp://127.0.0.1:9"), on_gpu=False),
+    ):
+        pass

@@ -1,0 +1,164 @@
+"""The keys of cells: equal settings share one, any other setting has its own; and the order of cells."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datacondense.condensation import GradientMatchingConfig
+from datacondense.data import DataConfig
+from datacondense.evaluation import EvaluationConfig
+from datacondense.studies import CellFactory, StudyConfig
+from datacondense.studies.cell import Cell, cell_key, description, waves
+from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell
+from tests.studies.made_cells import MNIST, MadeCell
+
+METHOD = GradientMatchingConfig().resolved()
+RECIPE = EvaluationConfig().resolved("convnet", "mnist")
+CONDENSE = CondenseCell(data=MNIST, method=METHOD, seed=0, draws=2)
+RANDOM = RandomCell(data=MNIST, ipc=1, seed=0)
+EVALUATE = EvaluateCell(source=CONDENSE, recipe=RECIPE, repeat=0)
+
+OTHER_CONTENT = {"train": "z", "test": "z", "mean": [0.2], "std": [0.4]}
+OTHER_METHOD = {
+    "ipc": 2,
+    "network": "lenet",
+    "distance": "squared",
+    "compare": "all",
+    "start": "real",
+    "matching_steps": 2,
+    "network_epochs": 2,
+    "image_lr": 0.2,
+    "image_momentum": 0.6,
+    "network_lr": 0.02,
+    "network_momentum": 0.6,
+    "network_batch": 128,
+    "real_batch": 128,
+    "precision": "float64",
+    "engine": "eager",
+    "graph_memory": 64,
+}
+OTHER_RECIPE = {
+    "network": "lenet",
+    "epochs": 7,
+    "augmentation": "none",
+    "lr": 0.02,
+    "momentum": 0.8,
+    "weight_decay": 0.0,
+    "batch_size": 128,
+    "seed": 1,
+    "precision": "float64",
+    "engine": "eager",
+}
+
+
+def with_content(cell: Cell, name: str) -> Cell:
+    """Let one thing about the images be another."""
+    data = replace(MNIST, content={**MNIST.content, name: OTHER_CONTENT[name]})
+    if isinstance(cell, EvaluateCell):
+        return replace(cell, source=replace(cell.source, data=data))  # type: ignore[type-var]
+    assert isinstance(cell, CondenseCell | RandomCell)
+    return replace(cell, data=data)
+
+
+def changed(cell: CondenseCell | EvaluateCell, part: str, change: Mapping[str, Any]) -> list[Cell]:
+    """Give the cell with each change alone."""
+    return [
+        replace(cell, **{part: replace(getattr(cell, part), **{name: value})})
+        for name, value in change.items()
+    ]
+
+
+def test_any_other_setting_has_another_key() -> None:
+    assert OTHER_METHOD.keys() == {field.name for field in fields(METHOD)}
+    assert OTHER_RECIPE.keys() | {"repeats"} == {field.name for field in fields(RECIPE)}
+    cells = [
+        CONDENSE,
+        *changed(CONDENSE, "method", OTHER_METHOD),
+        *(with_content(CONDENSE, name) for name in ("train", "mean", "std")),
+        replace(CONDENSE, seed=1),
+        replace(CONDENSE, draws=3),
+        RANDOM,
+        *(with_content(RANDOM, name) for name in ("train", "mean", "std")),
+        replace(RANDOM, ipc=2),
+        replace(RANDOM, seed=1),
+        EVALUATE,
+        *changed(EVALUATE, "recipe", OTHER_RECIPE),
+        *(with_content(EVALUATE, name) for name in OTHER_CONTENT),
+        replace(EVALUATE, repeat=1),
+        replace(EVALUATE, source=RANDOM),
+        replace(EVALUATE, source=replace(CONDENSE, seed=1)),
+    ]
+    assert len({cell_key(cell) for cell in cells}) == len(cells)
+
+
+WITHOUT_MOMENTUM = replace(CONDENSE, method=replace(METHOD, network_momentum=0))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (CONDENSE, replace(CONDENSE, method=GradientMatchingConfig(**asdict(METHOD)))),
+        (CONDENSE, replace(CONDENSE, method=GradientMatchingConfig())),
+        (CONDENSE, replace(CONDENSE, method=replace(METHOD, network="ConvNet-relu"))),
+        (CONDENSE, replace(CONDENSE, data=replace(MNIST, name="/elsewhere/mnist.npz"))),
+        (CONDENSE, replace(CONDENSE, data=replace(MNIST, config=DataConfig(data_root=Path("/mirror"))))),
+        (CONDENSE, with_content(CONDENSE, "test")),
+        (RANDOM, replace(RANDOM, data=replace(MNIST, name="elsewhere"))),
+        (RANDOM, with_content(RANDOM, "test")),
+        (EVALUATE, replace(EVALUATE, recipe=replace(RECIPE, repeats=3))),
+        (
+            replace(CONDENSE, method=replace(METHOD, network_momentum=0)),
+            replace(CONDENSE, method=replace(METHOD, network_momentum=0.0)),
+        ),
+    ],
+)
+def test_what_computes_the_same_has_the_same_key(first: Cell, second: Cell) -> None:
+    assert cell_key(first) == cell_key(second)
+
+
+@pytest.mark.parametrize(
+    ("arm", "same"),
+    [
+        ({}, {"image_lr": 0.1, "matching_steps": 1, "network_epochs": 1, "draws": 1000}),
+        ({}, {"network": "convnet-relu"}),
+        ({"ipc": 10}, {"ipc": 10, "matching_steps": 10, "network_epochs": 50}),
+        ({"network": "mlp"}, {"network": "MLP", "image_lr": 0.01}),
+    ],
+)
+def test_a_default_that_is_written_out_changes_no_key(arm: dict[str, Any], same: dict[str, Any]) -> None:
+    cells = CellFactory(data=MNIST, config=StudyConfig(seeds=1, repeats=1))
+    (first,), (second,) = (cells.scored(cells.condensed(**changes)) for changes in (arm, same))
+    assert cell_key(first) == cell_key(second)
+    (explicit,) = cells.scored(
+        cells.condensed(**arm), network=first.recipe.network, epochs=1000, augmentation="crop-scale-rotate"
+    )
+    assert cell_key(explicit) == cell_key(first)
+
+
+def test_a_description_is_complete() -> None:
+    described = description(EVALUATE)
+    assert described["cell"] == "EvaluateCell"
+    assert described["inputs"] == [cell_key(CONDENSE)]
+    assert described["settings"]["recipe"]["epochs"] == 1000
+    assert description(CONDENSE)["settings"]["method"]["name"] == "gradient-matching"
+    assert len(cell_key(EVALUATE)) == 16
+
+
+def test_inputs_come_in_waves_before_what_needs_them_each_once(tmp_path: Path) -> None:
+    def made(name: str, *inputs: MadeCell) -> MadeCell:
+        return MadeCell(name=name, log=tmp_path, inputs=inputs)
+
+    top = made("top")
+    left, right = made("left", top), made("right", top)
+    bottom = made("bottom", left, right)
+    late = made("late", top, bottom)  # needs something from the first wave and from the third
+    wanted = [late, right, made("alone"), bottom, made("top")]
+
+    ordered = [[cell.settings["name"] for cell in wave.values()] for wave in waves(wanted)]
+
+    assert ordered == [["top", "alone"], ["left", "right"], ["bottom"], ["late"]]
+    assert all(key == cell_key(cell) for wave in waves(wanted) for key, cell in wave.items())
+    assert waves([]) == []

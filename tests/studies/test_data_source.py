@@ -1,0 +1,119 @@
+"""The data set of a study: recognised by its content, found from any folder, and held out where asked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datacondense.data import DataConfig, hold_out, load
+from datacondense.errors import InputError
+from datacondense.studies import DataSource
+from datacondense.studies import data_source as sources
+from datacondense.studies.data_source import identified
+from tests.data.made_files import pictures, write_parquet
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def write(path: Path, seed: int = 0, *, test: bool = True) -> Path:
+    images = np.stack(pictures(16, colour=False, seed=seed))
+    held = {"x_test": images[8:], "y_test": np.array(LABELS)} if test else {}
+    np.savez(path, x_train=images[:8], y_train=np.array(LABELS), **held)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _unread() -> None:
+    sources._read.cache_clear()
+
+
+def test_content_is_what_the_images_are_not_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = identified(DataSource(name=str(write(tmp_path / "a.npz"))))
+    splits = first.read()
+    assert splits.test is not None
+    assert first.content == {
+        "train": splits.train.fingerprint,
+        "test": splits.test.fingerprint,
+        "mean": list(splits.train.mean),
+        "std": list(splits.train.std),
+    }
+    assert first.training_content == {name: first.content[name] for name in ("train", "mean", "std")}
+    write(tmp_path / "b.npz")
+    monkeypatch.chdir(tmp_path)
+    second = identified(DataSource(name="./b.npz"))
+    assert second.name == str(tmp_path / "b.npz")
+    assert second.content == first.content
+    assert identified(DataSource(name=str(write(tmp_path / "c.npz", seed=1)))).content != first.content
+
+    monkeypatch.chdir("/")  # as a worker may be
+    assert second.read() is second.read()
+    assert second.read().train.fingerprint == first.content["train"]
+
+
+def test_a_known_name_stays_even_beside_a_folder_called_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    source = identified(DataSource(name="digits"))
+    assert source.name == "digits"
+    assert source.content["train"] == load("digits").train.fingerprint
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_the_mirror_is_kept_for_workers_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_variable: bool
+) -> None:
+    for split in ("train", "test"):
+        path = tmp_path / "mirror/ylecun/mnist/mnist" / f"{split}-00000-of-00001.parquet"
+        write_parquet(path, pictures(20, colour=False), list(range(10)) * 2)
+    monkeypatch.chdir(tmp_path)
+    if by_variable:
+        monkeypatch.setenv("DATACONDENSE_DATA", "mirror")
+    else:
+        monkeypatch.delenv("DATACONDENSE_DATA", raising=False)
+    source = identified(
+        DataSource(name="mnist", config=DataConfig(data_root=None if by_variable else Path("mirror")))
+    )
+    assert source.config.data_root == tmp_path / "mirror"
+    assert source.content["mean"] == [0.1307]
+
+    monkeypatch.delenv("DATACONDENSE_DATA", raising=False)
+    monkeypatch.chdir("/")
+    sources._read.cache_clear()
+    assert len(source.read().train) == 20
+
+
+def test_images_that_changed_on_the_way_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npz")
+    source = identified(DataSource(name=str(path)))
+    write(path, seed=1)
+    sources._read.cache_clear()  # another process
+    with pytest.raises(
+        InputError,
+        match=rf"a\.npz has changed since the study began \(it was .*{source.content['train']}.*"
+        "bring the old images back, or begin the study anew",
+    ):
+        source.read()
+
+
+def test_a_part_held_out_stands_for_the_test_images(tmp_path: Path) -> None:
+    whole = DataSource(name=str(write(tmp_path / "a.npz", test=False)))
+    with pytest.raises(
+        InputError, match=r"a\.npz has no test images: add a test split.* --validation-fraction"
+    ):
+        identified(whole)
+    source = identified(DataSource(name=whole.name, validation_fraction=0.25))
+    splits = source.read()
+    rest, held_out = hold_out(load(whole.name).train, 0.25, 0)
+    assert splits.test is not None
+    assert (splits.train.fingerprint, splits.test.fingerprint) == (rest.fingerprint, held_out.fingerprint)
+    assert (splits.train.class_sizes, splits.test.class_sizes) == ((3, 3), (1, 1))
+    # Where there are test images too, they are not looked at.
+    write(tmp_path / "a.npz")
+    sources._read.cache_clear()
+    assert identified(DataSource(name=whole.name, validation_fraction=0.25)).content == source.content
+    with pytest.raises(InputError, match=r"fraction to hold out is -0\.1, but must be between 0 and 1"):
+        identified(DataSource(name=whole.name, validation_fraction=-0.1))

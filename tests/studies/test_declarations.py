@@ -1,0 +1,400 @@
+"""What the built-in studies declare, without reading a data set: arms, shared cells, pairs, published numbers."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from math import isclose
+from typing import Any
+
+import pytest
+
+from datacondense.condensation import GradientMatchingConfig
+from datacondense.errors import InputError
+from datacondense.studies import (
+    STUDIES,
+    CellFactory,
+    DataSource,
+    Published,
+    Study,
+    StudyConfig,
+    declared,
+    find_study,
+    grid,
+)
+from datacondense.studies import data_source as sources
+from datacondense.studies.cell import cell_key, waves
+from datacondense.studies.cells import CondenseCell
+from datacondense.studies.data_source import identified
+from datacondense.studies.published import published_entries
+from tests.studies.made_cells import MNIST
+
+SMALL = StudyConfig(seeds=2, repeats=3, draws=4)
+ALL = tuple(STUDIES)
+
+
+READ = sources._read
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a declaration read the data set")
+
+    monkeypatch.setattr(sources, "_read", refuse)
+
+
+def of(name: str, config: StudyConfig = SMALL, data: DataSource = MNIST) -> Study:
+    return declared(find_study(name), data, config)
+
+
+def sets_of(study: Study, row: str, column: str) -> list[CondenseCell]:
+    """Give the sets of an entry, seed by seed."""
+    sets = {cell_key(source): source for cell in study.entries[row, column] for source in cell.inputs}
+    assert all(isinstance(source, CondenseCell) for source in sets.values())
+    return [source for source in sets.values() if isinstance(source, CondenseCell)]
+
+
+def keys(study: Study, row: str, column: str) -> list[str]:
+    return [cell_key(cell) for cell in study.entries[row, column]]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_study_is_whole(name: str) -> None:
+    study = of(name)
+    assert study.name == name
+    assert study.entries.keys() == {(row, column) for row in study.rows for column in study.columns}
+    assert study.published
+    assert study.published.keys() <= study.entries.keys()
+    assert study.source.startswith("Zhao, Mopuri, Bilen, ICLR 2021")
+    for claim in study.claims:
+        assert claim.better
+        assert claim.worse
+        assert {*claim.better, *claim.worse} <= study.entries.keys()
+        assert not {*claim.better} & {*claim.worse}
+    assert len({claim.text for claim in study.claims}) == len(study.claims)
+    for cells in study.entries.values():
+        assert [(c.recipe.seed, c.repeat) for c in cells] == [(s, n) for s in range(2) for n in range(3)]
+        for cell in cells:
+            (source,) = cell.inputs
+            assert getattr(source, "seed", cell.recipe.seed) == cell.recipe.seed
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_was_published_for_mnist_stands_beside_nothing_else(name: str) -> None:
+    other = replace(MNIST, name="usps")
+    assert of(name, data=other).published == {}
+    ten = replace(SMALL, method=GradientMatchingConfig(ipc=10))
+    assert (of(name, ten).published == {}) == (name != "ipc")
+    narrow = of(name, replace(SMALL, method=GradientMatchingConfig(network="convnet-w64")))
+    assert (narrow.published == {}) == (name not in {"cross-architecture", "distance", "ipc"})
+
+
+def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
+    places = {
+        "cross-architecture": ("ConvNet", "ConvNet"),
+        "activation": ("ReLU", "ReLU"),
+        "pooling": ("average", "average"),
+        "norm": ("instance", "instance"),
+        "depth": ("3", "3"),
+        "width": ("128", "128"),
+        "distance": ("layerwise-cosine", "ConvNet"),
+        "ipc": ("gradient matching", "1"),
+    }
+    assert places.keys() == STUDIES.keys()
+    assert len({tuple(keys(of(name), *place)) for name, place in places.items()}) == 1
+    assert sets_of(of("depth"), "3", "3")[0].method == GradientMatchingConfig().resolved()
+    everything = [cell for name in STUDIES for cell in of(name).cells]
+    sets = [cell for wave in waves(everything) for cell in wave.values() if isinstance(cell, CondenseCell)]
+    # Networks; other activations, poolings, norms, depths and widths; other distances on each network; other numbers.
+    assert len(sets) == 2 * (6 + 2 + 2 + 4 + 3 + 3 + 2 * 6 + 5)
+
+
+def test_cross_architecture_condenses_with_the_better_teacher() -> None:
+    study = of("cross-architecture")
+    arms = {
+        row: (sets_of(study, row, row)[0].method, study.entries[row, row][0].recipe) for row in study.rows
+    }
+    assert {row: (method.network, recipe.network) for row, (method, recipe) in arms.items()} == {
+        "MLP": ("mlp", "mlp"),
+        "ConvNet": ("convnet", "convnet"),
+        "LeNet": ("lenet", "lenet"),
+        "AlexNet": ("alexnet", "alexnet"),
+        "VGG": ("vgg11-bn", "vgg11"),
+        "ResNet": ("resnet18-bn-ap", "resnet18"),
+    }
+    assert {row: method.image_lr for row, (method, _) in arms.items()} == {
+        row: 0.01 if row == "MLP" else 0.1 for row in study.rows
+    }
+    assert {(recipe.augmentation, recipe.epochs) for _, recipe in arms.values()} == {
+        ("crop-scale-rotate", 1000)
+    }
+    # Each set is condensed once for all columns, and every row is scored by the same networks.
+    assert [len(wave) for wave in waves(study.cells)] == [6 * 2, 6 * 6 * 2 * 3]
+    recipes = {
+        column: {tuple(cell.recipe for cell in study.entries[row, column]) for row in study.rows}
+        for column in study.columns
+    }
+    assert all(len(of_column) == 1 for of_column in recipes.values())
+
+
+def test_distance_scores_each_network_by_itself() -> None:
+    study = of("distance")
+    assert study.rows == ("layerwise-cosine", "flat-cosine", "squared")
+    for row in study.rows:
+        for column, names in {"VGG": ("vgg11-bn", "vgg11"), "MLP": ("mlp", "mlp")}.items():
+            (first, _), recipe = sets_of(study, row, column), study.entries[row, column][0].recipe
+            assert (first.method.distance, first.method.network, recipe.network) == (row, *names)
+    texts = [claim.text for claim in study.claims]
+    assert len(texts) == 2 * 6
+    assert "squared > layerwise-cosine on ConvNet" in texts
+    assert "layerwise-cosine > squared on ConvNet" not in texts
+    assert "layerwise-cosine > squared on VGG" in texts
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, "crop-noise"), ("none", "none")])
+def test_networks_with_batch_norm_train_on_noisy_copies(said: str | None, expected: str) -> None:
+    study = of("norm", replace(SMALL, augmentation=said))
+    recipes = {column: study.entries["none", column][0].recipe for column in study.columns}
+    assert [recipe.network for recipe in recipes.values()] == [
+        "convnet-nonorm", "convnet-bn", "convnet-ln", "convnet", "convnet-gn",
+    ]  # fmt: skip
+    assert recipes["batch"].augmentation == expected
+    others = {recipe.augmentation for column, recipe in recipes.items() if column != "batch"}
+    assert others == {said or "crop-scale-rotate"}
+    assert sets_of(study, "batch", "none")[0].method.network == "convnet-bn"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "condensed_with", "trained_with"),
+    [
+        ("activation", "sigmoid", "leaky ReLU", "convnet-w32-d2-sigmoid", "convnet-w32-d2-leaky"),
+        ("pooling", "none", "max", "convnet-w32-d2-nopool", "convnet-w32-d2-max"),
+        ("norm", "group", "layer", "convnet-w32-d2-gn", "convnet-w32-d2-ln"),
+        ("depth", "1", "4", "convnet-w32-d1", "convnet-w32-d4"),
+        ("width", "256", "128", "convnet-w256-d2", "convnet-d2"),
+    ],
+)
+def test_one_factor_changes_and_the_rest_is_the_users(
+    name: str, row: str, column: str, condensed_with: str, trained_with: str
+) -> None:
+    study = of(name, replace(SMALL, method=GradientMatchingConfig(network="convnet-d2-w32", ipc=3)))
+    (first, _), recipe = sets_of(study, row, column), study.entries[row, column][0].recipe
+    assert (first.method.network, first.method.ipc, recipe.network) == (condensed_with, 3, trained_with)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "message"),
+    [
+        ("activation", "mlp", "mlp has no activation to vary: give a network that has, such as --network convnet"),
+        ("depth", "vgg11", "vgg11 has no depth to vary"),
+        ("width", "nets:small", "nets:small has no width to vary"),
+        ("width", "convnet-w30-gn", "width 30 cannot have group normalisation"),
+        ("norm", "vgg11", "A vgg11 cannot have the norm 'none': choose from batch, instance"),
+    ],
+)  # fmt: skip
+def test_a_factor_that_a_network_lacks_is_named(name: str, network: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        of(name, replace(SMALL, method=GradientMatchingConfig(network=network)))
+
+
+def test_the_orderings_of_a_factor_are_looked_for_in_three_ways() -> None:
+    claims = {claim.text: claim for claim in of("pooling").claims}
+    assert len(claims) == 6
+    both, condensed, trained = (claim for text, claim in claims.items() if text.startswith("average > max"))
+    values = ("none", "max", "average")
+    assert (both.better, both.worse) == ((("average", "average"),), (("max", "max"),))
+    assert condensed.better == tuple(("average", value) for value in values)
+    assert condensed.worse == tuple(("max", value) for value in values)
+    assert trained.better == tuple((value, "average") for value in values)
+    assert trained.worse == tuple((value, "max") for value in values)
+    strict = Counter(claim.strict for claim in of("activation").claims)
+    assert strict == {True: 3, False: 3}
+    assert sum("≥" in claim.text for claim in of("activation").claims) == 3
+
+
+def test_networks_are_those_that_the_user_lists() -> None:
+    study = of("cross-architecture", replace(SMALL, networks=("LeNet", "convnet-relu", "convnet-d1-w8")))
+    assert study.rows == study.columns == ("LeNet", "ConvNet", "convnet-w8-d1")
+    assert study.published["LeNet", "ConvNet"] == Published(90.3, 1.2)
+    study = of("distance", replace(SMALL, networks=("resnet18",)))
+    assert study.columns == ("ResNet",)
+    assert [claim.better for claim in study.claims] == [(("layerwise-cosine", "ResNet"),)] * 2
+    with pytest.raises(
+        InputError, match="networks are convnet, convnet-avg, but each may be listed once only"
+    ):
+        of("distance", replace(SMALL, networks=("convnet", "convnet-avg")))
+
+
+def test_images_per_class_are_those_that_the_user_lists() -> None:
+    study = of("ipc", replace(SMALL, ipcs=(20, 1, 7, 20), whole_networks=2, whole_epochs=5))
+    assert (study.rows, study.columns) == (("gradient matching", "herding", "random"), ("1", "7", "20"))
+    assert study.drawing == "curves"
+    assert study.published.keys() == {
+        (row, column) for row in ("gradient matching", "herding") for column in ("1", "20")
+    }
+    assert [cell.ipc for cell in sets_of(study, "gradient matching", "7")] == [7, 7]
+    assert sets_of(study, "gradient matching", "20")[0].method.network_epochs == 25
+    assert [(cell.recipe.epochs, cell.repeat) for cell in study.whole] == [(5, 0), (5, 1)]
+    assert study.cells[-2:] == list(study.whole)
+    # Herding draws nothing, so all its networks train on one set; random sets differ.
+    inputs = {row: {cell_key(cell.inputs[0]) for cell in study.entries[row, "7"]} for row in study.rows}
+    assert {row: len(sets) for row, sets in inputs.items()} == {
+        "gradient matching": 2,
+        "herding": 1,
+        "random": 2,
+    }
+    recipes = [tuple(cell.recipe for cell in study.entries[row, "7"]) for row in study.rows]
+    assert len(set(recipes)) == 1
+
+
+def test_scale_of_the_image_learning_rate_reaches_every_arm() -> None:
+    study = of("cross-architecture", replace(SMALL, image_lr_scale=5.0))
+    for row in study.rows:
+        lr = sets_of(study, row, "MLP")[0].method.image_lr
+        assert lr is not None
+        assert isclose(lr, 0.05 if row == "MLP" else 0.5)
+
+
+@pytest.mark.parametrize(("ipc", "draws"), [(1, 250), (10, 25), (20, 13), (50, 5)])
+def test_image_updates_give_every_number_of_images_the_same_work(ipc: int, draws: int) -> None:
+    cells = CellFactory(data=MNIST, config=replace(SMALL, image_updates=250))
+    for changes, expected in (({}, draws), ({"matching_steps": 3}, 84), ({"draws": 6}, 6)):
+        source = cells.condensed(ipc=ipc, **changes)(0)
+        assert isinstance(source, CondenseCell)
+        assert source.draws == expected
+
+
+def test_labels_that_stand_for_two_arms_are_refused() -> None:
+    study = of("pooling")
+    with pytest.raises(InputError, match="condensed with has the label 'max' twice: give each its own"):
+        replace(study, rows=(*study.rows, "max"))
+    with pytest.raises(InputError, match="trained with has the label 'none' twice"):
+        replace(study, columns=("none", "none"))
+
+
+def test_arms_share_the_users_settings_and_may_have_their_own() -> None:
+    method = GradientMatchingConfig(precision="float64", engine="eager", network_lr=0.05)
+    config = replace(SMALL, method=method, epochs=8, augmentation="noise")
+    cells = CellFactory(data=MNIST, config=config)
+    source = cells.condensed(draws=6, image_momentum=0.1)
+    first = source(1)
+    assert isinstance(first, CondenseCell)
+    assert (first.seed, first.draws, first.method.image_momentum, first.method.network_lr) == (
+        1,
+        6,
+        0.1,
+        0.05,
+    )
+    entries = grid(cells, rows={"r": source}, columns={"c": {}, "d": {"epochs": 3, "lr": 0.1}})
+    recipe, other = (entries["r", column][4].recipe for column in "cd")
+    assert (recipe.epochs, recipe.augmentation, recipe.lr, recipe.seed) == (8, "noise", 0.01, 1)
+    assert (recipe.precision, recipe.engine) == ("float64", "eager")
+    assert (other.epochs, other.lr) == (3, 0.1)
+    assert entries["r", "c"][4].source == first
+    # BatchNorm becomes InstanceNorm where the arm does not name a network.
+    assert cells.scored(cells.condensed(network="convnet-bn"))[0].recipe.network == "convnet"
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda cells: cells.condensed(width=3), "no setting 'width' of GradientMatchingConfig: choose from ipc"),
+        (lambda cells: cells.scored(cells.condensed(), draws=3), "no setting 'draws' of EvaluationConfig: choose from"),
+        (lambda cells: cells.condensed(ipc=0), "ipc is 0, but must be 1 or more"),
+        (lambda cells: cells.condensed(network="convnot"), "no network 'convnot'"),
+        (lambda cells: cells.scored(cells.condensed(), epochs=0), "epochs is 0, but must be 1 or more"),
+    ],
+)  # fmt: skip
+def test_unknown_settings_and_wrong_values_are_refused(
+    declare: Callable[[CellFactory], object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        declare(CellFactory(data=MNIST, config=SMALL))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        *(
+            ({name: 0}, f"{name} is 0, but must be 1 or more")
+            for name in (
+                "draws",
+                "image_updates",
+                "seeds",
+                "repeats",
+                "epochs",
+                "whole_epochs",
+                "whole_networks",
+            )
+        ),
+        ({"image_lr_scale": 0.0}, "image_lr_scale is 0.0, but must be a number above 0"),
+        ({"image_lr_scale": float("nan")}, "image_lr_scale is nan"),
+        ({"image_lr_scale": float("inf")}, "image_lr_scale is inf"),
+        ({"ipcs": (10, 0)}, "ipcs are 10, 0, but each must be 1 or more"),
+        ({"augmentation": "blur"}, "blur"),
+    ],
+)
+def test_wrong_studies_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StudyConfig(**config)
+
+
+def test_the_published_numbers_are_the_defaults() -> None:
+    config = StudyConfig()
+    assert (config.draws, config.seeds, config.repeats) == (1000, 5, 20)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_study_can_be_declared_for_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_read", READ)
+    study = of(name, StudyConfig(seeds=1, repeats=1, draws=1), DataSource(name="digits"))
+    assert study.published == {}
+    assert all(len(cells) == 1 for cells in study.entries.values())
+    content = identified(DataSource(name="digits")).content
+    (source,) = study.entries[study.rows[0], study.columns[0]][0].inputs
+    assert source.settings["images"]["train"] == content["train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "mean", "std"),
+    [
+        ("cross-architecture", "MLP", "ResNet", 80.9, 3.6),
+        ("cross-architecture", "ResNet", "MLP", 73.6, 1.2),
+        ("cross-architecture", "ConvNet", "ConvNet", 91.7, 0.5),
+        ("activation", "sigmoid", "ReLU", 91.2, 0.6),
+        ("pooling", "none", "average", 88.3, 1.0),
+        ("pooling", "average", "none", 81.8, 2.9),
+        ("norm", "instance", "batch", 56.7, 6.5),
+        ("norm", "batch", "instance", 90.9, 0.6),
+        ("depth", "1", "4", 76.4, 3.5),
+        ("depth", "4", "1", 82.5, 1.3),
+        ("width", "32", "256", 91.3, 0.6),
+        ("distance", "squared", "ConvNet", 92.7, 0.3),
+        ("distance", "flat-cosine", "ResNet", 68.8, 7.8),
+        ("ipc", "gradient matching", "50", 98.8, None),
+        ("ipc", "herding", "1", 89.2, None),
+    ],
+)
+def test_published_values_stand_in_their_places(
+    name: str, row: str, column: str, mean: float, std: float | None
+) -> None:
+    assert of(name).published[row, column] == Published(mean, std)
+
+
+def test_figures_of_other_data_sets_are_their_own() -> None:
+    published = of("ipc", data=replace(MNIST, name="cifar10")).published
+    assert published["gradient matching", "10"].mean == 44.9
+    assert published["herding", "50"].mean == 40.7
+
+
+def test_a_printed_table_must_fit_its_labels() -> None:
+    table = "\n 1.5±0.5 2\n 3 4±1 \n"
+    assert published_entries(table, "ab", "cd") == {
+        ("a", "c"): (1.5, 0.5),
+        ("a", "d"): (2.0, None),
+        ("b", "c"): (3.0, None),
+        ("b", "d"): (4.0, 1.0),
+    }
+    for rows, columns in (("a", "cd"), ("abc", "cd"), ("ab", "c")):
+        with pytest.raises(ValueError, match="argument"):
+            published_entries(table, rows, columns)

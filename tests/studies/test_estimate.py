@@ -1,0 +1,111 @@
+"""The time and memory of what is left."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from datacondense.studies import Study, WorkersConfig, estimate_study
+from datacondense.studies import estimate as estimates
+from datacondense.studies.cell import cell_key
+from datacondense.studies.estimate import estimate, measure
+from datacondense.studies.store import Store
+from tests.studies.made_cells import MadeCell
+
+
+def made(name: str, log: Path, timed: float, kind: str, *inputs: MadeCell) -> MadeCell:
+    return MadeCell(name=name, log=log, timed=timed, kind=kind, inputs=inputs)
+
+
+def study(log: Path) -> Study:
+    """Four cells of 10 s, of which each of five others of 3 s needs one; and one that takes 100 s."""
+    first = [made(f"a{n}", log, 10, "slow") for n in range(4)]
+    second = [made(f"b{n}", log, 3, "quick", first[n % 4]) for n in range(5)]
+    return Study(
+        name="made",
+        title="?",
+        rows=("r",),
+        columns=("c",),
+        row_axis="",
+        column_axis="",
+        entries={("r", "c"): second},  # type: ignore[dict-item]
+        whole=(made("w", log, 100, "long"),),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the claimed seconds, and 10 MiB for each of them, without a process."""
+    monkeypatch.setattr(estimates, "_measured", lambda cell, threads, device: (cell.timed, 10 * cell.timed))
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("jobs", "seconds"),
+    [
+        (1, 4 * 10 + 100 + 5 * 3),
+        (2, 100 + 5 * 3 / 2),  # 40 s of others beside the one that takes 100
+        (20, 100 + 3),  # no wave ends before its longest cell
+    ],
+)
+def test_waves_add_up(tmp_path: Path, jobs: int, seconds: float) -> None:
+    found = estimate(study(tmp_path), Store(tmp_path), jobs=jobs, threads=1)
+    assert found.seconds == seconds
+    assert [(kind.kind, kind.cells, kind.finished, kind.seconds, kind.memory) for kind in found.kinds] == [
+        ("slow", 4, 0, 10, 100),
+        ("long", 1, 0, 100, 1000),
+        ("quick", 5, 0, 3, 30),
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_finished_is_not_counted(tmp_path: Path) -> None:
+    asked, store = study(tmp_path), Store(tmp_path)
+    scores = asked.entries["r", "c"]
+    for cell in (asked.whole[0], scores[0], scores[0].inputs[0]):
+        store.finish(cell_key(cell), {})
+    found = estimate(asked, store, jobs=1, threads=1)
+    assert found.seconds == 3 * 10 + 4 * 3
+    assert [(kind.finished, kind.seconds) for kind in found.kinds] == [(1, 10), (1, None), (1, 3)]
+    for cell in asked.cells:
+        for needed in (cell, *cell.inputs):
+            store.finish(cell_key(needed), {})
+    done = estimate(asked, store, jobs=2, threads=1)
+    assert (done.seconds, done.memory) == (0, 0)
+
+
+@pytest.mark.usefixtures("here")
+def test_memory_is_that_of_cells_that_run_at_once(tmp_path: Path) -> None:
+    asked = replace(study(tmp_path), whole=())
+    assert estimate(asked, Store(tmp_path), jobs=1, threads=1).memory == 100
+    assert estimate(asked, Store(tmp_path), jobs=3, threads=1).memory == 300
+
+
+def test_a_kind_is_timed_once_in_a_process_of_its_own(tmp_path: Path) -> None:
+    asked = replace(study(tmp_path / "log"), whole=())
+    asked = replace(asked, entries={("r", "c"): [cell.inputs[0] for cell in asked.cells]})  # type: ignore[misc]
+    found = estimate_study(asked, tmp_path / "out", workers=WorkersConfig(jobs=2, threads=1))
+    (kind,) = found.kinds
+    assert (kind.cells, kind.seconds, found.seconds) == (4, 10, 20)
+    assert kind.memory is not None
+    assert 50 < kind.memory < 4096
+    assert list(tmp_path.iterdir()) == []  # nothing is run or written
+
+
+def test_a_cell_is_timed_with_its_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    seen: list[tuple[int, str]] = []
+
+    def timed(_: MadeCell, device: torch.device) -> float:
+        seen.append((torch.get_num_threads(), str(device)))
+        warnings.warn("for the record of a run", stacklevel=2)
+        return 7.0
+
+    monkeypatch.setattr(MadeCell, "estimate", timed)
+    try:
+        assert measure(made("a", tmp_path, 1, "slow"), before + 1, "meta")[0] == 7.0
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(before + 1, "meta")]

@@ -1,0 +1,104 @@
+"""The folder of cells: what its files mean, and that one process works on a cell at a time."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from datacondense.errors import InputError
+from datacondense.studies.store import Store
+
+WAITER = """
+import sys
+from pathlib import Path
+from datacondense.studies.store import Store
+print("asks", flush=True)
+with Store(Path(sys.argv[1])).claimed("k"):
+    print("holds", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_files_say_how_far_a_cell_is(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cells")
+    with store.claimed("k"):
+        assert not store.begun("k")
+        store.begin("k", {"cell": "Some"})
+    assert store.begun("k")
+    assert not store.finished("k")
+    store.fail("k", {"error": "it broke"})
+    assert store.failure("k") == {"error": "it broke"}
+    store.forget("k")
+    assert (store.begun("k"), store.failure("k")) == (False, None)
+
+    store.fail("k", {"error": "it broke"})
+    store.finish("k", {"b": 2.5, "a": [1, None]})
+    assert store.finished("k")
+    assert store.record("k") == {"b": 2.5, "a": [1, None]}
+    assert store.failure("k") is None  # it has succeeded since
+    assert (store.folder("k") / "record.json").read_text() == (
+        '{\n  "a": [\n    1,\n    null\n  ],\n  "b": 2.5\n}\n'
+    )
+    store.forget("k")
+    assert store.finished("k")
+    assert not store.finished("other")
+
+
+def test_a_second_process_waits_and_a_killed_one_frees_its_claim(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    said: list[str] = []
+    with store.claimed("k"):
+        waiter = subprocess.Popen(
+            [sys.executable, "-c", WAITER, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert waiter.stdin is not None
+        assert waiter.stdout is not None
+        stdout = waiter.stdout
+        listener = threading.Thread(target=lambda: said.append(stdout.readline()))
+        assert stdout.readline() == "asks\n"
+        listener.start()
+        listener.join(0.3)
+        assert said == []
+        with store.claimed("another"):
+            pass
+    listener.join(20)
+    assert said == ["holds\n"]
+
+    claimed = threading.Event()
+
+    def claim() -> None:
+        with store.claimed("k"):
+            claimed.set()
+
+    threading.Thread(target=claim, daemon=True).start()
+    assert not claimed.wait(0.3)
+    waiter.kill()
+    assert claimed.wait(20)
+    waiter.communicate()
+
+
+@pytest.mark.parametrize("content", ["", '{"result": ', b"\xff"])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "k" / "record.json"
+    path.parent.mkdir()
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(
+        InputError, match=r"k/record\.json cannot be read .*: remove its folder to have the cell"
+    ):
+        Store(tmp_path).record("k")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(
+            InputError, match=r"file/k cannot be written \(.*\): choose a folder that you may write to"
+        ),
+        Store(tmp_path / "file").claimed("k"),
+    ):
+        pass

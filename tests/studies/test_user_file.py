@@ -1,0 +1,140 @@
+"""A study of the user's own, as TOML or Python, and what is said of mistakes in it."""
+
+from pathlib import Path
+
+import pytest
+
+from datacondense.errors import InputError
+from datacondense.studies import CellFactory, Study, StudyConfig, find_study
+from datacondense.studies.cells import CondenseCell
+from datacondense.studies.user_file import read_declaration
+from tests.studies.made_cells import MNIST
+
+TOML = """
+title = "Do more draws help?"
+row_axis = "draws"
+column_axis = "network"
+drawing = "curves"
+[rows."few draws"]
+draws = 5
+ipc = 2
+[rows.many]
+image_lr = 0.2
+[columns.1]
+network = "convnet-relu"
+[columns.2]
+network = "lenet"
+epochs = 7
+lr = 0.02
+"""
+PYTHON = """
+from datacondense.studies import Claim, Study, grid
+
+def study(cells):
+    arms = {name: cells.condensed(start=name) for name in ("noise", "real")}
+    return Study(
+        name="starts", title="?", rows=tuple(arms), columns=("mlp",), row_axis="start", column_axis="network",
+        entries=grid(cells, rows=arms, columns={"mlp": {"network": "mlp"}}),
+    )
+"""
+ARMS = '[rows.a]\nnetwork = "convnet"\n[columns.b]\nnetwork = "convnet"\n'
+CELLS = CellFactory(data=MNIST, config=StudyConfig(seeds=2, repeats=2, draws=9, image_lr_scale=2.0))
+
+
+def declared(path: Path, text: str) -> Study:
+    path.write_text(text)
+    return find_study(str(path))(CELLS)
+
+
+def test_a_toml_file_lists_arms(tmp_path: Path) -> None:
+    study = declared(tmp_path / "more_draws.toml", TOML)
+    assert (study.name, study.title) == ("more_draws", "Do more draws help?")
+    assert (study.row_axis, study.column_axis, study.drawing) == ("draws", "network", "curves")
+    assert (study.rows, study.columns) == (("few draws", "many"), ("1", "2"))
+    assert [len(cells) for cells in study.entries.values()] == [4] * 4
+    few, many = (study.entries[row, "2"][0] for row in study.rows)
+    assert (few.recipe.network, few.recipe.epochs, few.recipe.lr) == ("lenet", 7, 0.02)
+    assert study.entries["many", "1"][0].recipe.network == "convnet"
+    sources = [*few.inputs, *many.inputs]
+    assert all(isinstance(source, CondenseCell) for source in sources)
+    assert [(s.draws, s.ipc, s.method.image_lr) for s in sources if isinstance(s, CondenseCell)] == [
+        (5, 2, 0.2),
+        (9, 1, 0.4),
+    ]
+
+
+def test_what_a_toml_file_leaves_out_has_a_default(tmp_path: Path) -> None:
+    study = declared(tmp_path / "own.toml", ARMS)
+    assert (study.title, study.row_axis, study.column_axis) == ("own", "condensed with", "trained with")
+    assert (study.drawing, study.published, study.claims) == ("heat map", {}, ())
+
+
+def test_a_python_file_declares_anything(tmp_path: Path) -> None:
+    study = declared(tmp_path / "starts.py", PYTHON)
+    assert list(study.entries) == [("noise", "mlp"), ("real", "mlp")]
+    (source,) = study.entries["real", "mlp"][0].inputs
+    assert isinstance(source, CondenseCell)
+    assert source.method.start == "real"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "rows = [", r"a\.toml cannot be read as TOML \(.*\): correct it"),
+        ("a.toml", b"\xff", r"a\.toml cannot be read as TOML"),
+        ("a.toml", "colums = 1", "unknown key 'colums': choose from title, row_axis, .*rows, columns"),
+        ("a.toml", "title = 'x'", r"a\.toml needs a table rows of arms, each a table .* such as \[rows\.ConvNet\]"),
+        ("a.toml", "[rows]\n[columns.b]", "needs a table rows of arms"),
+        ("a.toml", "rows = 3", "needs a table rows of arms"),
+        ("a.toml", "[rows]\nnetwork = 'convnet'\n[columns.b]", "needs a table rows of arms"),
+        ("a.toml", "[rows.a]", r"a\.toml needs a table columns of arms, .* such as \[columns\.ConvNet\]"),
+        ("a.toml", f"drawing = 'pie'\n{ARMS}", "has the drawing 'pie': choose one of heat map, curves"),
+        ("a.toml", f"{ARMS}[rows.c]\nwidth = 3", "no setting 'width' of GradientMatchingConfig: choose from"),
+        ("a.toml", f"{ARMS}[columns.c]\ndraws = 3", "no setting 'draws' of EvaluationConfig: choose from network"),
+        ("a.toml", f"{ARMS}[rows.c]\nipc = 0", "ipc is 0, but must be 1 or more"),
+        ("a.toml", f"{ARMS}[rows.c]\nnetwork = 'convnot'", "no network 'convnot'"),
+        ("a.toml", f"{ARMS}[columns.c]\nnetwork = 'convnot'", "no network 'convnot'"),
+        ("a.toml", f"{ARMS}[columns.c]\naugmentation = 'blur'", "blur"),
+        ("a.py", "rows = 3", r"a\.py has no function study\(cells\): define one that returns a Study"),
+        ("a.py", "study = 3", r"a\.py has no function study\(cells\)"),
+    ],
+)  # fmt: skip
+def test_mistakes_get_a_sentence(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=message):
+        find_study(str(path))(CELLS)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ("[rows.c]\nipc = '10'", "ipc is '10', but must be of the type int"),
+        ("[rows.c]\nipc = true", "ipc is True, but must be of the type int"),
+        ("[rows.c]\nnetwork = 3", "network is 3, but must be of the type str"),
+        ("[rows.c]\nstart = 3", "start is 3, but must be of the type str"),
+        ("[rows.c]\ndraws = 0", "draws is 0, but must be a whole number from 1"),
+        ("[columns.c]\nlr = 'big'", "lr is 'big', but must be of the type float"),
+        ("[columns.c]\nepochs = 2.5", "epochs is 2.5, but must be of the type int"),
+        ("[columns.c]\nrepeats = 7", "repeats is 7 in one arm, but entries are paired by it: give --seeds"),
+        ("[columns.c]\nseed = 7", "seed is 7 in one arm, but entries are paired by it"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_work_get_a_sentence(tmp_path: Path, arm: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        declared(tmp_path / "a.toml", f"{ARMS}{arm}")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for name in ("a.toml", "a.py"):
+        with pytest.raises(
+            InputError, match=rf"There is no study '.*{name}': give a known name, or a \.toml or"
+        ):
+            find_study(str(tmp_path / name))
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(InputError, match=r"a\.txt is neither a \.toml nor a \.py file"):
+        read_declaration(tmp_path / "a.txt")
+    with pytest.raises(
+        InputError, match=r"no study 'depht': choose one of cross-architecture, .*or give your own"
+    ):
+        find_study("depht")
