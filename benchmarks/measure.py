@@ -162,7 +162,7 @@ class Record:
             self.content = {**header(machine["threads"]), "commits": [], "settings": settings, "rows": []}
             self.content["versions"]["datacondense"] = package_version()
             self.content |= {"environment": machine["environment"], "ceilings": machine["ceilings"]}
-        commit = _commit()
+        commit = code_version()
         if commit not in self.content["commits"]:
             self.content["commits"].append(commit)
 
@@ -186,7 +186,7 @@ class Record:
         write_text(self._path, json.dumps(self.content, indent=1) + "\n")
 
 
-def _commit() -> str:
+def code_version() -> str:
     """Name the measured version of the code."""
     command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
     found = subprocess.run(command, check=False, capture_output=True, text=True)
