@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,11 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from datacondense.cli import main
+from datacondense.cli.main import _parsed
+from datacondense.cli.study import Study
+from datacondense.studies import WorkersConfig
 
 STUDY = """
 title = "Does a width matter?"
@@ -164,6 +169,32 @@ def test_failed_cells_are_told_and_tried_again(
     (tmp_path / "cells" / key / "settings.json").unlink()
     assert main(arguments) == 0
     assert tables(tmp_path) == tables(unbroken)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--networks", "mlp", "convnet-w8", "--ipcs", "1", "10", "--image-lr-scale", "5", "--epochs", "7"],
+        [
+            "--validation-fraction",
+            "0.25",
+            "--real-batch",
+            "16",
+            "--resize",
+            "16",
+            "--augmentation",
+            "crop-scale",
+        ],
+        ["--image-updates", "100", "--start", "real", "--network-epochs", "5", "--distance", "squared"],
+    ],
+)
+def test_the_command_on_the_page_gives_the_same_study(options: list[str]) -> None:
+    given = _parsed(["study", "norm", "mnist", "--out", "OUT", "--jobs", "2", *options])
+    assert isinstance(given, Study)
+    _, *words = shlex.split(given.command())
+    again = _parsed(words)
+    assert again == replace(given, workers=WorkersConfig())
 
 
 def test_dry_run_prints_cells_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -160,13 +161,23 @@ def test_progress_ends_with_everything_counted(
     assert any(progress.failed > 0 and progress.running == 1 for progress in seen)
 
 
+def test_what_only_finished_cells_need_is_not_run_again(make: Make, store: Store, tmp_path: Path) -> None:
+    source = make("source")
+    run_cells([make("a", source)], store, INLINE)
+    shutil.rmtree(store.folder(cell_key(source)))  # such as large files, removed to save space
+    outcome = run_cells([make("a", source)], store, INLINE)
+    assert (outcome.computed, outcome.reused) == ((), (cell_key(make("a", source)),))
+    run_cells([make("a", source), make("b", source)], store, INLINE)
+    assert Counter(lines(tmp_path / "log"))["source begin"] == 2
+
+
 def test_time_left_is_shared_by_jobs_and_unknown_at_first(make: Make, store: Store) -> None:
     cells = [make("slow", kind="slow"), make("fast", kind="fast"), make("slow 2", kind="slow")]
     cells += [make("new", kind="new")]
     wanted = {cell_key(cell): cell for cell in cells}
     workers = Workers("processes", 2, 1)
     run = runner._Run(store, workers, runner.RunPlace(store, "cpu"), wanted)
-    clock = runner._Clock(run, store, workers.jobs)
+    clock = runner._Clock(run, store, workers.jobs, {})
     assert clock.progress().seconds_left is None
     for cell, seconds in zip(cells, (30.0, 10.0), strict=False):
         store.finish(cell_key(cell), {"seconds": seconds})

@@ -166,7 +166,9 @@ def _flags(config: "DataclassInstance") -> list[str]:
 
 def _say_estimate(estimate: "StudyEstimate", printer: Printer) -> int:
     """Print what a study would take."""
+    cells, finished = (sum(getattr(kind, name) for kind in estimate.kinds) for name in ("cells", "finished"))
     width = max(len(kind.kind) for kind in estimate.kinds)
+    printer.say(f"{cells} cells, {finished} of them finished")
     printer.say(f"{'cells':{width}}  number  finished  time of one   memory")
     for kind in estimate.kinds:
         seconds = "–" if kind.seconds is None else _about(kind.seconds)

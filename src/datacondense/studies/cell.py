@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -116,11 +116,14 @@ def cell_key(cell: Cell) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def waves(cells: Iterable[Cell]) -> list[dict[str, Cell]]:
+def waves(
+    cells: Iterable[Cell], finished: Callable[[str], bool] = lambda key: False
+) -> list[dict[str, Cell]]:
     """Order cells and all that they need, each once, so that the inputs of a wave lie in the waves before it.
 
     Args:
         cells: What is wanted.
+        finished: Tells by its key whether a cell is finished; what only such cells need is left out.
 
     Returns:
         For each wave its cells by key, in the order in which they are first needed.
@@ -131,7 +134,8 @@ def waves(cells: Iterable[Cell]) -> list[dict[str, Cell]]:
     def visit(cell: Cell) -> int:
         key = cell_key(cell)
         if key not in depths:
-            depths[key] = 1 + max((visit(source) for source in cell.inputs), default=-1)
+            needed = () if finished(key) else cell.inputs
+            depths[key] = 1 + max((visit(source) for source in needed), default=-1)
             found[key] = cell
         return depths[key]
 

@@ -63,11 +63,12 @@ def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str
         Time and memory.
     """
     levels = waves(study.cells)
+    needed = {key for level in waves(study.cells, store.finished) for key in level if not store.finished(key)}
     members: dict[str, list[str]] = {}
     examples: dict[str, Cell] = {}
     for key, cell in ((key, cell) for level in levels for key, cell in level.items()):
         members.setdefault(cell.kind, []).append(key)
-        if not store.finished(key):
+        if key in needed:
             examples.setdefault(cell.kind, cell)
     measured = {kind: _measured(cell, threads, device) for kind, cell in examples.items()}
     kinds = [
@@ -81,7 +82,7 @@ def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str
         for kind, keys in members.items()
     ]
     unfinished = [
-        [measured[cell.kind][0] for key, cell in level.items() if not store.finished(key)] for level in levels
+        [measured[cell.kind][0] for key, cell in level.items() if key in needed] for level in levels
     ]
     peaks = sorted((memory for _, memory in measured.values()), reverse=True)
     return StudyEstimate(

@@ -110,7 +110,8 @@ def run_cells(
 ) -> Outcome:
     """Run cells and all that they need; each cell that is finished, now or long ago, is run once only.
 
-    Cells that failed before are tried again. A cell whose input fails is not run.
+    Cells that failed before are tried again. A cell whose input fails is not run. What only finished cells need is not
+    asked for.
 
     Args:
         cells: What is wanted.
@@ -122,13 +123,17 @@ def run_cells(
     Returns:
         What was reused, computed and failed.
     """
-    levels = waves(cells)
-    everything = {key: cell for level in levels for key, cell in level.items()}
-    reused = {key: cell for key, cell in everything.items() if store.finished(key)}
-    wanted = {key: cell for key, cell in everything.items() if key not in reused}
+    cells = list(cells)
+    levels = waves(cells, store.finished)
+    wanted = {key: cell for level in levels for key, cell in level.items() if not store.finished(key)}
+    reused = {
+        key: cell
+        for level in waves(cells)
+        for key, cell in level.items()
+        if key not in wanted and store.finished(key)
+    }
     run = _Run(store, workers, RunPlace(store, device), wanted)
-    clock = _Clock(run, store, workers.jobs)
-    clock.learn(reused)
+    clock = _Clock(run, store, workers.jobs, reused)
     with _watched(clock, observer):
         for level in levels:
             run.do([key for key in level if key in wanted])
@@ -183,6 +188,8 @@ class _Run:
         self.wanted = wanted
         self._store, self._workers, self._place = store, workers, place
         self.blocked: set[str] = set()
+        self._done: dict[str, None] = {}  # a set in order
+        self._failed: set[str] = set()
         for key in wanted:
             store.forget(key)
 
@@ -207,15 +214,10 @@ class _Run:
         found = {key: self._store.failure(key) for key in self.wanted}
         return {key: failure["error"] for key, failure in found.items() if failure}
 
-    def counts(self) -> tuple[int, int]:
-        """Count the cells that are done, and those that failed or were blocked."""
-        done = sum(self._store.finished(key) for key in self.wanted)
-        failed = sum(self._store.failure(key) is not None for key in self.wanted)
-        return done, failed + len(self.blocked)
-
-    def left(self) -> list[Cell]:
-        """Give the cells that have not ended."""
-        return [cell for key, cell in self.wanted.items() if key not in self.blocked and not self._ended(key)]
+    def look(self) -> tuple[list[str], int, list[Cell]]:
+        """Find the cells that are done, count those that failed or were blocked, and list the others."""
+        left = [cell for key, cell in self.wanted.items() if key not in self.blocked and not self._ended(key)]
+        return list(self._done), len(self._failed) + len(self.blocked), left
 
     def _is_blocked(self, key: str) -> bool:
         """Tell whether an input of a cell is missing, and remember it."""
@@ -224,7 +226,13 @@ class _Run:
         return key in self.blocked
 
     def _ended(self, key: str) -> bool:
-        return self._store.finished(key) or self._store.failure(key) is not None
+        """Tell whether a cell is done or failed in this run; once it is, the store is not asked again."""
+        if key not in self._done and key not in self._failed:
+            if self._store.finished(key):
+                self._done[key] = None
+            elif self._store.failure(key) is not None:
+                self._failed.add(key)
+        return key in self._done or key in self._failed
 
     def _submit(self, keys: Sequence[str]) -> None:
         """Run cells side by side."""
@@ -242,29 +250,25 @@ class _Run:
 class _Clock:
     """Estimates the time left from the cells of each kind that are finished."""
 
-    def __init__(self, run: _Run, store: Store, jobs: int) -> None:
+    def __init__(self, run: _Run, store: Store, jobs: int, reused: Cells) -> None:
         self._run, self._store, self._jobs = run, store, jobs
         self._seconds: dict[str, list[float]] = {}
-        self._seen: set[str] = set()
+        self._learned = 0  # of the cells that this run has done
         self._began = time.monotonic()
-
-    def learn(self, cells: Cells) -> None:
-        """Take notice of finished cells."""
-        for key, cell in cells.items():
-            if key not in self._seen and self._store.finished(key):
-                self._seen.add(key)
-                self._seconds.setdefault(cell.kind, []).append(self._store.record(key)["seconds"])
+        for key, cell in reused.items():
+            self._learn(key, cell)
 
     def progress(self) -> StudyProgress:
         """Look how far the run is."""
-        self.learn(self._run.wanted)
-        done, failed = self._run.counts()
-        left = self._run.left()
+        done, failed, left = self._run.look()
+        for key in done[self._learned :]:
+            self._learn(key, self._run.wanted[key])
+        self._learned = len(done)
         known = {kind: fmean(seconds) for kind, seconds in self._seconds.items()}
         guess = fmean(known.values()) if known else None
         return StudyProgress(
             total=len(self._run.wanted),
-            done=done,
+            done=len(done),
             failed=failed,
             running=min(self._jobs, len(left)),
             seconds=time.monotonic() - self._began,
@@ -272,6 +276,10 @@ class _Clock:
             if guess is None
             else sum(known.get(cell.kind, guess) for cell in left) / self._jobs,
         )
+
+    def _learn(self, key: str, cell: Cell) -> None:
+        """Take notice of a finished cell."""
+        self._seconds.setdefault(cell.kind, []).append(self._store.record(key)["seconds"])
 
 
 @contextmanager
