@@ -16,7 +16,7 @@ from typing import Any
 
 import measure
 from library import add_experiment, condensed, loaded, protocol, settings
-from scipy.stats import t as student  # type: ignore[import-untyped]
+from scipy.stats import t as student
 
 from datacondense import GradientMatchingConfig, evaluate, hold_out
 from datacondense.allocator import keep_freed_memory

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from scipy.ndimage import rotate  # type: ignore[import-untyped]
+from scipy.ndimage import rotate
 from torch import Tensor, nn
 from torch.nn import functional as F
 

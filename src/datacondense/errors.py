@@ -2,7 +2,7 @@
 
     ValueError
     └── InputError      a value from outside breaks a rule; the message names the value, the rule and the remedy
-        └── OtherSettingsError    (condensation) a run was to be resumed with other settings
+        └── ResumeError    (condensation) a run cannot be resumed
 
 The command line catches `InputError` alone, prints its sentence and exits with code 2. Anything else that
 escapes is a mistake of this library and keeps its traceback.

@@ -164,7 +164,7 @@ def test_failed_cells_are_told_and_tried_again(
     assert main(arguments) == 1
     said = capsys.readouterr()
     assert f"Failed: {tmp_path / 'cells' / key}: " in said.err
-    assert "1 cells failed, 4 could not run for want of them." in said.err
+    assert "Cells that failed: 1; that could not run for want of them: 4." in said.err
     assert "†" in tables(tmp_path)[0]
     (tmp_path / "cells" / key / "settings.json").unlink()
     assert main(arguments) == 0

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from datacondense.condensation import GradientMatchingConfig
+from datacondense.data import DataConfig
 from datacondense.errors import InputError
 from datacondense.studies import (
     STUDIES,
     CellFactory,
+    Claim,
     DataSource,
     Published,
     Study,
@@ -86,7 +88,7 @@ def test_what_was_published_for_mnist_stands_beside_nothing_else(name: str) -> N
     ten = replace(SMALL, method=GradientMatchingConfig(ipc=10))
     assert (of(name, ten).published == {}) == (name != "ipc")
     narrow = of(name, replace(SMALL, method=GradientMatchingConfig(network="convnet-w64")))
-    assert (narrow.published == {}) == (name not in {"cross-architecture", "distance", "ipc"})
+    assert (narrow.published == {}) == (name not in {"cross-architecture", "distance"})
 
 
 def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
@@ -102,7 +104,8 @@ def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
     }
     assert places.keys() == STUDIES.keys()
     assert len({tuple(keys(of(name), *place)) for name, place in places.items()}) == 1
-    assert sets_of(of("depth"), "3", "3")[0].method == GradientMatchingConfig().resolved()
+    method = sets_of(of("depth"), "3", "3")[0].method
+    assert replace(method, precision="auto") == GradientMatchingConfig().resolved()
     everything = [cell for name in STUDIES for cell in of(name).cells]
     sets = [cell for wave in waves(everything) for cell in wave.values() if isinstance(cell, CondenseCell)]
     # Networks; other activations, poolings, norms, depths and widths; other distances on each network; other numbers.
@@ -398,3 +401,85 @@ def test_a_printed_table_must_fit_its_labels() -> None:
     for rows, columns in (("a", "cd"), ("abc", "cd"), ("ab", "c")):
         with pytest.raises(ValueError, match="argument"):
             published_entries(table, rows, columns)
+
+
+def test_arms_do_not_differ_in_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("datacondense.studies.study.has_bfloat16", lambda has=has: has)
+        study = of("activation")
+        methods = {source.method.precision for row in study.rows for source in sets_of(study, row, row)}
+        assert methods | {cell.recipe.precision for cell in study.cells} == {expected}
+    given = of("activation", replace(SMALL, method=GradientMatchingConfig(precision="float64")))
+    assert {cell.recipe.precision for cell in given.cells} == {"float64"}
+
+
+def test_batch_normalisation_trains_on_noisy_copies_in_every_study() -> None:
+    networks = ("convnet-bn", "mlp")
+    for name in ("cross-architecture", "distance"):
+        study = of(name, replace(SMALL, networks=networks))
+        found = {cell.recipe.network: cell.recipe.augmentation for cell in study.cells}
+        assert found == {"convnet-bn": "crop-noise", "mlp": "crop-scale-rotate"}
+    plain = of("norm", replace(SMALL, augmentation="none"))
+    assert {cell.recipe.augmentation for cell in plain.cells} == {"none"}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "message"),
+    [
+        (
+            "activation",
+            {"networks": ("mlp",)},
+            "networks is mlp, but this study has no such choice",
+        ),
+        ("norm", {"ipcs": (1, 10)}, "ipcs is 1 10, but this study has no such choice: leave --ipcs out"),
+        ("cross-architecture", {"ipcs": (10,)}, "ipcs is 10"),
+        ("distance", {"ipcs": (10,)}, "ipcs is 10"),
+        ("ipc", {"networks": ("mlp",)}, "networks is mlp"),
+    ],
+)
+def test_settings_that_change_nothing_are_refused(name: str, config: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        of(name, replace(SMALL, **config))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_other_images_or_gradients_have_nothing_published(name: str) -> None:
+    for data in (replace(MNIST, validation_fraction=0.1), replace(MNIST, config=DataConfig(resize=16))):
+        assert of(name, data=data).published == {}
+    if name != "distance":
+        assert of(name, replace(SMALL, method=GradientMatchingConfig(distance="squared"))).published == {}
+
+
+def test_inconsistent_declarations_are_refused() -> None:
+    study = of("activation")
+    cells = next(iter(study.entries.values()))
+    for changes, message in (
+        ({"entries": {("ReLU", "gelu"): cells}}, r"The entry \('ReLU', 'gelu'\) lies in no row and column"),
+        (
+            {"entries": {("ReLU", "ReLU"): (*cells, cells[0])}, "claims": ()},
+            "two networks of one seed and number",
+        ),
+        (
+            {"claims": (Claim(text="x > y", better=(("x", "x"),), worse=(("ReLU", "ReLU"),)),)},
+            r"'x > y' speaks of \('x', 'x'\), which is no entry: correct its labels",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            replace(study, **changes)
+
+
+def test_kinds_tell_what_takes_time_apart() -> None:
+    cells = CellFactory(data=MNIST, config=SMALL)
+    arms: list[dict[str, Any]] = [
+        {},
+        {"real_batch": 16},
+        {"draws": 7},
+        {"ipc": 10},
+        {"network": "lenet"},
+        {"network_epochs": 9, "ipc": 10},
+    ]
+    kinds = [cells.condensed(**arm)(0).kind for arm in arms]
+    assert len(set(kinds)) == len(kinds)
+    source = cells.random(1)
+    protocols: list[dict[str, Any]] = [{}, {"epochs": 7}, {"augmentation": "none"}]
+    assert len({cells.scored(source, **protocol)[0].kind for protocol in protocols}) == 3

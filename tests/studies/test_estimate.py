@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,8 +31,8 @@ def study(log: Path) -> Study:
         columns=("c",),
         row_axis="",
         column_axis="",
-        entries={("r", "c"): second},  # type: ignore[dict-item]
-        whole=(made("w", log, 100, "long"),),  # type: ignore[arg-type]
+        entries={("r", "c"): second},
+        whole=(made("w", log, 100, "long"),),
     )
 
 
@@ -85,7 +86,8 @@ def test_memory_is_that_of_cells_that_run_at_once(tmp_path: Path) -> None:
 
 def test_a_kind_is_timed_once_in_a_process_of_its_own(tmp_path: Path) -> None:
     asked = replace(study(tmp_path / "log"), whole=())
-    asked = replace(asked, entries={("r", "c"): [cell.inputs[0] for cell in asked.cells]})  # type: ignore[misc]
+    sources: dict[str, Any] = {cell_key(source): source for cell in asked.cells for source in cell.inputs}
+    asked = replace(asked, entries={("r", "c"): list(sources.values())})
     found = estimate_study(asked, tmp_path / "out", workers=WorkersConfig(jobs=2, threads=1))
     (kind,) = found.kinds
     assert (kind.cells, kind.seconds, found.seconds) == (4, 10, 20)

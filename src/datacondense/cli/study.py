@@ -36,6 +36,8 @@ class Study:
             .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
         out: Folder for cells, tables and plots.
+        label: Name of the study's files in OUT. Default: made of NAME, DATASET and the images per class; give one where
+            two studies of that name shall stand side by side.
         dry_run: Print the cells, and the time and memory that they would take, from a timed step of each kind.
         validation_fraction: Share of the training images held out, class by class, to score on in the place of the test
             images; for choosing settings.
@@ -49,6 +51,7 @@ class Study:
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
     out: Path
+    label: str | None = None
     dry_run: bool = False
     validation_fraction: float = 0.0
     device: str = "auto"
@@ -91,8 +94,8 @@ class Study:
             printer.note(f"Failed: {self.out / CELLS / key}: {error}")
         if outcome.failed:
             printer.note(
-                f"{len(outcome.failed)} cells failed, {len(outcome.blocked)} could not run for want of them. "
-                "Each failure.json tells more. The same command tries them again."
+                f"Cells that failed: {len(outcome.failed)}; that could not run for want of them: "
+                f"{len(outcome.blocked)}. Each failure.json tells more. The same command tries them again."
             )
         files = write_study(run.result, self.facts(), self.out, self.stem)
         printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
@@ -103,11 +106,13 @@ class Study:
             "failed": dict(outcome.failed),
             "blocked": len(outcome.blocked),
         })
-        return 1 if outcome.failed else 0
+        return 1 if outcome.failed or outcome.blocked else 0
 
     @property
     def stem(self) -> str:
         """Name of the study's files."""
+        if self.label is not None:
+            return self.label
         ipc = "" if self.name == "ipc" else f"-ipc{self.study.method.ipc}"
         on = "-validation" if self.validation_fraction else ""
         return f"{Path(self.name).stem}-{Path(self.dataset).stem}{ipc}{on}"

@@ -7,7 +7,7 @@ from datacondense.lazy import lazy_names
 if TYPE_CHECKING:
     from datacondense.condensation.config import GradientMatchingConfig, RunConfig
     from datacondense.condensation.loop import Progress, condense
-    from datacondense.condensation.run_directory import OtherSettingsError, RunDirectory
+    from datacondense.condensation.run_directory import ResumeError, RunDirectory
     from datacondense.condensation.schedule import Schedule, published_schedule
 else:
     __getattr__, __dir__ = lazy_names(
@@ -15,15 +15,15 @@ else:
         {
             "config": ["GradientMatchingConfig", "RunConfig"],
             "loop": ["Progress", "condense"],
-            "run_directory": ["OtherSettingsError", "RunDirectory"],
+            "run_directory": ["ResumeError", "RunDirectory"],
             "schedule": ["Schedule", "published_schedule"],
         },
     )
 
 __all__ = [
     "GradientMatchingConfig",
-    "OtherSettingsError",
     "Progress",
+    "ResumeError",
     "RunConfig",
     "RunDirectory",
     "Schedule",

@@ -31,8 +31,8 @@ METRICS = "metrics.jsonl"
 _LOCK = ".lock"
 
 
-class OtherSettingsError(InputError):
-    """The run to resume had other settings, or ran in another environment."""
+class ResumeError(InputError):
+    """The run cannot be resumed: it had other settings or another environment, or its checkpoint is damaged."""
 
 
 class Checkpoint(NamedTuple):
@@ -167,7 +167,7 @@ class RunDirectory:
             Where to continue from; None where no checkpoint was written yet.
 
         Raises:
-            InputError: The checkpoint is damaged.
+            ResumeError: The checkpoint is damaged.
         """
         path = self.path / CHECKPOINT
         if not path.exists():
@@ -177,7 +177,7 @@ class RunDirectory:
             tensors, metadata = read_tensors(path)
             position = Position(*json.loads(metadata["position"]))
         except (InputError, KeyError) as error:
-            raise InputError(
+            raise ResumeError(
                 f"{path} is damaged ({error}): restore it from a copy, or begin anew with --force."
             ) from error
         self._keep_metrics_before(position)
@@ -229,7 +229,7 @@ def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if differing:
         listed = "; ".join(f"{key} was {old.get(key)!r} and is now {new.get(key)!r}" for key in differing)
-        raise OtherSettingsError(
+        raise ResumeError(
             f"{path} cannot be resumed with other settings: {listed}. Give the old ones, or another --out."
         )
 

@@ -34,6 +34,7 @@ _COLUMNS = (
 )
 _ENVIRONMENT = ("engine", "precision", "threads", "torch", "device", "datacondense")  # what is said first
 _MIXED = {
+    "precision": "precisions",
     "threads": "numbers of threads",
     "torch": "versions of torch",
     "device": "devices",
@@ -324,10 +325,14 @@ def _verdicts(checked: Sequence["ClaimResult"]) -> str:
     """Explain differences, intervals and verdicts."""
     alone = any(claim.sets == 1 < claim.n for claim in checked)
     return (
-        "Networks are paired by the seed of their set and by number; the interval resamples sets and, within each, "
-        "networks. Reproduced: the interval lies above zero; contradicted: below; undecided: it holds zero; "
-        "consistent: it holds zero, and the ordering allows equality."
-        + (" Where there is a single set, the interval speaks of that set alone." if alone else "")
+        "Networks are paired by the seed of their set and by number; the interval is Student's t over the means of the "
+        "sets. Reproduced: the interval lies above zero; contradicted: below; undecided: it holds zero; consistent: it "
+        "holds zero, and the ordering allows equality."
+        + (
+            " A single set decides nothing: its interval, over networks, speaks of that set alone."
+            if alone
+            else ""
+        )
     )
 
 

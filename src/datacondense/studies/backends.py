@@ -15,7 +15,9 @@ from datacondense.errors import InputError
 Backend: TypeAlias = Literal["inline", "processes", "dask", "ray"]
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
-_ENGINES = {"dask": "distributed", "ray": "ray"}  # backend -> the package that it needs
+_PACKAGES = {"dask": "distributed", "ray": "ray"}  # what speaks to a cluster
+_SECONDS_TO_WAIT = 60  # for the first worker of a cluster
+_LEAST_WORKERS = 2  # fewer are none to joblib
 _JOBLIB = {"inline": "sequential", "processes": "loky", "dask": "dask", "ray": "ray"}
 
 
@@ -28,10 +30,10 @@ class WorkersConfig:
             must see the data set and --out at the same paths).
         address: Of the cluster, such as tcp://host:8786 (dask) or auto (ray). Default: what DASK_SCHEDULER_ADDRESS or
             RAY_ADDRESS names, else a cluster of this machine, begun for the study and ended with it.
-        jobs: Cells that run at once; the workers of a running dask cluster take as many as they have threads. Default:
-            all cores (of the machine or the cluster) divided by `threads`; 1 on a GPU.
-        threads: Processor threads of each cell; tables agree to the last bit where these agree. Default: the machine's
-            cores divided by `jobs`, so 1 where both are left out; on a cluster 1.
+        jobs: Cells that run at once; each worker of a running dask cluster takes one. Default: all cores (of the
+            machine or the cluster) divided by `threads`; for processes on a GPU 1.
+        threads: Processor threads of each cell; tables agree to the last bit where these agree. Default: inline all
+            cores, for processes the cores divided by `jobs` (1 where both are left out), on a cluster 1.
     """
 
     backend: Backend = "processes"
@@ -50,7 +52,7 @@ class WorkersConfig:
             raise InputError(
                 f"jobs is {self.jobs}, but inline means one cell at a time in this process: give --backend processes."
             )
-        if self.address is not None and self.backend not in _ENGINES:
+        if self.address is not None and self.backend not in _PACKAGES:
             raise InputError(
                 f"address is {self.address!r}, but {self.backend} needs none: give --backend dask or ray, or leave it "
                 "out."
@@ -81,8 +83,9 @@ class Workers:
         import joblib  # noqa: PLC0415
 
         if self.backend != "inline" and self.jobs == 1:
-            # With one job joblib would stay in this process, which must survive what a cell does to its own.
-            calls, jobs = [[one] for one in arguments], 2
+            # With one job joblib would stay in this process, which must survive what a cell does to its own: two
+            # workers, then, but one call at a time.
+            calls, jobs = [[one] for one in arguments], _LEAST_WORKERS
         else:
             calls, jobs = [list(arguments)], self.jobs
         with joblib.parallel_config(backend=_JOBLIB[self.backend], **self._engine_options()):
@@ -123,27 +126,32 @@ def opened(config: WorkersConfig, *, on_gpu: bool) -> Iterator[Workers]:
     else:
         _check_installed(config.backend)
         threads = config.threads or 1
-        with (_dask if config.backend == "dask" else _ray)(config, threads) as cluster_cores:
-            yield Workers(config.backend, config.jobs or max(1, cluster_cores // threads), threads)
+        connected = _dask if config.backend == "dask" else _ray
+        with connected(config, cores, threads) as room:
+            yield Workers(config.backend, min(config.jobs or room, room), threads)
 
 
 def _check_installed(backend: str) -> None:
     """Check that the package of an engine is there."""
-    if find_spec(_ENGINES[backend]) is None:
+    if find_spec(_PACKAGES[backend]) is None:
         raise InputError(
-            f"backend is {backend!r}, but the package {_ENGINES[backend]} is not installed: pip install "
+            f"backend is {backend!r}, but the package {_PACKAGES[backend]} is not installed: pip install "
             f"'datacondense[{backend}]'."
         )
 
 
 @contextmanager
-def _dask(config: WorkersConfig, threads: int) -> Iterator[int]:
-    """Connect to a scheduler, or begin a cluster here whose workers take one cell each."""
+def _dask(config: WorkersConfig, cores: int, threads: int) -> Iterator[int]:
+    """Connect to a scheduler, or begin a cluster here; tell how many cells it takes at once."""
     import dask  # noqa: PLC0415
     from distributed import Client  # noqa: PLC0415
 
     address = config.address or dask.config.get("scheduler-address", None)
-    own: dict[str, Any] = {"threads_per_worker": 1, "n_workers": config.jobs, "dashboard_address": None}
+    own: dict[str, Any] = {
+        "n_workers": config.jobs or max(1, cores // threads),
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+    }
     try:
         client = Client(address, **({} if address else own))
     except (OSError, ValueError) as error:
@@ -151,21 +159,27 @@ def _dask(config: WorkersConfig, threads: int) -> Iterator[int]:
             f"The dask scheduler {address} cannot be reached ({error}): check --address."
         ) from error
     with client:
-        yield sum(client.ncores().values())
+        if address:
+            client.wait_for_workers(1, timeout=_SECONDS_TO_WAIT)
+        of_each = client.nthreads()
+        if any(number > 1 for number in of_each.values()):
+            # Two cells in one process would set each other's number of torch threads.
+            raise InputError(
+                f"A dask worker has {max(of_each.values())} threads, but must have 1: begin it with --nthreads 1."
+            )
+        yield len(of_each)
 
 
 @contextmanager
-def _ray(config: WorkersConfig, threads: int) -> Iterator[int]:
-    """Connect to a running cluster, or begin one here."""
+def _ray(config: WorkersConfig, cores: int, threads: int) -> Iterator[int]:
+    """Connect to a running cluster, or begin one here; tell how many cells it takes at once."""
     import ray  # noqa: PLC0415
     from ray.util.joblib import register_ray  # noqa: PLC0415
 
     register_ray()
     address = config.address or os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {
-        "num_cpus": config.jobs * threads if config.jobs else None,
-        "include_dashboard": False,
-    }
+    jobs = max(_LEAST_WORKERS, config.jobs or cores // threads)
+    own: dict[str, Any] = {"num_cpus": jobs * threads, "include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, **({} if address else own))
     except (ConnectionError, ValueError) as error:
@@ -173,6 +187,13 @@ def _ray(config: WorkersConfig, threads: int) -> Iterator[int]:
             f"The ray cluster {address} cannot be reached ({error}): check --address."
         ) from error
     try:
-        yield int(ray.cluster_resources().get("CPU", 1))
+        # A worker needs its processors on one node; ray waits for ever for a worker that fits nowhere.
+        room = sum(int(node["Resources"].get("CPU", 0)) // threads for node in ray.nodes() if node["Alive"])
+        if room < _LEAST_WORKERS:
+            raise InputError(
+                f"The ray cluster has room for {room} cells of {threads} threads, but must have for "
+                f"{_LEAST_WORKERS}: give fewer --threads, or --backend processes."
+            )
+        yield room
     finally:
         ray.shutdown()

@@ -1,14 +1,13 @@
 """The studies known by name: each a function from a factory of cells to a declaration."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
+from datacondense.condensation import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
 from datacondense.studies import published
-from datacondense.studies.study import CellFactory, Changes, Claim, Entry, Published, Source, Study, grid
-
-Declaration: TypeAlias = Callable[[CellFactory], Study]
+from datacondense.studies.study import CellFactory, Claim, Declaration, Entry, Published, Source, Study, grid
 
 _NETWORKS = dict(
     zip(published.NETWORKS, ("mlp", "convnet", "lenet", "alexnet", "vgg11", "resnet18"), strict=True)
@@ -28,6 +27,7 @@ def cross_architecture(cells: CellFactory) -> Study:
     Returns:
         The study.
     """
+    _refuse_unused(cells, "ipcs")
     networks = _chosen_networks(cells)
     return Study(
         name="cross-architecture",
@@ -135,6 +135,7 @@ def distance(cells: CellFactory) -> Study:
     Returns:
         The study.
     """
+    _refuse_unused(cells, "ipcs")
     networks = _chosen_networks(cells)
     ours, *others = _DISTANCES
     return Study(
@@ -180,7 +181,8 @@ def ipc(cells: CellFactory) -> Study:
         "herding": lambda number: cells.chosen("herding", number),
         "random": cells.random,
     }
-    printed = published.IPC.get(cells.data.name)
+    _refuse_unused(cells, "networks")
+    printed = published.IPC.get(cells.data.name) if _is_comparable(cells) and _is_default(cells) else None
     return Study(
         name="ipc",
         title="How does accuracy grow with the number of images per class?",
@@ -224,6 +226,7 @@ def _factor(
     cells: CellFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
 ) -> Study:
     """Declare the square of one factor of the network."""
+    _refuse_unused(cells, "networks", "ipcs")
     base = cells.config.method.network
     networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
     return Study(
@@ -236,7 +239,7 @@ def _factor(
         entries=grid(
             cells,
             rows={label: cells.condensed(network=name) for label, name in networks.items()},
-            columns={label: _trained(cells, name) for label, name in networks.items()},
+            columns={label: {"network": name} for label, name in networks.items()},
         ),
         published=_published(cells, table, tuple(values))
         if canonical_name(parse_name(base)) == "convnet"
@@ -244,14 +247,6 @@ def _factor(
         source=published.APPENDIX,
         claims=tuple(claims),
     )
-
-
-def _trained(cells: CellFactory, name: str) -> Changes:
-    """Give the protocol for a network; batch normalisation trains on noisy copies, as published."""
-    has_batch_norm = getattr(parse_name(name), "norm", None) == "batch"
-    if has_batch_norm and cells.config.augmentation is None:
-        return {"network": name, "augmentation": "crop-noise"}
-    return {"network": name}
 
 
 def _ordering(better: str, worse: str, values: Mapping[str, Any], *, strict: bool = True) -> list[Claim]:
@@ -294,7 +289,7 @@ def _published(
     kept: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Mapping[Entry, Published]:
     """Give what was published, for the data set that it was published for and the rows and columns that are kept."""
-    if cells.data.name != "mnist" or cells.config.method.ipc != 1:
+    if cells.data.name != "mnist" or cells.config.method.ipc != 1 or not _is_comparable(cells):
         return {}
     kept_rows, kept_columns = kept or (rows, columns or rows)
     return {
@@ -302,3 +297,23 @@ def _published(
         for (row, column), value in published.published_entries(table, rows, columns or rows).items()
         if row in kept_rows and column in kept_columns
     }
+
+
+def _is_comparable(cells: CellFactory) -> bool:
+    """Tell whether what is measured is what was published, but for how long and how often: images, test, gradients."""
+    data, method, usual = cells.data, cells.config.method, GradientMatchingConfig()
+    same_images = not data.validation_fraction and data.config.resize is None and data.config.channels is None
+    return same_images and (method.distance, method.compare) == (usual.distance, usual.compare)
+
+
+def _is_default(cells: CellFactory) -> bool:
+    """Tell whether the base network is the published one."""
+    return canonical_name(parse_name(cells.config.method.network)) == "convnet"
+
+
+def _refuse_unused(cells: CellFactory, *names: str) -> None:
+    """Refuse settings that a study would not look at."""
+    for name in names:
+        given = " ".join(map(str, getattr(cells.config, name)))
+        if given:
+            raise InputError(f"{name} is {given}, but this study has no such choice: leave --{name} out.")

@@ -80,10 +80,16 @@ def description(cell: Cell) -> dict[str, Any]:
         Its type, its settings, and the keys of its inputs, as plain JSON values.
     """
     return {
-        "cell": type(cell).__name__,
+        "cell": _type_name(type(cell)),
         "settings": json.loads(json.dumps(cell.settings)),
         "inputs": [cell_key(source) for source in cell.inputs],
     }
+
+
+def _type_name(of_cell: type) -> str:
+    """Name a class: those of this library by themselves, where they may move; others by their module too."""
+    own = of_cell.__module__.startswith("datacondense.")
+    return of_cell.__name__ if own else f"{of_cell.__module__}:{of_cell.__qualname__}"
 
 
 def plain_settings(config: "DataclassInstance") -> dict[str, Any]:

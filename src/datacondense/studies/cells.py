@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,8 +11,8 @@ import torch
 
 from datacondense.condensation import (
     GradientMatchingConfig,
-    OtherSettingsError,
     Progress,
+    ResumeError,
     RunConfig,
     RunDirectory,
     condense,
@@ -28,8 +29,12 @@ from datacondense.studies.timing import seconds_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TIMED_DRAWS = 3  # the first of them warms up and is not counted
+_TIMED_STEPS = 4  # after one to warm up
 _TIMED_EPOCHS = 12
+
+
+class _EnoughTimedError(Exception):
+    """Ends a run that is timed only."""
 
 
 class SetCell(Cell, Protocol):
@@ -77,7 +82,12 @@ class CondenseCell:
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        return f"condense {self.method.network} ipc {self.ipc}"
+        steps = "" if self.method.matching_steps == 1 else f" of {self.method.matching_steps} steps"
+        trained = "" if self.method.matching_steps == 1 else f", {self.method.network_epochs} epochs between"
+        return (
+            f"condense with {self.method.network}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
+            f"B = {self.method.real_batch}"
+        )
 
     @property
     def inputs(self) -> Sequence[Cell]:
@@ -118,8 +128,8 @@ class CondenseCell:
         train = self.data.read().train
         try:
             condensed = self._condensed(train, place.device, directory=folder, resume=True)
-        except OtherSettingsError:
-            # Begun with another number of threads or another version: its end would mix the two.
+        except ResumeError:
+            # Damaged, or begun with another number of threads or another version: its end would mix the two.
             condensed = self._condensed(train, place.device, directory=folder, force=True)
         last = RunDirectory(folder).metrics()[-1]
         return {
@@ -130,7 +140,7 @@ class CondenseCell:
         }
 
     def estimate(self, device: torch.device) -> float:
-        """Time a few outer draws.
+        """Time a few matching steps, with the network's training where a draw has several.
 
         Args:
             device: Where to compute.
@@ -139,14 +149,17 @@ class CondenseCell:
             Seconds that `run` would take.
         """
         ends: list[float] = []
-        few = replace(self, draws=_TIMED_DRAWS)
 
         def note(progress: Progress) -> None:
-            if progress.position.step + 1 == progress.steps_per_draw:
-                ends.append(time.perf_counter())
+            ends.append(time.perf_counter())
+            if len(ends) > _TIMED_STEPS:
+                raise _EnoughTimedError
 
-        few._condensed(self.data.read().train, device, observer=note)
-        return (ends[-1] - ends[0]) / (len(ends) - 1) * self.draws
+        steps = self.method.resolved().matching_steps
+        assert steps is not None
+        with suppress(_EnoughTimedError):
+            replace(self, draws=_TIMED_STEPS + 1)._condensed(self.data.read().train, device, observer=note)
+        return (ends[-1] - ends[0]) / (len(ends) - 1) * steps * self.draws
 
     def image_set(self, place: Place) -> ImageSet:
         """Read the condensed set.
@@ -270,7 +283,8 @@ class EvaluateCell:
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        return f"train {self.recipe.network} on ipc {self.source.ipc}"
+        changed = "" if self.recipe.augmentation == "none" else f", {self.recipe.augmentation}"
+        return f"train {self.recipe.network}: {self.recipe.epochs} epochs of ipc {self.source.ipc}{changed}"
 
     @property
     def inputs(self) -> Sequence[Cell]:

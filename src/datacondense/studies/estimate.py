@@ -1,13 +1,12 @@
 """What a study would take: the cells that are left, and the time and memory of one of each kind."""
 
-import multiprocessing
 import resource
 import sys
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from datacondense.errors import InputError
 from datacondense.studies.cell import Cell, waves
 from datacondense.studies.store import Store
 from datacondense.studies.study import Study
@@ -96,8 +95,18 @@ def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str
 
 def _measured(cell: Cell, threads: int, device: str) -> tuple[float, float]:
     """Time a cell in a fresh process, whose peak memory is that of this cell alone."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, cell, threads, device).result()
+    from joblib.externals.loky import ProcessPoolExecutor  # noqa: PLC0415
+    from joblib.externals.loky.process_executor import BrokenProcessPool  # noqa: PLC0415
+
+    # joblib's own executor, as for the cells themselves: it can send classes of a user's file.
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        try:
+            found: tuple[float, float] = pool.submit(measure, cell, threads, device).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"The process that timed {cell.kind!r} died, perhaps for want of memory: give a smaller cell."
+            ) from error
+    return found
 
 
 def measure(cell: Cell, threads: int, device: str) -> tuple[float, float]:

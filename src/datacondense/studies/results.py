@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, sqrt
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
+from scipy.special import stdtrit
 
-from datacondense.random_streams import stream
-from datacondense.studies.cell import cell_key
+from datacondense.studies.cell import Cell, cell_key
 from datacondense.studies.store import Store
 from datacondense.studies.study import Claim, Entry, Published, ScoreCell, Study
 
 Accuracies: TypeAlias = Mapping[tuple[int, int], float]  # by seed of the set and number of the network
 Interval: TypeAlias = tuple[float, float]
 
-_RESAMPLES = 10_000
 _LEVEL = 0.95
 
 
@@ -56,8 +55,8 @@ class EntryResult:
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of the mean, see `bootstrap_interval`."""
-        return bootstrap_interval(self.accuracies, self.origins)
+        """95 % interval of the mean, see `mean_interval`."""
+        return mean_interval(self.accuracies, self.origins)
 
 
 class ClaimResult(NamedTuple):
@@ -71,7 +70,7 @@ class ClaimResult(NamedTuple):
         sets: Image sets in each entry.
         published: The same difference of the published accuracies; None where some of them are unknown.
         verdict: "reproduced" (the interval lies above zero), "contradicted" (below), or, where it holds zero,
-            "undecided", and "consistent" for an ordering that allows equality; "undecided" also for a single pair.
+            "undecided", and "consistent" for an ordering that allows equality; "undecided" also for a single set.
     """
 
     claim: Claim
@@ -132,8 +131,8 @@ def collect(study: Study, store: Store) -> StudyResult:
                 accuracies[cell.recipe.seed, cell.repeat] = result["accuracy"]
                 if cell.inputs:
                     origins[cell.recipe.seed] = cell_key(cell.inputs[0])
-                environment = result["environment"]
-                environments[repr(sorted(environment.items()))] = environment
+                for environment in _environments(cell, store):
+                    environments[repr(sorted(environment.items()))] = environment
         return EntryResult(accuracies=accuracies, missing=len(cells) - len(accuracies), origins=origins)
 
     entries = {
@@ -148,6 +147,13 @@ def collect(study: Study, store: Store) -> StudyResult:
         whole=read(study.whole) if study.whole else None,
         environments=[environments[name] for name in sorted(environments)],
     )
+
+
+def _environments(cell: Cell, store: Store) -> list[Mapping[str, Any]]:
+    """Give the environments of a finished cell and of what it needed, as far as records say."""
+    keys = [cell_key(each) for each in (cell, *cell.inputs)]
+    results = [store.record(key)["result"] for key in keys if store.finished(key)]
+    return [result["environment"] for result in results if "environment" in result]
 
 
 def check_claim(claim: Claim, entries: Mapping[Entry, EntryResult]) -> ClaimResult | None:
@@ -172,46 +178,45 @@ def check_claim(claim: Claim, entries: Mapping[Entry, EntryResult]) -> ClaimResu
     differences = {
         pair: fmean(a[pair] for a in better) - fmean(a[pair] for a in worse) for pair in sorted(common)
     }
-    low, high = bootstrap_interval(differences)
-    sets = len({seed for seed, _ in common})
+    seeds = {seed for seed, _ in common}
+    # Seeds are one set only where they are so on all sides.
+    sides = [entries[entry].origins for entry in (*claim.better, *claim.worse)]
+    origins = {seed: "/".join(side.get(seed, str(seed)) for side in sides) for seed in seeds}
+    sets = len(set(origins.values()))
+    low, high = mean_interval(differences, origins)
     return ClaimResult(
         claim,
         fmean(differences.values()),
         (low, high),
         len(common),
         sets,
-        # A single pair has no spread, so its interval has no width.
-        _verdict(low, high, strict=claim.strict) if len(common) > 1 else "undecided",
+        # One set says nothing of others.
+        _verdict(low, high, strict=claim.strict) if sets > 1 else "undecided",
     )
 
 
-def bootstrap_interval(values: Accuracies, origins: Mapping[int, str] | None = None) -> Interval:
-    """Give the 95 % percentile interval of a mean, resampling sets and, within each, networks.
+def mean_interval(values: Accuracies, origins: Mapping[int, str] | None = None) -> Interval:
+    """Give the 95 % interval of a mean: Student's t over the means of the sets, with one degree of freedom less.
 
-    Networks trained on one set are no independent sample of what the method does: the sets are drawn first. With a
-    single set the interval speaks of that set alone. The same values give the same interval.
+    Networks trained on one set share its luck and are no independent sample of what the method does; a bootstrap of
+    a handful of sets gives intervals that are far too narrow. With a single set the interval is over its networks and
+    speaks of that set alone.
 
     Args:
         values: Numbers by seed of the set and number of the network.
         origins: For each seed the set, where some seeds share one.
 
     Returns:
-        Both ends.
+        Both ends; infinite for a single number, which has no spread.
     """
     groups: dict[int | str, list[float]] = {}
     for (seed, _), value in sorted(values.items()):
         groups.setdefault((origins or {}).get(seed, seed), []).append(value)
-    generator = stream(0, "bootstrap")
-    chosen = torch.randint(len(groups), (_RESAMPLES, len(groups)), generator=generator)
-    means = torch.stack([
-        _resampled_means(group, (_RESAMPLES, len(groups)), generator) for group in groups.values()
-    ])
-    picked = means.gather(0, chosen[None]).squeeze(0)  # [resamples, sets]
-    sizes = torch.tensor([float(len(group)) for group in groups.values()], dtype=torch.float64)[chosen]
-    totals = (picked * sizes).sum(1) / sizes.sum(1)
-    ends = torch.tensor([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], dtype=torch.float64)
-    low, high = totals.quantile(ends).tolist()
-    return low, high
+    sample = list(values.values()) if len(groups) == 1 else [fmean(group) for group in groups.values()]
+    if len(sample) < 2:
+        return -inf, inf
+    half = float(stdtrit(len(sample) - 1, (1 + _LEVEL) / 2)) * stdev(sample) / sqrt(len(sample))
+    return fmean(sample) - half, fmean(sample) + half
 
 
 def _published_difference(claim: Claim, published: Mapping[Entry, Published]) -> float | None:
@@ -229,11 +234,3 @@ def _verdict(low: float, high: float, *, strict: bool) -> str:
     if high < 0:
         return "contradicted"
     return "undecided" if strict else "consistent"
-
-
-def _resampled_means(
-    values: Sequence[float], shape: tuple[int, int], generator: torch.Generator
-) -> torch.Tensor:
-    """Draw values with replacement, as many as there are, and average them, for every place of a shape."""
-    drawn = torch.randint(len(values), (*shape, len(values)), generator=generator)
-    return torch.tensor(values, dtype=torch.float64)[drawn].mean(-1)

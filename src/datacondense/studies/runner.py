@@ -189,7 +189,7 @@ class _Run:
         self._store, self._workers, self._place = store, workers, place
         self.blocked: set[str] = set()
         self._done: dict[str, None] = {}  # a set in order
-        self._failed: set[str] = set()
+        self._failed: dict[str, str] = {}  # with the error; another study may begin to try again
         for key in wanted:
             store.forget(key)
 
@@ -201,18 +201,17 @@ class _Run:
                 self._submit(left)
             except InputError:  # the folder cannot be written: no other cell can do better
                 raise
-            except Exception as error:
+            except Exception:
                 # joblib gives up when a process dies, though most cells are not to blame.
                 suspects = [key for key in left if self._store.begun(key) and not self._ended(key)]
                 if not suspects and not any(self._ended(key) for key in left):
                     raise
                 for key in suspects:
-                    self._try_alone(key, error)
+                    self._try_alone(key)
 
     def failures(self) -> dict[str, str]:
         """Give the error of each cell that failed, in a sentence."""
-        found = {key: self._store.failure(key) for key in self.wanted}
-        return {key: failure["error"] for key, failure in found.items() if failure}
+        return dict(self._failed)
 
     def look(self) -> tuple[list[str], int, list[Cell]]:
         """Find the cells that are done, count those that failed or were blocked, and list the others."""
@@ -230,21 +229,20 @@ class _Run:
         if key not in self._done and key not in self._failed:
             if self._store.finished(key):
                 self._done[key] = None
-            elif self._store.failure(key) is not None:
-                self._failed.add(key)
+            elif (failure := self._store.failure(key)) is not None:
+                self._failed[key] = failure["error"]
         return key in self._done or key in self._failed
 
     def _submit(self, keys: Sequence[str]) -> None:
         """Run cells side by side."""
         self._workers.run(run_cell, [(self.wanted[key], self._place, self._workers.threads) for key in keys])
 
-    def _try_alone(self, key: str, error: Exception) -> None:
+    def _try_alone(self, key: str) -> None:
         """Run a cell with no other beside it, so that a death is surely its own."""
         try:
             self._submit([key])
-        except Exception:
-            sentence = "The process that ran it died, perhaps for want of memory: give fewer --jobs."
-            self._store.fail(key, {"error": sentence, "traceback": f"{type(error).__name__}: {error}"})
+        except Exception as error:
+            self._store.fail(key, {"error": _death(error), "traceback": f"{type(error).__name__}: {error}"})
 
 
 class _Clock:
@@ -316,6 +314,13 @@ def _threads(number: int) -> "Iterator[None]":
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _death(error: Exception) -> str:
+    """Say what became of a worker; each engine has errors of its own for it, known by their names alone."""
+    if any(word in type(error).__name__ for word in ("Terminated", "Broken", "Killed", "Died", "Crashed")):
+        return "The process that ran it died, perhaps for want of memory: give fewer --jobs."
+    return _sentence(error)
 
 
 def _sentence(error: Exception) -> str:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from datacondense.errors import InputError
 from datacondense.studies.backends import WorkersConfig, opened
-from datacondense.studies.catalogue import STUDIES, Declaration
+from datacondense.studies.catalogue import STUDIES
 from datacondense.studies.config import CELLS, StudyConfig
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.estimate import StudyEstimate, estimate
 from datacondense.studies.results import StudyResult, collect
 from datacondense.studies.runner import Outcome, StudyProgress, run_cells
 from datacondense.studies.store import Store
-from datacondense.studies.study import CellFactory, Study
+from datacondense.studies.study import CellFactory, Declaration, Study
 from datacondense.studies.user_file import read_declaration
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args, get_
 from datacondense.condensation import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig
+from datacondense.matching.names import Precision
+from datacondense.networks.fused import has_bfloat16
 from datacondense.networks.names import canonical_name, parse_name
 from datacondense.studies.cell import Cell
 from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell, SetCell
@@ -104,6 +106,21 @@ class Study:
             twice = [label for label in labels if labels.count(label) > 1]
             if twice:
                 raise InputError(f"{axis} has the label {twice[0]!r} twice: give each its own.")
+        for place in self.entries:
+            if place[0] not in self.rows or place[1] not in self.columns:
+                raise InputError(f"The entry {place} lies in no row and column: declare both labels.")
+        for claim in self.claims:
+            for place in (*claim.better, *claim.worse):
+                if self.entries and place not in self.entries:
+                    raise InputError(
+                        f"{claim.text!r} speaks of {place}, which is no entry: correct its labels."
+                    )
+        for place, cells in self.entries.items():
+            pairs = [(cell.recipe.seed, cell.repeat) for cell in cells]
+            if len(set(pairs)) < len(pairs):
+                raise InputError(
+                    f"The entry {place} has two networks of one seed and number: number them apart."
+                )
 
     @property
     def cells(self) -> list[ScoreCell]:
@@ -147,7 +164,11 @@ class CellFactory:
         method = _changed(self.config.method, changes)
         method = replace(method, network=canonical_name(parse_name(method.network))).resolved()
         assert method.image_lr is not None
-        method = replace(method, image_lr=method.image_lr * self.config.image_lr_scale)
+        method = replace(
+            method,
+            image_lr=method.image_lr * self.config.image_lr_scale,
+            precision=self._settled(method.precision),
+        )
         draws = draws or self._draws(method)
         return lambda seed: CondenseCell(data=self.data, method=method, seed=seed, draws=draws)
 
@@ -174,7 +195,11 @@ class CellFactory:
         cells = []
         for seed in range(self.config.seeds):
             images = source(seed)
-            recipe = _changed(self._protocol(seed), changes).resolved(images.network, self.data.name)
+            recipe = _changed(self._protocol(seed), changes)
+            if recipe.augmentation is None and _has_batch_norm(recipe.network):
+                # With it, batches of a few images can be trained on; as published, on every data set.
+                recipe = replace(recipe, augmentation="crop-noise")
+            recipe = recipe.resolved(images.network, self.data.name)
             cells += [
                 EvaluateCell(source=images, recipe=recipe, repeat=repeat)
                 for repeat in range(self.config.repeats)
@@ -218,6 +243,18 @@ class CellFactory:
             for repeat in range(self.config.whole_networks)
         )
 
+    @property
+    def _precision(self) -> Precision:
+        """One precision for all arms, fused or not, so that they do not differ in their arithmetic."""
+        return self._settled(self.config.method.precision)
+
+    @staticmethod
+    def _settled(precision: Precision) -> Precision:
+        """Settle "auto" by the processor alone."""
+        if precision != "auto":
+            return precision
+        return "bfloat16" if has_bfloat16() else "float32"
+
     def _draws(self, method: GradientMatchingConfig) -> int:
         """Give the outer draws of an arm that does not set its own."""
         assert method.matching_steps is not None
@@ -231,9 +268,12 @@ class CellFactory:
             epochs=config.epochs,
             augmentation=config.augmentation,
             seed=seed,
-            precision=config.method.precision,
+            precision=self._precision,
             engine=config.method.engine,
         )
+
+
+Declaration: TypeAlias = Callable[[CellFactory], Study]
 
 
 def grid(
@@ -254,6 +294,11 @@ def grid(
         for row, source in rows.items()
         for column, changes in columns.items()
     }
+
+
+def _has_batch_norm(network: str | None) -> bool:
+    """Tell whether a network that is asked for by name has batch normalisation."""
+    return network is not None and getattr(parse_name(network), "norm", None) == "batch"
 
 
 def _changed(config: Any, changes: Changes) -> Any:

@@ -1,5 +1,6 @@
 """A user's own study: a TOML file that lists arms, or a Python file that declares anything."""
 
+import hashlib
 import runpy
 import tomllib
 from collections.abc import Mapping
@@ -7,8 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from datacondense.errors import InputError
-from datacondense.studies.catalogue import Declaration
-from datacondense.studies.study import CellFactory, Drawing, Study, grid
+from datacondense.studies.study import CellFactory, Declaration, Drawing, Study, grid
 
 _KEYS = ("title", "row_axis", "column_axis", "drawing", "rows", "columns")
 
@@ -41,7 +41,9 @@ def read_declaration(path: Path) -> Declaration:
 
 def _from_python(path: Path) -> Declaration:
     """Run a file and take its function."""
-    declare: Declaration | None = runpy.run_path(str(path)).get("study")
+    # Two files, or two states of one, are two modules: their cells must not be taken for each other's.
+    content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    declare: Declaration | None = runpy.run_path(str(path), run_name=f"study_{content}").get("study")
     if not callable(declare):
         raise InputError(f"{path} has no function study(cells): define one that returns a Study.")
     return declare
