@@ -7,35 +7,44 @@ from datacondense.lazy import lazy_names
 if TYPE_CHECKING:
     from datacondense.studies.backends import WorkersConfig
     from datacondense.studies.catalogue import STUDIES
+    from datacondense.studies.cell import Cell, Place
     from datacondense.studies.config import StudyConfig
     from datacondense.studies.data_source import DataSource
-    from datacondense.studies.estimate import StudyEstimate
-    from datacondense.studies.results import StudyResult
-    from datacondense.studies.runner import StudyProgress
+    from datacondense.studies.estimate import KindEstimate, StudyEstimate
+    from datacondense.studies.results import ClaimResult, EntryResult, StudyResult
+    from datacondense.studies.runner import Outcome, StudyProgress
     from datacondense.studies.running import StudyRun, declared, estimate_study, find_study, run_study
-    from datacondense.studies.study import CellFactory, Claim, Published, Study, grid
+    from datacondense.studies.study import CellFactory, Claim, Published, ScoreCell, Study, grid
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "backends": ["WorkersConfig"],
+            "cell": ["Cell", "Place"],
             "catalogue": ["STUDIES"],
             "config": ["StudyConfig"],
             "data_source": ["DataSource"],
-            "results": ["StudyResult"],
-            "runner": ["StudyProgress"],
-            "estimate": ["StudyEstimate"],
+            "results": ["ClaimResult", "EntryResult", "StudyResult"],
+            "runner": ["Outcome", "StudyProgress"],
+            "estimate": ["KindEstimate", "StudyEstimate"],
             "running": ["StudyRun", "declared", "estimate_study", "find_study", "run_study"],
-            "study": ["CellFactory", "Claim", "Published", "Study", "grid"],
+            "study": ["CellFactory", "Claim", "Published", "ScoreCell", "Study", "grid"],
         },
     )
 
 __all__ = [
     "STUDIES",
+    "Cell",
     "CellFactory",
     "Claim",
+    "ClaimResult",
     "DataSource",
+    "EntryResult",
+    "KindEstimate",
+    "Outcome",
+    "Place",
     "Published",
+    "ScoreCell",
     "Study",
     "StudyConfig",
     "StudyEstimate",

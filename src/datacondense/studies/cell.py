@@ -92,11 +92,12 @@ def _type_name(of_cell: type) -> str:
     return of_cell.__name__ if own else f"{of_cell.__module__}:{of_cell.__qualname__}"
 
 
-def plain_settings(config: "DataclassInstance") -> dict[str, Any]:
+def plain_settings(config: "DataclassInstance", *, without: str | None = None) -> dict[str, Any]:
     """Write a config as plain JSON values, in which equal configs are the same text.
 
     Args:
         config: A config of plain values.
+        without: A field that is left out.
 
     Returns:
         Its fields; whole numbers where a fraction could stand are written as such.
@@ -106,6 +107,7 @@ def plain_settings(config: "DataclassInstance") -> dict[str, Any]:
         if isinstance(value := getattr(config, known.name), int) and known.type in {float, float | None}
         else value
         for known in fields(config)
+        if known.name != without
     }
 
 

@@ -29,6 +29,8 @@ from datacondense.studies.timing import seconds_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+SELECTED = "selected.safetensors"  # the chosen images, in their cell's folder
+
 _TIMED_STEPS = 4  # after one to warm up
 _TIMED_EPOCHS = 12
 
@@ -239,7 +241,7 @@ class RandomCell:
             The fingerprint.
         """
         chosen = select_random(self.data.read().train, self.ipc, self.seed)
-        chosen.save(place.folder(self) / "selected.safetensors")
+        chosen.save(place.folder(self) / SELECTED)
         return {"fingerprint": chosen.fingerprint}
 
     def estimate(self, device: torch.device) -> float:
@@ -263,7 +265,7 @@ class RandomCell:
         Returns:
             The set.
         """
-        return ImageSet.load(place.folder(self) / "selected.safetensors")
+        return ImageSet.load(place.folder(self) / SELECTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +296,7 @@ class EvaluateCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Protocol, number of the network, and the images to be scored on."""
-        recipe = {name: value for name, value in plain_settings(self.recipe).items() if name != "repeats"}
+        recipe = plain_settings(self.recipe, without="repeats")
         return {"recipe": recipe, "repeat": self.repeat, "images": {"test": self.source.data.content["test"]}}
 
     def run(self, place: Place) -> Mapping[str, Any]:

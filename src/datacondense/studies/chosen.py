@@ -15,6 +15,7 @@ from datacondense.random_streams import stream
 from datacondense.selection.herding import herding_order, select_herding
 from datacondense.selection.k_center import farthest_first, select_k_center
 from datacondense.studies.cell import Cell, Place
+from datacondense.studies.cells import SELECTED
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.timing import first_images, seconds_of
 from datacondense.studies.whole import WholeCell
@@ -26,7 +27,6 @@ _TIMED_IMAGES = 500
 _COPIES = 4  # of all features, while their file is written
 
 _FEATURES = "features.safetensors"
-_SELECTED = "selected.safetensors"
 
 _SELECTIONS: Mapping[Selection, Callable[[ImageSet, int, Tensor], ImageSet]] = {
     "herding": select_herding,
@@ -172,7 +172,7 @@ class ChosenCell:
         """
         features = self.features.features(place)
         chosen = _SELECTIONS[self.method](self.data.read().train, self.ipc, features)
-        chosen.save(place.folder(self) / _SELECTED)
+        chosen.save(place.folder(self) / SELECTED)
         return {"fingerprint": chosen.fingerprint}
 
     def estimate(self, device: torch.device) -> float:
@@ -203,4 +203,4 @@ class ChosenCell:
         Returns:
             The set.
         """
-        return ImageSet.load(place.folder(self) / _SELECTED)
+        return ImageSet.load(place.folder(self) / SELECTED)

@@ -90,7 +90,7 @@ class WholeCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Protocol, number of the network, and images."""
-        recipe = {name: value for name, value in plain_settings(self.recipe).items() if name != "repeats"}
+        recipe = plain_settings(self.recipe, without="repeats")
         return {"recipe": recipe, "repeat": self.repeat, "images": dict(self.data.content)}
 
     def run(self, place: Place) -> Mapping[str, Any]:
