@@ -210,6 +210,11 @@ def test_the_orderings_of_a_factor_are_looked_for_in_three_ways() -> None:
     assert condensed.worse == tuple(("max", value) for value in values)
     assert trained.better == tuple((value, "average") for value in values)
     assert trained.worse == tuple((value, "max") for value in values)
+    assert [claim.text for claim in of("norm").claims[:2]] == [
+        "instance > none, condensed and trained with",
+        "instance > none, trained with (mean over rows)",
+    ]
+    assert len(of("norm").claims) == 8
     strict = Counter(claim.strict for claim in of("activation").claims)
     assert strict == {True: 3, False: 3}
     assert sum("≥" in claim.text for claim in of("activation").claims) == 3
