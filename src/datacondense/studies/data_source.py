@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datacondense.data import DataConfig, DataSplits, hold_out, load
+from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.sources import MIRROR_VARIABLE
 from datacondense.errors import InputError
 
@@ -71,7 +72,7 @@ def identified(source: DataSource) -> DataSource:
     path = Path(source.name).expanduser()
     lasting = replace(
         source,
-        name=str(path.resolve()) if path.exists() and not _is_known(source.name) else source.name,
+        name=str(path.resolve()) if path.exists() and source.name not in CATALOGUE else source.name,
         config=replace(source.config, data_root=Path(root).expanduser().resolve() if root else None),
     )
     splits = lasting.read()
@@ -91,13 +92,6 @@ def _content(splits: DataSplits) -> dict[str, Any]:
         "mean": list(splits.train.mean),
         "std": list(splits.train.std),
     }
-
-
-def _is_known(name: str) -> bool:
-    """Tell a name of the catalogue from a folder that is called the same."""
-    from datacondense.data.catalogue import CATALOGUE  # noqa: PLC0415
-
-    return name in CATALOGUE
 
 
 @lru_cache(maxsize=2)

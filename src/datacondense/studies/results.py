@@ -1,7 +1,8 @@
 """From the records of cells to numbers: means, intervals, and paired differences for the orderings of a study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf, sqrt
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeAlias
@@ -120,6 +121,7 @@ def collect(study: Study, store: Store) -> StudyResult:
         Its numbers, from the finished cells.
     """
     environments: dict[str, Mapping[str, Any]] = {}
+    record = cache(store.record)  # many networks share a set
 
     def read(cells: Sequence[ScoreCell]) -> EntryResult:
         accuracies: dict[tuple[int, int], float] = {}
@@ -127,11 +129,11 @@ def collect(study: Study, store: Store) -> StudyResult:
         for cell in cells:
             key = cell_key(cell)
             if store.finished(key):
-                result = store.record(key)["result"]
+                result = record(key)["result"]
                 accuracies[cell.recipe.seed, cell.repeat] = result["accuracy"]
                 if cell.inputs:
                     origins[cell.recipe.seed] = cell_key(cell.inputs[0])
-                for environment in _environments(cell, store):
+                for environment in _environments(cell, store.finished, record):
                     environments[repr(sorted(environment.items()))] = environment
         return EntryResult(accuracies=accuracies, missing=len(cells) - len(accuracies), origins=origins)
 
@@ -149,10 +151,12 @@ def collect(study: Study, store: Store) -> StudyResult:
     )
 
 
-def _environments(cell: Cell, store: Store) -> list[Mapping[str, Any]]:
+def _environments(
+    cell: Cell, finished: Callable[[str], bool], record: Callable[[str], dict[str, Any]]
+) -> list[Mapping[str, Any]]:
     """Give the environments of a finished cell and of what it needed, as far as records say."""
     keys = [cell_key(each) for each in (cell, *cell.inputs)]
-    results = [store.record(key)["result"] for key in keys if store.finished(key)]
+    results = [record(key)["result"] for key in keys if finished(key)]
     return [result["environment"] for result in results if "environment" in result]
 
 
