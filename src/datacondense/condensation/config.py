@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import UseAppendAction
 
 from datacondense.condensation.schedule import published_schedule
 from datacondense.errors import InputError
-from datacondense.matching.names import Precision, check_distance, check_precision
+from datacondense.matching.names import Precision, check_distance, check_precision, parse_transform
 from datacondense.networks.names import Engine, check_engine
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ class GradientMatchingConfig:
         network: Name of the network whose gradients are matched, such as "convnet", "convnet-w64-d2", "lenet", or
             your own as "package.module:callable".
         distance: How gradients are compared: "layerwise-cosine" (the paper's), "flat-cosine" or "squared".
+        transform: What is done to both gradients before, in order; give the option once for each: "max-pool-1",
+            "mean-pool-2", "abs-max-pool-1", "keep-magnitude:FRACTION", "keep-stable:FRACTION",
+            "keep-sensitive:FRACTION" (with "-global" for a rank over all layers), "keep-snr:RATIO",
+            "wiener:SUBBATCHES".
         compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors), "all",
             or name patterns such as "features.*".
         start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
@@ -51,6 +57,7 @@ class GradientMatchingConfig:
     ipc: int = 1
     network: str = "convnet"
     distance: str = "layerwise-cosine"
+    transform: Annotated[tuple[str, ...], UseAppendAction] = ()
     compare: str = "weights"
     start: Literal["noise", "real"] = "noise"
     matching_steps: int | None = None
@@ -83,6 +90,8 @@ class GradientMatchingConfig:
             raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
         check_precision(self.precision)
         check_distance(self.distance)
+        for name in self.transform:
+            parse_transform(name)
         check_engine(self.engine)
 
     @property
@@ -99,6 +108,7 @@ class GradientMatchingConfig:
         schedule = published_schedule(self.ipc)
         return replace(
             self,
+            transform=tuple(str(parse_transform(name)) for name in self.transform),
             matching_steps=self.matching_steps or schedule.matching_steps,
             network_epochs=schedule.network_epochs if self.network_epochs is None else self.network_epochs,
             image_lr=self.image_lr or (0.01 if self.network == "mlp" else 0.1),
@@ -115,8 +125,8 @@ class GradientMatchingConfig:
             The method.
 
         Raises:
-            InputError: The network cannot take these images, no parameter would be compared, `start` asks for more
-                real images than a class has, or the engine cannot compute this.
+            InputError: The network cannot take these images, no parameter would be compared, a transform cannot apply,
+                `start` asks for more real images than a class has, or the engine cannot compute this.
         """
         from datacondense.condensation.gradient_matching import GradientMatching  # noqa: PLC0415
 

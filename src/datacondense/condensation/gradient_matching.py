@@ -11,7 +11,14 @@ from datacondense.condensation.schedule import Schedule
 from datacondense.condensation.state import Position, State
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.matching import Objective, compared_parameters, distance_named, matching_gradient
+from datacondense.matching import (
+    Objective,
+    compared_parameters,
+    distance_named,
+    matching_gradient,
+    transform_named,
+)
+from datacondense.matching.transforms import check_applicable
 from datacondense.networks import (
     Computation,
     Parameters,
@@ -25,6 +32,9 @@ from datacondense.random_streams import stream
 from datacondense.training import SGD, train, zero_velocity
 
 _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
+_PERTURBATION = (
+    0.1  # standard deviation, in normalised units, of the noise that shows which entries are sensitive
+)
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
 
 
@@ -39,6 +49,10 @@ class GradientMatching:
         parameters = self._network.draw(stream(seed, "network", 0))
         self._compared = compared_parameters(parameters, config.compare)
         self._distance = distance_named(config.distance)
+        self._transforms = tuple(transform_named(name) for name in config.transform)
+        check_applicable(
+            self._transforms, [parameters[name] for name in self._compared], config.network, config.real_batch
+        )
         self._computation = choose_computation(
             self._network, train.images.device, precision=config.precision, engine=config.engine
         )
@@ -99,28 +113,14 @@ class GradientMatching:
             drawn = self._network.draw(stream(self._seed, "network", position.draw))
             parameters = {name: self._moved(tensor) for name, tensor in drawn.items()}
             parameter_velocity = zero_velocity(parameters)
-        buffers = self._frozen_buffers(parameters, position)
-        fast = partial(self._fast, buffers=buffers)
-        objective = Objective(
-            model=partial(self._network, buffers=buffers),
-            real_model=fast,
-            compared=self._compared,
-            distance=self._distance,
-            stacked_model=self._stacked,
-            classes_at_once=self._classes_at_once,
-        )
-        distances, gradient = matching_gradient(
-            objective,
-            parameters,
-            lambda label: self._real(label, self._config.real_batch, "real", *position),
-            state.images,
-        )
+        buffers = self._frozen_buffers(parameters, *position)
+        distances, gradient = self._matching_gradient(state.images, parameters, buffers, "real", *position)
         velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
         images = state.images - self._config.image_lr * velocity
         if position.step + 1 < self.schedule.matching_steps:
             parameters, parameter_velocity = train(
-                fast,
+                partial(self._fast, buffers=buffers),
                 parameters,
                 parameter_velocity,
                 images.flatten(0, 1),
@@ -141,6 +141,46 @@ class GradientMatching:
         )
         return new, float(distances.sum())
 
+    def probe(self, images: Tensor, *, network: int, batch: int) -> Tensor:
+        """Ask what a fresh network and a fresh real batch want of the pixels; no run ever draws these two.
+
+        Args:
+            images: Synthetic images `[K, S, C, H, W]`, normalised.
+            network: Number of the network, from 0; equal numbers give equal networks.
+            batch: Number of the real batch, from 0, likewise.
+
+        Returns:
+            The gradient of the matching objective `[K, S, C, H, W]`.
+        """
+        drawn = self._network.draw(stream(self._seed, "probe network", network))
+        parameters = {name: self._moved(tensor) for name, tensor in drawn.items()}
+        buffers = self._frozen_buffers(parameters, network, purpose="probe statistics")
+        return self._matching_gradient(images, parameters, buffers, "probe", batch)[1]
+
+    def _matching_gradient(
+        self, images: Tensor, parameters: Parameters, buffers: Parameters, purpose: str, *index: int
+    ) -> tuple[Tensor, Tensor]:
+        """Compare with real batches that are drawn for a purpose and an index."""
+        objective = Objective(
+            model=partial(self._network, buffers=buffers),
+            real_model=partial(self._fast, buffers=buffers),
+            compared=self._compared,
+            distance=self._distance,
+            transforms=self._transforms,
+            perturbed=lambda real, label: self._perturbed(real, f"{purpose} noise", *index, label),
+            stacked_model=self._stacked,
+            classes_at_once=self._classes_at_once,
+        )
+        size = self._config.real_batch
+        return matching_gradient(
+            objective, parameters, lambda label: self._real(label, size, purpose, *index), images
+        )
+
+    def _perturbed(self, images: Tensor, purpose: str, *index: int) -> Tensor:
+        """Put small noise on real images."""
+        noise = torch.randn(images.shape, generator=stream(self._seed, purpose, *index))
+        return images + _PERTURBATION * self._moved(noise)
+
     def _moved(self, tensor: Tensor) -> Tensor:
         """Bring what was drawn on the CPU in float32 to where and how the run computes."""
         dtype = torch.float64 if self._config.precision == "float64" else torch.float32
@@ -157,14 +197,13 @@ class GradientMatching:
             chosen = torch.randint(len(members), (size,), generator=generator)
         return self._moved(self._train.normalised(members[chosen.to(members.device)]))
 
-    def _frozen_buffers(self, parameters: Parameters, position: Position) -> Parameters:
+    def _frozen_buffers(self, parameters: Parameters, *index: int, purpose: str = "statistics") -> Parameters:
         """Measure BatchNorm on real images of all classes; no later step of this matching step changes it."""
         if not self._network.has_batch_norm:
             device = self._train.images.device
             return {name: tensor.to(device) for name, tensor in self._network.buffers().items()}
         batches = [
-            self._real(label, _STATISTICS_BATCH, "statistics", *position)
-            for label in range(self._train.num_classes)
+            self._real(label, _STATISTICS_BATCH, purpose, *index) for label in range(self._train.num_classes)
         ]
         return self._network.measure_statistics(parameters, torch.cat(batches))
 

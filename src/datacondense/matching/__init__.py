@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         pixel_gradient,
     )
     from datacondense.matching.names import PRECISIONS
+    from datacondense.matching.transforms import transform_named
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -27,6 +28,7 @@ else:
                 "pixel_gradient",
             ],
             "names": ["PRECISIONS"],
+            "transforms": ["transform_named"],
         },
     )
 
@@ -39,4 +41,5 @@ __all__ = [
     "matching_gradient",
     "parameter_gradients",
     "pixel_gradient",
+    "transform_named",
 ]

@@ -9,6 +9,7 @@ the classes taken at once. `reference.py` has the same by explicit loops, and th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import ceil
 from typing import TypeAlias
 
 import torch
@@ -17,9 +18,12 @@ from torch.nn import functional as F
 
 from datacondense.errors import InputError
 from datacondense.matching.distances import Distance
+from datacondense.matching.transforms import Gradients, RealGradients, Transform, transformed
 from datacondense.networks import Parameters, StackedNetwork
 
 Model: TypeAlias = Callable[[Parameters, Tensor], Tensor]
+
+_NOISY_SHARE = 1 / 8  # of the real batch, whose gradient is computed once more with noise on the images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,8 @@ class Objective:
         real_model: The same function, differentiable once, as fast as can be: the real side.
         compared: Names of the parameters whose gradients are compared.
         distance: How two lists of gradients are compared.
+        transforms: What is done to both before, in order.
+        perturbed: Puts small noise on real images of a class `[N, C, H, W]`, for transforms that want it.
         stacked_model: The same function for many classes in one graph, each with parameters of its own.
         classes_at_once: Classes in one such graph; at 1 `model` is used.
     """
@@ -39,6 +45,8 @@ class Objective:
     real_model: Model
     compared: tuple[str, ...]
     distance: Distance
+    transforms: tuple[Transform, ...] = ()
+    perturbed: Callable[[Tensor, int], Tensor] | None = None
     stacked_model: StackedNetwork | None = None
     classes_at_once: int = 1
 
@@ -102,6 +110,39 @@ def parameter_gradients(
     return torch.autograd.grad(loss, list(leaves.values()), create_graph=create_graph)
 
 
+def real_gradients(objective: Objective, parameters: Parameters, images: Tensor, label: int) -> RealGradients:
+    """Differentiate the loss of one class's real images, in as many parts as the transforms ask for.
+
+    Parts cost no second pass: where images do not see each other, the batch's gradient is the mean of theirs.
+
+    Args:
+        objective: What is matched, and how.
+        parameters: All parameters by name.
+        images: Normalised real images of the class `[B, C, H, W]`.
+        label: The class, in 0..K-1.
+
+    Returns:
+        The gradients.
+    """
+
+    def gradients(part: Tensor) -> tuple[Tensor, ...]:
+        return parameter_gradients(objective.real_model, parameters, objective.compared, part, label)
+
+    wants_noise = any(transform.wants_noise for transform in objective.transforms)
+    number = max((transform.parts for transform in objective.transforms), default=0)
+    if number:
+        batches = images.tensor_split(number)
+    elif wants_noise and len(images) > 1:
+        batches = images.tensor_split([ceil(_NOISY_SHARE * len(images))])
+    else:
+        batches = (images,)
+    parts = tuple(gradients(batch) for batch in batches)
+    if not wants_noise:
+        return RealGradients(_mean(parts, batches), parts)
+    assert objective.perturbed is not None
+    return RealGradients(_mean(parts, batches), parts, gradients(objective.perturbed(batches[0], label)))
+
+
 def pixel_gradient(
     objective: Objective, parameters: Parameters, real: Tensor, synthetic: Tensor, label: int
 ) -> tuple[Tensor, Tensor]:
@@ -117,12 +158,12 @@ def pixel_gradient(
     Returns:
         The distance (a detached scalar) and its gradient `[S, C, H, W]`.
     """
-    real_gradients = parameter_gradients(objective.real_model, parameters, objective.compared, real, label)
+    real_side = real_gradients(objective, parameters, real, label)
     leaf = synthetic.detach().requires_grad_()
     synthetic_gradients = parameter_gradients(
         objective.model, parameters, objective.compared, leaf, label, create_graph=True
     )
-    value = objective.distance(real_gradients, synthetic_gradients)
+    value = _distance(objective, real_side, synthetic_gradients)
     (gradient,) = torch.autograd.grad(value, leaf)
     return value.detach(), gradient
 
@@ -155,6 +196,23 @@ def matching_gradient(
     return torch.stack(distances), gradient
 
 
+def _distance(objective: Objective, real: RealGradients, synthetic: Gradients) -> Tensor:
+    """Compare what the transforms leave of both sides."""
+    pair = transformed(objective.transforms, real, synthetic)
+    return objective.distance(pair.real.mean, pair.synthetic)
+
+
+def _mean(parts: Sequence[Gradients], batches: Sequence[Tensor]) -> Gradients:
+    """Average the gradients of sub-batches by their sizes; a single one is left as it is, to the last bit."""
+    if len(parts) == 1:
+        return parts[0]
+    weights = [len(batch) / sum(map(len, batches)) for batch in batches]
+    return [
+        torch.stack([weight * g for weight, g in zip(weights, tensors, strict=True)]).sum(0)
+        for tensors in zip(*parts, strict=True)
+    ]
+
+
 def _stacked_matching_gradient(
     objective: Objective,
     model: StackedNetwork,
@@ -165,17 +223,12 @@ def _stacked_matching_gradient(
     """Take several classes at once: the same as class by class, in fewer and larger operations."""
     distances, gradient = [], torch.empty_like(synthetic)
     for labels in torch.arange(len(synthetic), device=synthetic.device).split(objective.classes_at_once):
-        real = [
-            parameter_gradients(
-                objective.real_model, parameters, objective.compared, real_batch(label), label
-            )
-            for label in labels.tolist()
-        ]
+        real = [real_gradients(objective, parameters, real_batch(label), label) for label in labels.tolist()]
         leaf = synthetic[labels].detach().requires_grad_()
         found = _stacked_gradients(model, parameters, objective.compared, leaf, labels)
         # Unbound at once: the gradient of an index is as large as what it indexes, for every class.
         by_class = zip(*(tensor.unbind() for tensor in found), strict=True)
-        values = torch.stack([objective.distance(r, s) for r, s in zip(real, by_class, strict=True)])
+        values = torch.stack([_distance(objective, r, s) for r, s in zip(real, by_class, strict=True)])
         (gradient[labels],) = torch.autograd.grad(values.sum(), leaf)
         distances.append(values.detach())
     return torch.cat(distances), gradient

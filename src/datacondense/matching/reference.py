@@ -1,15 +1,35 @@
 """The matching objective by explicit loops: slow, obvious, and the truth in the tests of the fast path.
 
-Nothing here is shared with `gradients.py` or `distances.py` on purpose. Images are taken one at a time, layers one
-at a time, output units one at a time, and all classes stay in one graph until a single backward pass.
+Nothing here is shared with `gradients.py`, `distances.py` or `transforms.py` on purpose. Images are taken one at a
+time, layers one at a time, output units, kernels and entries one at a time, and all classes stay in one graph until a
+single backward pass.
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from math import ceil, inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _EPSILON = 1e-6
+
+
+class Gradients(NamedTuple):
+    """The gradients of one class, in every form that a transform looks at.
+
+    Attributes:
+        real: For the real images, one tensor per compared parameter.
+        parts: For each sub-batch of the real images.
+        noisy: For the first sub-batch with noise on its images; nothing where no transform wants it.
+        synthetic: For the synthetic images.
+    """
+
+    real: list[Tensor]
+    parts: list[list[Tensor]]
+    noisy: list[Tensor]
+    synthetic: list[Tensor]
 
 
 def mean_gradients(
@@ -73,6 +93,8 @@ def matching_gradient(
     synthetic: Tensor,
     *,
     kind: str,
+    transforms: Sequence[str] = (),
+    perturbed: Callable[[Tensor, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the summed distances of all classes at once.
 
@@ -83,6 +105,8 @@ def matching_gradient(
         real: Normalised real images `[K, B, C, H, W]`.
         synthetic: Normalised synthetic images `[K, S, C, H, W]`.
         kind: The name of the distance.
+        transforms: The names of what is done to the gradients before, in order.
+        perturbed: Puts noise on real images of a class.
 
     Returns:
         The distances `[K]` and the gradient `[K, S, C, H, W]`.
@@ -91,12 +115,218 @@ def matching_gradient(
     leaf = synthetic.detach().requires_grad_()
     distances = []
     for label in range(len(synthetic)):
-        real_gradients = mean_gradients(model, parameters, compared, real[label], label)
-        synthetic_gradients = mean_gradients(model, parameters, compared, leaf[label], label)
-        distances.append(distance(kind, [g.detach() for g in real_gradients], synthetic_gradients))
+
+        def gradients(images: Tensor, label: int = label) -> list[Tensor]:
+            return [g.detach() for g in mean_gradients(model, parameters, compared, images, label)]
+
+        parts = sub_batches(real[label], transforms)
+        found = Gradients(
+            gradients(real[label]),
+            [gradients(part) for part in parts],
+            gradients(perturbed(parts[0], label)) if _want_noise(transforms) and perturbed else [],
+            mean_gradients(model, parameters, compared, leaf[label], label),
+        )
+        for name in transforms:
+            found = transform(name, found)
+        distances.append(distance(kind, found.real, found.synthetic))
     values = torch.stack(distances)
     (gradient,) = torch.autograd.grad(values.sum(), leaf)
     return values.detach(), gradient
+
+
+def sub_batches(images: Tensor, transforms: Sequence[str]) -> list[Tensor]:
+    """Divide real images as the transforms ask: into P parts, the first ones larger by one where P leaves a rest.
+
+    P is the largest number that a transform asks for, 4 for "keep-snr". Where only noise is asked for, the first
+    eighth is apart; where nothing is, there are no parts.
+
+    Args:
+        images: Real images `[B, C, H, W]`.
+        transforms: Names of the transforms.
+
+    Returns:
+        The parts, none of them empty.
+    """
+    numbers = [int(name.partition(":")[2]) for name in transforms if name.startswith("wiener")]
+    numbers += [4 for name in transforms if name.startswith("keep-snr")]
+    if numbers:
+        P = max(numbers)
+        sizes = [len(images) // P + (1 if p < len(images) % P else 0) for p in range(P)]
+    elif _want_noise(transforms):
+        eighth = ceil(len(images) / 8)
+        sizes = [eighth, len(images) - eighth]
+    else:
+        sizes = []
+    ends = [sum(sizes[: p + 1]) for p in range(len(sizes))]
+    return [images[end - size : end] for size, end in zip(sizes, ends, strict=True) if size]
+
+
+def transform(name: str, gradients: Gradients) -> Gradients:
+    """Apply one transform, entry by entry.
+
+    Args:
+        name: The transform's name, its number in full.
+        gradients: The gradients of one class.
+
+    Returns:
+        The transformed gradients.
+    """
+    kind, _, number = name.partition(":")
+    if "-pool-" in kind:
+        pooling, _, size = kind.partition("-pool-")
+        pooled = [[pool_kernels(g, pooling, int(size)) for g in group] for group in _groups(gradients)]
+        return Gradients(pooled[0], pooled[3:], pooled[1], pooled[2])
+    if kind == "wiener":
+        # 1 / (1 + 1 / s) is the filter s / (1 + s), also where the ratio is infinite.
+        weights = [[1 / (1 + 1 / s) if s else 0.0 for s in ratios] for ratios in signal_to_noise(gradients)]
+        real, noisy, _, *parts = [_times(group, weights) for group in _groups(gradients)]
+        return Gradients(real, parts, noisy, gradients.synthetic)
+    if kind == "keep-snr":
+        kept = [[float(s >= float(number)) for s in ratios] for ratios in signal_to_noise(gradients)]
+    else:
+        kept = keep(scores(kind, gradients), number, together=kind.endswith("-global"))
+    real, noisy, synthetic, *parts = [_times(group, kept) for group in _groups(gradients)]
+    return Gradients(real, parts, noisy, synthetic)
+
+
+def pool_kernels(gradient: Tensor, pooling: str, size: int) -> Tensor:
+    """Let size × size values stand for each kernel; a kernel that is smaller stands for itself.
+
+    Window i of an axis of length k holds the entries that touch the stretch from i·k/size to (i+1)·k/size.
+
+    Args:
+        gradient: Of a convolution `[O, I, h, w]`, or anything else, which is left alone.
+        pooling: "max", "mean" or "abs-max".
+        size: Values along each axis.
+
+    Returns:
+        The values `[O, I, min(size, h), min(size, w)]`.
+    """
+    if gradient.dim() != 4:
+        return gradient
+    values = []
+    for filter_gradient in gradient:
+        for kernel in filter_gradient:
+            height, width = (min(size, side) for side in kernel.shape)
+            for row in range(height):
+                for column in range(width):
+                    window = [
+                        kernel[r, c]
+                        for r in _touching(row, kernel.shape[0], height)
+                        for c in _touching(column, kernel.shape[1], width)
+                    ]
+                    values.append(_stand_in(window, pooling))
+    return torch.stack(values).view(*gradient.shape[:2], *(min(size, side) for side in gradient.shape[2:]))
+
+
+def scores(kind: str, gradients: Gradients) -> list[list[float]]:
+    """Score the entries by which a mask chooses.
+
+    Args:
+        kind: A mask's name without its fraction.
+        gradients: The gradients of one class.
+
+    Returns:
+        One score for each entry of each tensor; the highest are kept.
+    """
+    kind = kind.removesuffix("-global")
+    if kind == "keep-magnitude":
+        return [[abs(value) for value in _numbers(g)] for g in gradients.real]
+    sign = {"keep-sensitive": 1.0, "keep-stable": -1.0}[kind]
+    return [
+        [sign * abs(a - b) for a, b in zip(_numbers(noisy), _numbers(clean), strict=True)]
+        for noisy, clean in zip(gradients.noisy, gradients.parts[0], strict=True)
+    ]
+
+
+def keep(scores: list[list[float]], fraction: str, *, together: bool) -> list[list[float]]:
+    """Choose the entries with the highest scores, among equal ones the first.
+
+    Args:
+        scores: For each tensor the scores of its entries.
+        fraction: Which part of n entries is kept, rounded up, as it is written.
+        together: Whether all tensors are one ranking, or each has its own.
+
+    Returns:
+        1 for each entry that is kept, 0 for the others.
+    """
+    if together:
+        joined = iter(keep([[score for tensor in scores for score in tensor]], fraction, together=False)[0])
+        return [[next(joined) for _ in tensor] for tensor in scores]
+    masks = []
+    for tensor in scores:
+        # Sorting keeps the order of equal ones, in reverse too.
+        ranked = sorted(range(len(tensor)), key=tensor.__getitem__, reverse=True)
+        chosen = set(ranked[: ceil(Decimal(fraction) * len(tensor))])
+        masks.append([1.0 if entry in chosen else 0.0 for entry in range(len(tensor))])
+    return masks
+
+
+def signal_to_noise(gradients: Gradients) -> list[list[float]]:
+    """Divide the square of each entry by the variance of the mean over the P sub-batches, which is their own over P.
+
+    Args:
+        gradients: The gradients of one class.
+
+    Returns:
+        The ratios, infinite where the sub-batches agree; 0 where they agree on 0.
+    """
+    ratios = []
+    for index, mean in enumerate(gradients.real):
+        seen = zip(_numbers(mean), *(_numbers(part[index]) for part in gradients.parts), strict=True)
+        ratios.append([_ratio(m, parts) for m, *parts in seen])
+    return ratios
+
+
+def _ratio(mean: float, parts: list[float]) -> float:
+    """Divide for one entry."""
+    middle = sum(parts) / len(parts)
+    variance = sum((part - middle) ** 2 for part in parts) / (len(parts) - 1) / len(parts)
+    if variance == 0:
+        return inf if mean else 0.0
+    return mean**2 / variance
+
+
+def _want_noise(transforms: Sequence[str]) -> bool:
+    """Tell whether a mask looks at noisy images."""
+    return any(name.startswith(("keep-stable", "keep-sensitive")) for name in transforms)
+
+
+def _groups(gradients: Gradients) -> list[list[Tensor]]:
+    """List real, noisy, synthetic, then the parts."""
+    return [gradients.real, gradients.noisy, gradients.synthetic, *gradients.parts]
+
+
+def _times(group: list[Tensor], factors: list[list[float]]) -> list[Tensor]:
+    """Multiply every entry by its own number."""
+    # Noisy gradients may be absent.
+    return [g * torch.tensor(f, dtype=g.dtype).view_as(g) for g, f in zip(group, factors, strict=bool(group))]
+
+
+def _numbers(gradient: Tensor) -> list[float]:
+    """List the entries, row by row."""
+    numbers: list[float] = gradient.detach().flatten().tolist()
+    return numbers
+
+
+def _touching(window: int, length: int, windows: int) -> list[int]:
+    """List the places of an axis that a window overlaps."""
+    return [
+        place
+        for place in range(length)
+        if (place + 1) * windows > window * length and place * windows < (window + 1) * length
+    ]
+
+
+def _stand_in(window: list[Tensor], pooling: str) -> Tensor:
+    """Give the value for a window, the first where some are equal."""
+    if pooling == "mean":
+        return torch.stack(window).sum() / len(window)
+    best = window[0]
+    for entry in window[1:]:
+        larger = entry.abs() > best.abs() if pooling == "abs-max" else entry > best
+        best = entry if bool(larger) else best
+    return best
 
 
 def _one_minus_cosine(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from datacondense.studies.config import StudyConfig
     from datacondense.studies.data_source import DataSource
     from datacondense.studies.estimate import KindEstimate, StudyEstimate
+    from datacondense.studies.factory import CellFactory, grid
     from datacondense.studies.results import ClaimResult, EntryResult, StudyResult
     from datacondense.studies.runner import Outcome, StudyProgress
     from datacondense.studies.running import StudyRun, declared, estimate_study, find_study, run_study
-    from datacondense.studies.study import CellFactory, Claim, Published, ScoreCell, Study, grid
+    from datacondense.studies.study import Claim, Published, ScoreCell, Study
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -28,7 +29,8 @@ else:
             "runner": ["Outcome", "StudyProgress"],
             "estimate": ["KindEstimate", "StudyEstimate"],
             "running": ["StudyRun", "declared", "estimate_study", "find_study", "run_study"],
-            "study": ["CellFactory", "Claim", "Published", "ScoreCell", "Study", "grid"],
+            "factory": ["CellFactory", "grid"],
+            "study": ["Claim", "Published", "ScoreCell", "Study"],
         },
     )
 

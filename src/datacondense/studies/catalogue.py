@@ -4,17 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from datacondense.condensation import GradientMatchingConfig
-from datacondense.errors import InputError
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
 from datacondense.studies import published
-from datacondense.studies.study import CellFactory, Claim, Declaration, Entry, Published, Source, Study, grid
+from datacondense.studies.arms import chosen_networks, condensed_with, refuse_unused
+from datacondense.studies.factory import CellFactory, Declaration, Source, grid
+from datacondense.studies.noise_catalogue import NOISE_STUDIES
+from datacondense.studies.study import Claim, Entry, Published, Study
 
-_NETWORKS = dict(
-    zip(published.NETWORKS, ("mlp", "convnet", "lenet", "alexnet", "vgg11", "resnet18"), strict=True)
-)
-# What gives the gradients where the plain network is a poor teacher (Zhao et al. 2021, Table 2): batch statistics of
-# real images for the deep ones, and no strided convolutions.
-_CONDENSED_WITH = {"vgg11": "vgg11-bn", "resnet18": "resnet18-bn-ap"}
 _DISTANCES = ("layerwise-cosine", "flat-cosine", "squared")
 
 
@@ -27,8 +23,8 @@ def cross_architecture(cells: CellFactory) -> Study:
     Returns:
         The study.
     """
-    _refuse_unused(cells, "ipcs")
-    networks = _chosen_networks(cells)
+    refuse_unused(cells, "ipcs", "kept")
+    networks = chosen_networks(cells)
     return Study(
         name="cross-architecture",
         title="How well does a set condensed with one network train another?",
@@ -38,10 +34,7 @@ def cross_architecture(cells: CellFactory) -> Study:
         column_axis="trained with",
         entries=grid(
             cells,
-            rows={
-                label: cells.condensed(network=_CONDENSED_WITH.get(name, name))
-                for label, name in networks.items()
-            },
+            rows={label: cells.condensed(network=condensed_with(name)) for label, name in networks.items()},
             columns={label: {"network": name} for label, name in networks.items()},
         ),
         published=_published(
@@ -139,8 +132,8 @@ def distance(cells: CellFactory) -> Study:
     Returns:
         The study.
     """
-    _refuse_unused(cells, "ipcs")
-    networks = _chosen_networks(cells)
+    refuse_unused(cells, "ipcs", "kept")
+    networks = chosen_networks(cells)
     ours, *others = _DISTANCES
     return Study(
         name="distance",
@@ -151,7 +144,7 @@ def distance(cells: CellFactory) -> Study:
         column_axis="condensed and trained with",
         entries={
             (row, label): cells.scored(
-                cells.condensed(network=_CONDENSED_WITH.get(name, name), distance=row), network=name
+                cells.condensed(network=condensed_with(name), distance=row), network=name
             )
             for row in _DISTANCES
             for label, name in networks.items()
@@ -185,7 +178,7 @@ def ipc(cells: CellFactory) -> Study:
         "herding": lambda number: cells.chosen("herding", number),
         "random": cells.random,
     }
-    _refuse_unused(cells, "networks")
+    refuse_unused(cells, "networks", "kept")
     printed = published.IPC.get(cells.data.name) if _is_comparable(cells) and _is_default(cells) else None
     return Study(
         name="ipc",
@@ -223,6 +216,7 @@ STUDIES: Mapping[str, Declaration] = {
     "depth": depth,
     "width": width,
     "distance": distance,
+    **NOISE_STUDIES,
 }
 
 
@@ -230,7 +224,7 @@ def _factor(
     cells: CellFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
 ) -> Study:
     """Declare the square of one factor of the network."""
-    _refuse_unused(cells, "networks", "ipcs")
+    refuse_unused(cells, "networks", "ipcs", "kept")
     base = cells.config.method.network
     networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
     return Study(
@@ -274,17 +268,6 @@ def _squared_wins(label: str) -> Claim:
     return Claim(text=f"squared > {ours} on {label}", better=(("squared", label),), worse=((ours, label),))
 
 
-def _chosen_networks(cells: CellFactory) -> dict[str, str]:
-    """Give the networks that the user listed, else all six, by their printed labels."""
-    labels = {name: label for label, name in _NETWORKS.items()}
-    names = [canonical_name(parse_name(name)) for name in cells.config.networks] or list(labels)
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"networks are {', '.join(cells.config.networks)}, but each may be listed once only."
-        )
-    return {labels.get(name, name): name for name in names}
-
-
 def _published(
     cells: CellFactory,
     table: str,
@@ -308,17 +291,11 @@ def _is_comparable(cells: CellFactory) -> bool:
     """Tell whether what is measured is what was published, but for how long and how often: images, test, gradients."""
     data, method, usual = cells.data, cells.config.method, GradientMatchingConfig()
     same_images = not data.validation_fraction and data.config.resize is None and data.config.channels is None
-    return same_images and (method.distance, method.compare) == (usual.distance, usual.compare)
+    return same_images and all(
+        getattr(method, name) == getattr(usual, name) for name in ("distance", "transform", "compare")
+    )
 
 
 def _is_default(cells: CellFactory) -> bool:
     """Tell whether the base network is the published one."""
     return canonical_name(parse_name(cells.config.method.network)) == "convnet"
-
-
-def _refuse_unused(cells: CellFactory, *names: str) -> None:
-    """Refuse settings that a study would not look at."""
-    for name in names:
-        given = " ".join(map(str, getattr(cells.config, name)))
-        if given:
-            raise InputError(f"{name} is {given}, but this study has no such choice: leave --{name} out.")

@@ -100,15 +100,21 @@ def plain_settings(config: "DataclassInstance", *, without: str | None = None) -
         without: A field that is left out.
 
     Returns:
-        Its fields; whole numbers where a fraction could stand are written as such.
+        Its fields; whole numbers where a fraction could stand are written as such. A field whose default is empty or
+        False is left out while it has that value, so that a new option does not rename what was recorded before it.
     """
     return {
         known.name: float(value)
         if isinstance(value := getattr(config, known.name), int) and known.type in {float, float | None}
         else value
         for known in fields(config)
-        if known.name != without
+        if known.name != without and not _is_unused(known.default, getattr(config, known.name))
     }
+
+
+def _is_unused(default: object, value: object) -> bool:
+    """Tell whether an option is off as it is by default."""
+    return (default is False or default == ()) and value == default
 
 
 def cell_key(cell: Cell) -> str:

@@ -85,9 +85,10 @@ class CondenseCell:
     def kind(self) -> str:
         """The network, and what else takes time."""
         steps = "" if self.method.matching_steps == 1 else f" of {self.method.matching_steps} steps"
+        transforms = "".join(f", {name}" for name in self.method.transform)
         trained = "" if self.method.matching_steps == 1 else f", {self.method.network_epochs} epochs between"
         return (
-            f"condense with {self.method.network}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
+            f"condense with {self.method.network}{transforms}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
             f"B = {self.method.real_batch}"
         )
 
@@ -126,13 +127,24 @@ class CondenseCell:
         Returns:
             Fingerprint, last loss, and the seconds of all parts of the run.
         """
-        folder = place.folder(self)
+        return self.condense_into(place.folder(self), place.device)
+
+    def condense_into(self, folder: "Path", device: torch.device) -> dict[str, Any]:
+        """Condense in any folder, or go on there.
+
+        Args:
+            folder: The run's folder.
+            device: Where to compute.
+
+        Returns:
+            As `run`.
+        """
         train = self.data.read().train
         try:
-            condensed = self._condensed(train, place.device, directory=folder, resume=True)
+            condensed = self._condensed(train, device, directory=folder, resume=True)
         except ResumeError:
             # Damaged, or begun with another number of threads or another version: its end would mix the two.
-            condensed = self._condensed(train, place.device, directory=folder, force=True)
+            condensed = self._condensed(train, device, directory=folder, force=True)
         last = RunDirectory(folder).metrics()[-1]
         return {
             "fingerprint": condensed.fingerprint,
@@ -172,7 +184,19 @@ class CondenseCell:
         Returns:
             The set.
         """
-        return ImageSet.load(RunDirectory(place.folder(self)).result)
+        return self.read_from(place.folder(self))
+
+    @staticmethod
+    def read_from(folder: "Path") -> ImageSet:
+        """Read the condensed set of any folder.
+
+        Args:
+            folder: The run's folder.
+
+        Returns:
+            The set.
+        """
+        return ImageSet.load(RunDirectory(folder).result)
 
     def _condensed(
         self,

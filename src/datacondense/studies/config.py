@@ -23,8 +23,14 @@ class StudyConfig:
         augmentation: As in `evaluate`. Default: the paper's choice for the data set.
         networks: Networks of a study that compares them. Default: the study's own list.
         ipcs: Images per class of a study that compares them. Default: the study's own list.
+        kept: Percentages of the gradient's entries, of a study that compares them. Default: the study's own list.
         image_lr_scale: Factor on the image learning rate of every arm, whose default is the published one (0.1; 0.01
             for an MLP): fewer draws want longer steps.
+        image_lrs: Image learning rates from which each arm chooses its own: each is tried on training images without a
+            tenth of them, class by class, and the one with the highest accuracy on that tenth is taken for all seeds of
+            the arm. Default: no choice.
+        choice_seeds: Sets that each of them is tried with; none of them is among the sets of the study.
+        choice_repeats: Networks trained on each of these.
         whole_epochs: Passes over the whole data set when a network is trained on it, for the upper bound and for the
             features that herding compares.
         whole_networks: Networks trained on the whole data set.
@@ -39,7 +45,11 @@ class StudyConfig:
     augmentation: str | None = None
     networks: tuple[str, ...] = ()
     ipcs: tuple[int, ...] = ()
+    kept: tuple[float, ...] = ()
     image_lr_scale: float = 1.0
+    image_lrs: tuple[float, ...] = ()
+    choice_seeds: int = 1
+    choice_repeats: int = 2
     whole_epochs: int = 30
     whole_networks: int = 1
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
@@ -51,6 +61,8 @@ class StudyConfig:
             "seeds",
             "repeats",
             "epochs",
+            "choice_seeds",
+            "choice_repeats",
             "whole_epochs",
             "whole_networks",
         ):
@@ -59,7 +71,20 @@ class StudyConfig:
                 raise InputError(f"{name} is {value}, but must be 1 or more.")
         if not 0 < self.image_lr_scale < float("inf"):
             raise InputError(f"image_lr_scale is {self.image_lr_scale}, but must be a number above 0.")
+        if not all(0 < rate < float("inf") for rate in self.image_lrs) or len(set(self.image_lrs)) < len(
+            self.image_lrs
+        ):
+            raise InputError(
+                f"image_lrs are {', '.join(map(str, self.image_lrs))}, but must be different numbers above 0."
+            )
+        if self.image_lrs and (self.image_lr_scale != 1 or self.method.image_lr is not None):
+            raise InputError("image_lrs are given beside another image learning rate: give one of them only.")
         if any(ipc < 1 for ipc in self.ipcs):
             raise InputError(f"ipcs are {', '.join(map(str, self.ipcs))}, but each must be 1 or more.")
+        if not all(0 < percent < 100 for percent in self.kept):
+            raise InputError(
+                f"kept is {', '.join(map(str, self.kept))}, but percentages lie above 0 and below 100 (all entries are "
+                "always compared with)."
+            )
         if self.augmentation is not None:
             check_strategy(self.augmentation)

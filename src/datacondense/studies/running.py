@@ -1,6 +1,7 @@
 """From a declaration to its table: the one way in which studies run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,14 @@ from datacondense.studies.catalogue import STUDIES
 from datacondense.studies.config import CELLS, StudyConfig
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.estimate import StudyEstimate, estimate
+from datacondense.studies.factory import CellFactory, Declaration
 from datacondense.studies.results import StudyResult, collect
 from datacondense.studies.runner import Outcome, StudyProgress, run_cells
 from datacondense.studies.store import Store
-from datacondense.studies.study import CellFactory, Declaration, Study
+from datacondense.studies.study import Study
 from datacondense.studies.user_file import read_declaration
+
+_CHOICE_FRACTION = 0.1  # of the training images, on which learning rates are chosen
 
 
 class StudyRun(NamedTuple):
@@ -61,8 +65,9 @@ def declared(declaration: Declaration, data: DataSource, config: StudyConfig | N
     Returns:
         The study.
     """
+    config = config or StudyConfig()
     source = data if data.content else identified(data)
-    return declaration(CellFactory(data=source, config=config or StudyConfig()))
+    return declaration(CellFactory(data=source, config=config, held_out=_held_out(source, config)))
 
 
 def run_study(
@@ -115,6 +120,18 @@ def estimate_study(
     """
     with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
         return estimate(study, _store(out), jobs=ready.jobs, threads=ready.threads, device=device)
+
+
+def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
+    """Hold training images out where arms choose a learning rate on them."""
+    if not config.image_lrs:
+        return None
+    if source.validation_fraction:
+        raise InputError(
+            "image_lrs are chosen on held-out images, but validation_fraction is "
+            f"{source.validation_fraction} already: leave one of them out."
+        )
+    return identified(replace(source, validation_fraction=_CHOICE_FRACTION, content={}))
 
 
 def _store(out: Path | str) -> Store:

@@ -173,6 +173,19 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read the result of a finished cell, for cells that need it.
+
+    Args:
+        folder: The cell's folder.
+
+    Returns:
+        What its `run` gave.
+    """
+    result: dict[str, Any] = _read(folder / RECORD)["result"]
+    return result
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote."""
     try:

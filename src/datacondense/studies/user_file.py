@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from datacondense.errors import InputError
-from datacondense.studies.study import CellFactory, Declaration, Drawing, Study, grid
+from datacondense.studies.factory import CellFactory, Declaration, grid
+from datacondense.studies.study import Drawing, Study
 
 _KEYS = ("title", "row_axis", "column_axis", "drawing", "rows", "columns")
 

@@ -1,0 +1,269 @@
+"""What makes the cells of a study: the settings that its arms have in common, and what each sets otherwise."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from math import ceil
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+from datacondense.condensation import GradientMatchingConfig
+from datacondense.errors import InputError
+from datacondense.evaluation import EvaluationConfig
+from datacondense.matching.names import Precision
+from datacondense.networks.fused import has_bfloat16
+from datacondense.networks.names import canonical_name, evaluation_name, parse_name
+from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell, SetCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, Selection
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.study import Entry, Study
+from datacondense.studies.tuned import ChoiceCell, TunedCell
+from datacondense.studies.whole import WholeCell
+
+Source: TypeAlias = Callable[[int], SetCell]  # from a seed to the cell that gives the set
+Changes: TypeAlias = Mapping[str, Any]  # fields of a config that an arm sets otherwise
+
+_CHOICE_SEED = 10_000  # and on: the sets on which a learning rate is chosen are no sets of the study
+_OF_THE_STUDY = {"seed", "repeats"}  # of evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFactory:
+    """Makes the cells of one study: what its arms have in common is said here once.
+
+    Attributes:
+        data: The data set.
+        config: What the user said.
+        held_out: The same with some training images held out to be scored on, where arms choose a learning rate.
+    """
+
+    data: DataSource
+    config: StudyConfig
+    held_out: DataSource | None = None
+
+    def condensed(self, **changes: Any) -> Source:
+        """Declare sets that are condensed with some settings of their own.
+
+        Args:
+            **changes: Fields of `GradientMatchingConfig`, or `draws`.
+
+        Returns:
+            For each seed the cell that learns the set.
+
+        Raises:
+            InputError: A field is unknown or a value breaks its rule.
+        """
+        draws = changes.pop("draws", None)
+        if draws is not None and (not isinstance(draws, int) or draws < 1):
+            raise InputError(f"draws is {draws!r}, but must be a whole number from 1.")
+        chooses = bool(self.config.image_lrs) and changes.get("image_lr") is None
+        method = _changed(self.config.method, changes)
+        method = replace(method, network=canonical_name(parse_name(method.network))).resolved()
+        assert method.image_lr is not None
+        method = replace(
+            method,
+            image_lr=method.image_lr * self.config.image_lr_scale,
+            precision=self._settled(method.precision),
+        )
+        draws = draws or self._draws(method)
+        condensed = partial(CondenseCell, data=self.data, method=method, draws=draws)
+        if not chooses:
+            return lambda seed: condensed(seed=seed)
+        choice = self._choice(method, draws)
+        return lambda seed: TunedCell(untuned=condensed(seed=seed), choice=choice)
+
+    def _choice(self, method: GradientMatchingConfig, draws: int) -> ChoiceCell:
+        """Try every learning rate on held-out images, on the network that is condensed with."""
+        assert self.held_out is not None
+        candidates = {
+            rate: partial(
+                CondenseCell, data=self.held_out, method=replace(method, image_lr=float(rate)), draws=draws
+            )
+            for rate in self.config.image_lrs
+        }
+        trained = evaluation_name(method.network)
+        return ChoiceCell(
+            scores={
+                rate: [
+                    cell
+                    for number in range(self.config.choice_seeds)
+                    for cell in self._scored(
+                        condensed(seed=_CHOICE_SEED + number),
+                        self.config.choice_repeats,
+                        {"network": trained},
+                    )
+                ]
+                for rate, condensed in candidates.items()
+            }
+        )
+
+    def scored(self, source: Source, **changes: Any) -> tuple[EvaluateCell, ...]:
+        """Declare the scores of sets: `seeds` sets, `repeats` networks each.
+
+        Two entries of a study are scored by the same networks where both train the same architecture.
+
+        Args:
+            source: The sets.
+            **changes: Fields of `EvaluationConfig`.
+
+        Returns:
+            The cells, seed by seed.
+
+        Raises:
+            InputError: A field is unknown or a value breaks its rule.
+        """
+        for name in _OF_THE_STUDY & changes.keys():
+            raise InputError(
+                f"{name} is {changes[name]!r} in one arm, but entries are paired by it: give --seeds and --repeats for "
+                "the whole study."
+            )
+        return tuple(
+            cell
+            for seed in range(self.config.seeds)
+            for cell in self._scored(source(seed), self.config.repeats, changes, seed)
+        )
+
+    def _scored(
+        self, images: SetCell, repeats: int, changes: Changes, seed: int = _CHOICE_SEED
+    ) -> list[EvaluateCell]:
+        """Train some networks on one set."""
+        recipe = _changed(self._protocol(seed), changes)
+        if recipe.augmentation is None and _has_batch_norm(recipe.network):
+            # With it, batches of a few images can be trained on; as published, on every data set.
+            recipe = replace(recipe, augmentation="crop-noise")
+        recipe = recipe.resolved(images.network, self.data.name)
+        return [EvaluateCell(source=images, recipe=recipe, repeat=repeat) for repeat in range(repeats)]
+
+    def random(self, ipc: int) -> Source:
+        """Declare sets of real images chosen at random.
+
+        Args:
+            ipc: Images per class.
+
+        Returns:
+            For each seed the cell that chooses.
+        """
+        return lambda seed: RandomCell(data=self.data, ipc=ipc, seed=seed)
+
+    def chosen(self, method: Selection, ipc: int) -> Source:
+        """Declare a set of real images chosen by the features of a network trained on the whole set.
+
+        Args:
+            method: "herding" or "k-center".
+            ipc: Images per class.
+
+        Returns:
+            For each seed the same cell, since nothing is drawn.
+        """
+        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self.whole()[0]))
+        return lambda seed: cell
+
+    def whole(self) -> tuple[WholeCell, ...]:
+        """Declare networks trained on the whole data set: the upper bound, and the source of features.
+
+        Returns:
+            `whole_networks` cells.
+        """
+        protocol = replace(self._protocol(0), epochs=self.config.whole_epochs)
+        recipe = protocol.resolved(self.config.method.network, self.data.name)
+        return tuple(
+            WholeCell(data=self.data, recipe=recipe, repeat=repeat)
+            for repeat in range(self.config.whole_networks)
+        )
+
+    @property
+    def _precision(self) -> Precision:
+        """One precision for all arms, fused or not, so that they do not differ in their arithmetic."""
+        return self._settled(self.config.method.precision)
+
+    @staticmethod
+    def _settled(precision: Precision) -> Precision:
+        """Settle "auto" by the processor alone."""
+        if precision != "auto":
+            return precision
+        return "bfloat16" if has_bfloat16() else "float32"
+
+    def _draws(self, method: GradientMatchingConfig) -> int:
+        """Give the outer draws of an arm that does not set its own."""
+        assert method.matching_steps is not None
+        updates = self.config.image_updates
+        return self.config.draws if updates is None else ceil(updates / method.matching_steps)
+
+    def _protocol(self, seed: int) -> EvaluationConfig:
+        """Give the protocol that all arms share; each set has networks of its own."""
+        config = self.config
+        return EvaluationConfig(
+            epochs=config.epochs,
+            augmentation=config.augmentation,
+            seed=seed,
+            precision=self._precision,
+            engine=config.method.engine,
+        )
+
+
+Declaration: TypeAlias = Callable[[CellFactory], Study]
+
+
+def grid(
+    cells: CellFactory, *, rows: Mapping[str, Source], columns: Mapping[str, Changes]
+) -> dict[Entry, tuple[EvaluateCell, ...]]:
+    """Score every row's sets in every column's way.
+
+    Args:
+        cells: What the arms have in common.
+        rows: For each label the sets.
+        columns: For each label fields of `EvaluationConfig`.
+
+    Returns:
+        The entries of a study.
+    """
+    return {
+        (row, column): cells.scored(source, **changes)
+        for row, source in rows.items()
+        for column, changes in columns.items()
+    }
+
+
+def _has_batch_norm(network: str | None) -> bool:
+    """Tell whether a network that is asked for by name has batch normalisation."""
+    return network is not None and getattr(parse_name(network), "norm", None) == "batch"
+
+
+def _changed(config: Any, changes: Changes) -> Any:
+    """Set fields of a config, and name those that it does not have or that cannot hold the value."""
+    known = {known.name: known.type for known in fields(config)}
+    # TOML has lists only.
+    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    for name, value in changes.items():
+        if name not in known:
+            raise InputError(
+                f"There is no setting {name!r} of {type(config).__name__}: choose from {', '.join(known)}."
+            )
+        if not _fits(value, known[name]):
+            raise InputError(f"{name} is {value!r}, but must be of the type {_words(known[name])}.")
+    return replace(config, **changes)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value has one of the types that a field allows; names are checked by the config."""
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
+    types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    plain: dict[Any, Any] = {float: (int, float)}
+    return any(
+        isinstance(value, str) if get_origin(one) is Literal else isinstance(value, plain.get(one, one))
+        for one in types
+        if not isinstance(value, bool) or one is bool
+    )
+
+
+def _words(hint: Any) -> str:
+    """Name the types that a field allows."""
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(hint) is tuple:
+        return f"list of {_words(get_args(hint)[0])}"
+    types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    names = ["str" if get_origin(one) is Literal else one.__name__ for one in types if one is not NoneType]
+    return " or ".join(names)

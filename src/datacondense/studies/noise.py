@@ -1,0 +1,148 @@
+"""The measurement of gradient noise: what random networks and batches ask of the pixels, and on what they agree."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from datacondense.condensation import GradientMatchingConfig
+from datacondense.environment import environment
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet, check_trainable
+from datacondense.matching.decomposition import Component, Decomposition, decompose
+from datacondense.networks.names import canonical_name, parse_name
+from datacondense.studies.backends import WorkersConfig, opened
+from datacondense.studies.cell import Cell, Place, cell_key, plain_settings
+from datacondense.studies.cells import CondenseCell
+from datacondense.studies.config import CELLS, StudyConfig
+from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.factory import CellFactory
+from datacondense.studies.noise_config import NoiseConfig, transforms_of
+from datacondense.studies.runner import Outcome, StudyProgress, run_cells
+from datacondense.studies.store import Store
+from datacondense.studies.timing import seconds_of
+
+if TYPE_CHECKING:
+    from datacondense.condensation.gradient_matching import GradientMatching
+
+Arm: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
+
+_MOST_NUMBERS = 2**30  # of all gradients together: 4 GiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseCell:
+    """Take the pixel gradients of random networks and real batches, and split their squared length.
+
+    Attributes:
+        data: The data set.
+        method: Settings of the method, without None.
+        seed: Seed of everything that is drawn.
+        num_networks: Random networks, R.
+        num_batches: Real batches, D; each network sees each of them.
+        at: The cell that learns the images at which gradients are taken; the method's own starting images where None.
+    """
+
+    data: DataSource
+    method: GradientMatchingConfig
+    seed: int
+    num_networks: int
+    num_batches: int
+    at: CondenseCell | None = None
+
+    @property
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        transforms = "".join(f", {name}" for name in self.method.transform)
+        return (
+            f"probe {self.method.network}{transforms}: {self.num_networks} networks, {self.num_batches} batches, "
+            f"ipc {self.method.ipc}, B = {self.method.real_batch}"
+        )
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """The learned images, if any."""
+        return () if self.at is None else (self.at,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Method, seed, numbers and images."""
+        method = replace(self.method, network=canonical_name(parse_name(self.method.network))).resolved()
+        return {
+            "method": {"name": method.name, **plain_settings(method)},
+            "seed": self.seed,
+            "num_networks": self.num_networks,
+            "num_batches": self.num_batches,
+            "images": self.data.training_content,
+        }
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        """Take all gradients and split their squared length, for each class and for all together.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The decompositions, None for classes whose gradients are all zero, and the seconds of all gradients.
+
+        Raises:
+            InputError: The transforms cannot apply, or the gradients are too many to be held or not finite.
+        """
+        built, train = self._built(place.device)
+        images = built.init().images if self.at is None else _normalised(self.at.image_set(place), built)
+        began = time.perf_counter()
+        gradients = self._gradients(built, images)
+        seconds = time.perf_counter() - began
+        return {
+            "all_classes": _split(gradients),
+            "classes": [
+                {"name": name, "parts": _split(gradients[:, :, label])}
+                for label, name in enumerate(train.class_names)
+            ],
+            "gradient_seconds": seconds,
+            "environment": {**environment(place.device), **built.computation._asdict()},
+        }
+
+    def estimate(self, device: torch.device) -> float:
+        """Time one gradient, after one to warm up.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds that `run` would take.
+
+        Raises:
+            InputError: As `run`.
+        """
+        built, _ = self._built(device)
+        images = built.init().images
+        one = [seconds_of(lambda: built.probe(images, network=0, batch=0), device) for _ in range(2)][1]
+        return one * self.num_networks * self.num_batches
+
+    def _built(self, device: torch.device) -> tuple["GradientMatching", ImageSet]:
+        """Make the method, and refuse what would not fit into memory before anything is computed."""
+        train = self.data.read().train
+        check_trainable(train)
+        numbers = (self.num_networks, self.num_batches, train.num_classes, self.method.ipc, *train.image_shape)
+        if prod(numbers) > _MOST_NUMBERS:
+            raise InputError(
+                f"{self.num_networks} networks × {self.num_batches} batches of gradients for {self.method.ipc} images "
+                f"of each class are {prod(numbers):,} numbers, but at most {_MOST_NUMBERS:,} are held at once: give "
+                "fewer --num-networks or --num-batches, or a smaller --ipc."
+            )
+        train = train.to(device)
+        return self.method.build(train, self.seed), train
+
+    def _gradients(self, built: "GradientMatching", images: Tensor) -> Tensor:
+        """Take the gradient `[R, D, K, S, C, H, W]` of every network on every batch."""
+        gradients = torch.empty(self.num_networks, self.num_batches, *images.shape, dtype=images.dtype)
+        for network in range(self.num_networks):
+            for batch in range(self.num_batches):
+                gradients[network, batch] = built.probe(images, network=network, batch=batch)
+        return gradients
