@@ -1,4 +1,4 @@
-"""Recorded studies: the numbers of each go to benchmarks/results, and all of them to docs/studies-mnist.md.
+"""Recorded studies: the numbers of each go to benchmarks/results, those of the paper on MNIST to docs/studies-mnist.md.
 
     python benchmarks/studies.py record activation mnist --draws 100 --seeds 3 --repeats 5 --out studies
     python benchmarks/studies.py page
@@ -10,9 +10,8 @@ records only.
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import measure
 import tyro
@@ -21,19 +20,10 @@ from datacondense.cli.study import Study as StudyCommand
 from datacondense.environment import choose_device
 from datacondense.files import write_text
 from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_records import read_study_record, study_record
 from datacondense.reports.study_tables import markdown
-from datacondense.studies import (
-    Claim,
-    DataSource,
-    Published,
-    Study,
-    StudyResult,
-    declared,
-    find_study,
-    run_study,
-)
+from datacondense.studies import DataSource, StudyResult, declared, find_study, run_study
 from datacondense.studies.cell import waves
-from datacondense.studies.results import EntryResult
 from datacondense.studies.store import Store
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -59,7 +49,7 @@ Read with care:
   near 10 % has a learning rate that does not fit, whatever its distance could do.
 
 """
-ORDER = ("cross-architecture", "activation", "pooling", "norm", "distance", "ipc")
+ORDER = ("cross-architecture", "activation", "pooling", "norm", "depth", "width", "distance", "ipc")
 VERDICTS = ("reproduced", "consistent", "undecided", "contradicted")
 
 
@@ -86,19 +76,18 @@ def record(arguments: list[str]) -> int:
         "cells": len(keys),
         "failed": dict(run.outcome.failed),
         "cell_hours": sum(entry["seconds"] for entry in records) / 3600,
-        **_plain(run.result),
+        **study_record(run.result),
     }
     write_text(measure.RESULTS / f"study-{command.stem}.json", json.dumps(values, indent=1) + "\n")
     return 1 if run.outcome.failed else 0
 
 
 def page() -> int:
-    """Write the page of all records, and their pictures."""
-    paths = sorted(measure.RESULTS.glob("study-*.json"), key=_place)
-    records = [(path.stem, json.loads(path.read_text())) for path in paths]
-    parts = [HEAD, _in_short([_result(values) for _, values in records])]
+    """Write the page of the paper's studies on MNIST, and their pictures."""
+    records = [(path.stem, json.loads(path.read_text())) for path in recorded()]
+    parts = [HEAD, _in_short([read_study_record(values) for _, values in records])]
     for stem, values in records:
-        result, picture, hardware = _result(values), f"{stem}.png", values["hardware"]
+        result, picture, hardware = read_study_record(values), f"{stem}.png", values["hardware"]
         draw_study(result, DOCS / picture)
         facts = values["facts"] | {
             "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} "
@@ -110,10 +99,9 @@ def page() -> int:
     return 0
 
 
-def _place(path: Path) -> tuple[int, str]:
-    """Order records as the paper has them, other studies last."""
-    places = [place for place, name in enumerate(ORDER) if path.stem.startswith(f"study-{name}-mnist")]
-    return min(places, default=len(ORDER)), path.stem
+def recorded() -> list[Path]:
+    """List the records of the page in the paper's order; those of other studies and data sets are left out."""
+    return [path for name in ORDER for path in sorted(measure.RESULTS.glob(f"study-{name}-mnist*.json"))]
 
 
 def _in_short(results: Sequence[StudyResult]) -> str:
@@ -128,66 +116,6 @@ def _in_short(results: Sequence[StudyResult]) -> str:
         ]
         lines.append(f"- **{verdict.capitalize()}** ({len(found)}): {'; '.join(found) or 'none'}.")
     return "\n".join(lines) + "\n\nDifferences are in points; intervals are in the tables below.\n\n"
-
-
-def _plain(result: StudyResult) -> dict[str, Any]:
-    """Write a result as plain JSON values."""
-    study = result.study
-    names = ("name", "title", "rows", "columns", "row_axis", "column_axis", "source", "drawing")
-    return {
-        "study": {name: getattr(study, name) for name in names},
-        "entries": [
-            {"row": row, "column": column, **_plain_entry(entry)}
-            for (row, column), entry in result.entries.items()
-        ],
-        "whole": None if result.whole is None else _plain_entry(result.whole),
-        "published": [[*place, *value] for place, value in study.published.items()],
-        "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
-        "environments": list(result.environments),
-    }
-
-
-def _plain_entry(entry: EntryResult) -> dict[str, Any]:
-    """Write the accuracies of an entry, by seed and number of the network."""
-    return {
-        "missing": entry.missing,
-        "accuracies": [[seed, repeat, value] for (seed, repeat), value in sorted(entry.accuracies.items())],
-        "origins": [[seed, key] for seed, key in sorted(entry.origins.items())],
-    }
-
-
-def _result(values: Mapping[str, Any]) -> StudyResult:
-    """Read what `_plain` wrote; the study has no cells any more."""
-    facts = values["study"]
-    study = Study(
-        **facts | {"rows": tuple(facts["rows"]), "columns": tuple(facts["columns"])},
-        entries={},
-        published={(row, column): Published(mean, std) for row, column, mean, std in values["published"]},
-        claims=tuple(
-            Claim(text=text, better=_places(better), worse=_places(worse), strict=strict)
-            for text, better, worse, strict in values["claims"]
-        ),
-    )
-    return StudyResult(
-        study=study,
-        entries={(entry["row"], entry["column"]): _entry(entry) for entry in values["entries"]},
-        whole=None if values["whole"] is None else _entry(values["whole"]),
-        environments=values["environments"],
-    )
-
-
-def _places(listed: list[list[str]]) -> tuple[tuple[str, str], ...]:
-    """Read the places of entries."""
-    return tuple((row, column) for row, column in listed)
-
-
-def _entry(values: Mapping[str, Any]) -> EntryResult:
-    """Read what `_plain_entry` wrote."""
-    return EntryResult(
-        accuracies={(seed, repeat): value for seed, repeat, value in values["accuracies"]},
-        missing=values["missing"],
-        origins=dict(values["origins"]),
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Records of studies give back the numbers that they were made from."""
+"""The page of recorded studies has what the records have."""
 
 import json
 import sys
@@ -9,54 +9,37 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import measure  # noqa: E402
 import studies  # noqa: E402
 
+from datacondense.files import write_text  # noqa: E402
 from datacondense.reports import markdown  # noqa: E402
-from datacondense.studies import Claim, Published, Study, StudyResult  # noqa: E402
-from datacondense.studies.results import EntryResult  # noqa: E402
+from datacondense.reports.study_records import read_study_record  # noqa: E402
 
 
-def made() -> StudyResult:
-    """Make a study with everything that a record can hold."""
-    study = Study(
-        name="made",
-        title="What is best?",
-        rows=("a", "b"),
-        columns=("1", "2"),
-        row_axis="set",
-        column_axis="images",
-        entries={},
-        published={("a", "1"): Published(91.7, 0.5), ("b", "1"): Published(80.0)},
-        source="a paper",
-        claims=(Claim(text="a ≥ b", better=(("a", "1"),), worse=(("b", "1"),), strict=False),),
-        drawing="curves",
-    )
-    accuracies = {(seed, repeat): 0.9 + seed / 100 + repeat / 1000 for seed in (0, 1) for repeat in (0, 1)}
-    lower = {pair: value - 0.1 for pair, value in accuracies.items()}
-    return StudyResult(
-        study=study,
-        entries={
-            ("a", "1"): EntryResult(accuracies=accuracies, missing=1),
-            ("b", "1"): EntryResult(accuracies=lower, missing=0, origins={0: "same", 1: "same"}),
-        },
-        whole=EntryResult(accuracies={(0, 0): 0.99}, missing=0),
-        environments=[{"engine": "eager", "threads": 1}],
-    )
-
-
-def test_a_record_gives_the_same_page() -> None:
-    result = made()
-    again = studies._result(json.loads(json.dumps(studies._plain(result))))
-    assert markdown(again, {}) == markdown(result, {})
-    assert again.entries == result.entries
-
-
-@pytest.mark.parametrize(
-    "record", sorted((BENCHMARKS / "results").glob("study-*.json")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("record", studies.recorded(), ids=lambda path: path.stem)
 def test_the_page_has_every_record(record: Path) -> None:
     page = (BENCHMARKS.parent / "docs" / "studies-mnist.md").read_text(encoding="utf-8")
     values = json.loads(record.read_text(encoding="utf-8"))
     assert values["command"] in page
-    tables = markdown(studies._result(values), {}).split("\n\n")
+    tables = markdown(read_study_record(values), {}).split("\n\n")
     assert all(part in page for part in tables if part.startswith("| "))
+
+
+def test_records_of_other_pages_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "RESULTS", tmp_path)
+    for stem in (
+        *("study-ipc-mnist", "study-norm-mnist-ipc1", "study-cross-architecture-mnist-ipc1"),
+        *("study-norm-cifar10-ipc1", "study-norm-fashion-mnist-ipc1", "study-representatives-mnist-ipc1"),
+        *("study-noise-mnist", "noise-mnist", "study-masks-mnist-ipc1"),
+    ):
+        write_text(tmp_path / f"{stem}.json", "{}")
+    assert [path.stem for path in studies.recorded()] == [
+        "study-cross-architecture-mnist-ipc1",
+        "study-norm-mnist-ipc1",
+        "study-ipc-mnist",
+    ]
+
+
+def test_there_are_records() -> None:
+    assert len(studies.recorded()) >= 6

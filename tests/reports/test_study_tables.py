@@ -131,7 +131,7 @@ def test_marks_never_run_out() -> None:
 def test_single_network_has_no_deviation() -> None:
     result = made(scores((90,)))
     assert cells(markdown(result, {}))[1] == ["a", "90.0 (1)", ""]
-    assert csv_text(result).splitlines()[1] == "a,x,1,1,0,90.000000,,,,,"
+    assert csv_text(result).splitlines()[1] == "a,x,1,1,0,90.000000" + 12 * ","
 
 
 @pytest.mark.parametrize(
@@ -247,23 +247,17 @@ def test_csv_by_hand() -> None:
     alike = scores((89, 91), (91, 93))
     result = made(alike, NONE, scores((81.25, 81.25)), None, published=published)
     low, high = (f"{100 * end:.6f}" for end in alike.interval)
-    assert list(csv.reader(io.StringIO(csv_text(result)))) == [
-        [
-            "row",
-            "column",
-            "n",
-            "sets",
-            "missing",
-            "mean",
-            "std",
-            "low",
-            "high",
-            "published_mean",
-            "published_std",
-        ],
-        ["a", "x", "4", "2", "0", "91.000000", "1.632993", low, high, "91.700000", "0.500000"],
-        ["a", "y", "0", "0", "4", "", "", "", "", "", ""],
-        ["b", "x", "2", "1", "0", "81.250000", "0.000000", "81.250000", "81.250000", "80.000000", ""],
+    header, *lines = csv.reader(io.StringIO(csv_text(result)))
+    assert header == [
+        *("row", "column", "n", "sets", "missing", "mean", "std", "low", "high"),
+        *("published_mean", "published_std", "image_lr", "condensing_seconds"),
+        *("difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high"),
+    ]
+    none = [""] * 7
+    assert lines == [
+        ["a", "x", "4", "2", "0", "91.000000", "1.632993", low, high, "91.700000", "0.500000", *none],
+        ["a", "y", "0", "0", "4", "", "", "", "", "", "", *none],
+        ["b", "x", "2", "1", "0", "81.250000", "0.000000", "81.250000", "81.250000", "80.000000", "", *none],
     ]
     assert float(low) < 91 < float(high)
 

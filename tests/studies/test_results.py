@@ -1,4 +1,4 @@
-"""From accuracies to tables: means and intervals by hand and by simulation, and what is said of orderings."""
+"""From records to accuracies, paired differences by hand, and what is said of orderings."""
 
 import math
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import torch
 
 from datacondense.condensation import GradientMatchingConfig
 from datacondense.studies import CellFactory, Claim, Published, Study, StudyConfig
 from datacondense.studies.cell import cell_key
-from datacondense.studies.results import Accuracies, EntryResult, check_claim, collect, mean_interval
+from datacondense.studies.factory import grid
+from datacondense.studies.intervals import Accuracies, mean_interval
+from datacondense.studies.results import EntryResult, StudyResult, check_claim, collect
 from datacondense.studies.store import Store
-from datacondense.studies.study import grid
 from tests.studies.made_cells import MNIST
 
 
@@ -86,6 +86,41 @@ def test_records_become_entries_and_what_is_missing_is_counted(tmp_path: Path) -
     assert claim.published == pytest.approx(0.035)
 
 
+def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
+    store, declared = Store(tmp_path), study()
+    # The second set stands first.
+    turned = declared.entries["a", "c"][::-1]
+    declared = replace(declared, entries={**declared.entries, ("a", "c"): turned})
+    rates = {0: 0.5, 1: 0.1}
+    for cell in turned:
+        seed = cell.recipe.seed
+        made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed}
+        store.finish(cell_key(cell.inputs[0]), {"result": made})
+        store.finish(cell_key(cell), {"result": {"accuracy": 0.5}})
+    for cell in declared.entries["b", "c"]:
+        store.finish(cell_key(cell.inputs[0]), {"result": {"condensing_seconds": 3.0}})
+    store.finish(cell_key(declared.entries["b", "c"][0]), {"result": {"accuracy": 0.5}})
+
+    entries = collect(declared, store).entries
+
+    assert entries["a", "c"].image_lrs == (0.1, 0.5)
+    assert entries["a", "c"].condensing_seconds == (10.0, 11.0)
+    # Of the sets that a network was trained on.
+    assert (entries["b", "c"].image_lrs, entries["b", "c"].condensing_seconds) == ((), (3.0,))
+    assert (entries["a", "d"].image_lrs, entries["a", "d"].condensing_seconds) == ((), ())
+
+
+def test_sets_that_are_shared_are_told_once(tmp_path: Path) -> None:
+    store, declared = Store(tmp_path), study()
+    cells = declared.entries["a", "c"]
+    shared = [replace(cell, source=cells[0].inputs[0]) for cell in cells]  # type: ignore[type-var]
+    for cell in shared:
+        store.finish(cell_key(cell), {"result": {"accuracy": 0.5}})
+    store.finish(cell_key(cells[0].inputs[0]), {"result": {"image_lr": 0.1, "condensing_seconds": 7.0}})
+    result = collect(replace(declared, entries={("a", "c"): shared}, claims=()), store).entries["a", "c"]
+    assert (result.sets, result.image_lrs, result.condensing_seconds) == (1, (0.1,), (7.0,))
+
+
 def test_a_study_without_upper_bound_has_none(tmp_path: Path) -> None:
     assert collect(replace(study(), whole=()), Store(tmp_path)).whole is None
 
@@ -93,24 +128,6 @@ def test_a_study_without_upper_bound_has_none(tmp_path: Path) -> None:
 def test_a_single_network_has_no_spread() -> None:
     assert entry({(0, 0): 0.5}).std == 0.0
     assert entry({(0, 0): 0.5}).interval == (-math.inf, math.inf)
-
-
-@pytest.mark.parametrize("groups", [([0.25] * 4,), ([0.25] * 4, [0.25]), ([0.25], [0.25], [0.25])])
-def test_constant_values_have_an_interval_without_width(groups: tuple[list[float], ...]) -> None:
-    assert mean_interval(numbers(*groups)) == (0.25, 0.25)
-
-
-def test_the_interval_is_students_t_over_the_means_of_sets() -> None:
-    # Means 1, 2, 3 of three sets: std 1, and t of 2 degrees of freedom is 4.3027 (Student's table).
-    half = 4.302653 / math.sqrt(3)
-    values = numbers([0.5, 1.5], [2.0, 2.0, 2.0], [3.0])
-    assert mean_interval(values) == pytest.approx((2 - half, 2 + half))
-    assert mean_interval(dict(reversed(values.items()))) == mean_interval(values)
-
-
-def test_one_set_tells_of_its_networks_alone() -> None:
-    half = 4.302653 / math.sqrt(3)
-    assert mean_interval(numbers([1.0, 2.0, 3.0])) == pytest.approx((2 - half, 2 + half))
 
 
 def test_seeds_that_share_a_set_are_one_set() -> None:
@@ -121,19 +138,6 @@ def test_seeds_that_share_a_set_are_one_set() -> None:
     assert mean_interval(values, {0: "first", 1: "second"}) == entry(values).interval
     low, high = entry(values).interval
     assert (low, high) == pytest.approx((0.5 - 12.7062 / 2, 0.5 + 12.7062 / 2), rel=1e-4)  # t of 1 degree
-
-
-@pytest.mark.parametrize("sets", [2, 3, 5])
-def test_intervals_hold_the_truth_as_often_as_they_say(sets: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    trials, networks = 1000, 4
-    held = 0
-    for _ in range(trials):
-        of_set = 2 * torch.randn(sets, 1, generator=generator)
-        values = of_set + torch.randn(sets, networks, generator=generator)
-        low, high = mean_interval(numbers(*values.tolist()))
-        held += low < 0 < high
-    assert 0.93 < held / trials < 0.97
 
 
 def test_a_single_set_decides_nothing_on_either_side() -> None:
@@ -210,3 +214,90 @@ def test_networks_are_paired_over_all_entries_of_both_sides() -> None:
     assert (decided.n, decided.verdict) == (1, "undecided")
     for missing in ("empty", "undeclared"):
         assert check_claim(replace(claim, worse=(("b", missing),)), entries) is None
+
+
+def paired(entries: Mapping[str, EntryResult], pairs: Mapping[str, str]) -> StudyResult:
+    """Make a study of rows in one column, with some entries paired."""
+    rows = tuple(entries)
+    made = Study(
+        name="made",
+        title="?",
+        rows=rows,
+        columns=("",),
+        row_axis="r",
+        column_axis="c",
+        entries={},
+        paired={(row, ""): (partner, "") for row, partner in pairs.items()},
+    )
+    found = {(row, ""): result for row, result in entries.items()}
+    return StudyResult(study=made, entries=found, whole=None, environments=())
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "verdict"),
+    [("high", "low", "gain"), ("low", "high", "loss"), ("high", "mixed", "undecided")],
+)
+def test_paired_entries_have_a_difference(better: str, worse: str, verdict: str) -> None:
+    entries = {name: entry(numbers(*groups)) for name, groups in GROUPS.items()}
+    (found,) = paired(entries, {better: worse}).differences.values()
+    claim = check_claim(
+        Claim(text="?", better=((better, ""),), worse=((worse, ""),)), paired(entries, {}).entries
+    )
+    assert claim is not None
+    assert found.mean == pytest.approx(claim.difference)
+    assert (found.interval, found.n, found.sets) == (claim.interval, 4, 2)
+    assert found.verdict == verdict
+    low, high = found.bootstrap
+    assert found.interval[0] <= low <= found.mean <= high <= found.interval[1]
+
+
+def test_intervals_of_differences_by_hand() -> None:
+    plain = entry(numbers([0.5, 0.6], [0.7, 0.8], [0.3, 0.4]))
+    other = entry(numbers([0.51, 0.61], [0.72, 0.82], [0.33, 0.43]))
+    (found,) = paired({"plain": plain, "other": other}, {"other": "plain"}).differences.values()
+    half = 4.302653 * 0.01 / math.sqrt(3)  # differences 0.01, 0.02, 0.03
+    assert found.interval == pytest.approx((0.02 - half, 0.02 + half))
+    assert found.bootstrap == pytest.approx((0.01, 0.03))
+    # The bootstrap would call it a gain; Student's t decides.
+    assert found.mean == pytest.approx(0.02)
+    assert found.verdict == "undecided"
+
+
+def test_every_set_counts_the_same_in_a_difference() -> None:
+    plain = entry(numbers([0.5] * 3, [0.5] * 3))
+    other = entry(numbers([0.6], [0.5] * 3))
+    (found,) = paired({"plain": plain, "other": other}, {"other": "plain"}).differences.values()
+    assert found.mean == pytest.approx(0.05)
+    assert (found.n, found.sets) == (4, 2)
+
+
+def test_a_single_set_has_a_difference_without_ends() -> None:
+    shared = {0: "herding", 1: "herding"}
+    one, two = numbers([0.5, 0.6]), numbers([0.5, 0.6], [0.7, 0.7])
+    for values, origins in ((one, {}), (two, shared)):
+        entries = {
+            name: EntryResult(accuracies=values, missing=0, origins=origins) for name in ("plain", "other")
+        }
+        (found,) = paired(entries, {"other": "plain"}).differences.values()
+        assert (found.sets, found.n, found.verdict) == (1, len(values), "undecided")
+        assert found.interval == found.bootstrap == (-math.inf, math.inf)
+
+
+def test_differences_need_finished_pairs() -> None:
+    entries = {
+        "plain": entry(numbers([0.5], [0.6])),
+        "apart": entry({(2, 0): 0.5}),
+        "none": entry({}),
+        "some": entry({(1, 0): 0.7, (2, 0): 0.9}),
+    }
+    found = paired(entries, dict.fromkeys(("some", "apart", "none", "undeclared"), "plain")).differences
+    assert list(found) == [("some", "")]
+    assert found["some", ""].n == 1
+    assert found["some", ""].mean == pytest.approx(0.1)
+    assert not paired(entries, {"some": "undeclared"}).differences
+    assert not paired(entries, {}).differences
+
+
+def test_known_entries_have_numbers() -> None:
+    entries = {"b": entry(numbers([0.5])), "none": entry({}), "a": entry(numbers([0.6]))}
+    assert list(paired(entries, {}).known) == [("b", ""), ("a", "")]

@@ -16,6 +16,7 @@ from datacondense.cli.demo import Demo
 from datacondense.cli.evaluate import Evaluate
 from datacondense.cli.export import Export
 from datacondense.cli.info import Info
+from datacondense.cli.noise import Noise
 from datacondense.cli.show import Show
 from datacondense.cli.study import Study
 from datacondense.errors import InputError
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "condense": Condense,
     "evaluate": Evaluate,
     "study": Study,
+    "noise": Noise,
     "show": Show,
     "export": Export,
     "info": Info,

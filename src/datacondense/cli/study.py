@@ -153,11 +153,11 @@ class Study:
         if self.validation_fraction:
             words += ["--validation-fraction", str(self.validation_fraction)]
         for config in (self.study, self.study.method, self.data):
-            words += _flags(config)
+            words += flags(config)
         return shlex.join([*words, "--out", "OUT"])
 
 
-def _flags(config: "DataclassInstance") -> list[str]:
+def flags(config: "DataclassInstance") -> list[str]:
     """Write as options the values that are not the defaults."""
     words: list[str] = []
     for known in fields(config):

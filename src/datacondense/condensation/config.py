@@ -31,6 +31,8 @@ class GradientMatchingConfig:
             "mean-pool-2", "abs-max-pool-1", "keep-magnitude:FRACTION", "keep-stable:FRACTION",
             "keep-sensitive:FRACTION" (with "-global" for a rank over all layers), "keep-snr:RATIO",
             "wiener:SUBBATCHES".
+        join_classes: Compare the mean of the classes' gradients (Lee et al. 2022) instead of each class's own (the
+            paper's): what a network asks of all classes alike cancels.
         compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors), "all",
             or name patterns such as "features.*".
         start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
@@ -39,6 +41,8 @@ class GradientMatchingConfig:
             Default: the published rule for this ipc.
         image_lr: Learning rate of the images, in normalised pixel units. Default: 0.1, and 0.01 for an MLP.
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
+        average_images: Give the average of the images over all steps, step t weighing about t³, instead of the last
+            images: what single networks and batches asked of the pixels averages out. Costs nothing.
         network_lr: Learning rate of the network's training between image updates.
         network_momentum: Momentum of the network's training, begun anew in every outer draw, 0 to 1: 0.5 as in the
             code that gave the published numbers; later releases of it use 0.
@@ -58,12 +62,14 @@ class GradientMatchingConfig:
     network: str = "convnet"
     distance: str = "layerwise-cosine"
     transform: Annotated[tuple[str, ...], UseAppendAction] = ()
+    join_classes: bool = False
     compare: str = "weights"
     start: Literal["noise", "real"] = "noise"
     matching_steps: int | None = None
     network_epochs: int | None = None
     image_lr: float | None = None
     image_momentum: float = 0.5
+    average_images: bool = False
     network_lr: float = 0.01
     network_momentum: float = 0.5
     network_batch: int = 256

@@ -15,6 +15,7 @@ from datacondense.matching import (
     Objective,
     compared_parameters,
     distance_named,
+    joint_matching_gradient,
     matching_gradient,
     transform_named,
 )
@@ -35,6 +36,8 @@ _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
 _PERTURBATION = (
     0.1  # standard deviation, in normalised units, of the noise that shows which entries are sensitive
 )
+_AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
+_REAL_IMAGES_AT_ONCE = 256  # as many as the published batch of one class
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
 
 
@@ -96,7 +99,13 @@ class GradientMatching:
         else:
             chosen = [self._real(label, self._config.ipc, "start") for label in range(shape[0])]
             images = torch.stack(chosen)
-        return State(images=images, velocity=torch.zeros_like(images), parameters={}, parameter_velocity={})
+        return State(
+            images=images,
+            velocity=torch.zeros_like(images),
+            parameters={},
+            parameter_velocity={},
+            average=images if self._config.average_images else None,
+        )
 
     def step(self, state: State, position: Position) -> tuple[State, float]:
         """Move the images once, and train the network unless the draw ends here.
@@ -138,6 +147,7 @@ class GradientMatching:
             velocity=velocity,
             parameters=parameters,
             parameter_velocity=parameter_velocity,
+            average=None if state.average is None else self._averaged(state.average, images, position),
         )
         return new, float(distances.sum())
 
@@ -161,6 +171,7 @@ class GradientMatching:
         self, images: Tensor, parameters: Parameters, buffers: Parameters, purpose: str, *index: int
     ) -> tuple[Tensor, Tensor]:
         """Compare with real batches that are drawn for a purpose and an index."""
+        size = self._config.real_batch
         objective = Objective(
             model=partial(self._network, buffers=buffers),
             real_model=partial(self._fast, buffers=buffers),
@@ -170,11 +181,16 @@ class GradientMatching:
             perturbed=lambda real, label: self._perturbed(real, f"{purpose} noise", *index, label),
             stacked_model=self._stacked,
             classes_at_once=self._classes_at_once,
+            real_classes_at_once=max(1, _REAL_IMAGES_AT_ONCE // size),
         )
-        size = self._config.real_batch
-        return matching_gradient(
-            objective, parameters, lambda label: self._real(label, size, purpose, *index), images
-        )
+        match = joint_matching_gradient if self._config.join_classes else matching_gradient
+        return match(objective, parameters, lambda label: self._real(label, size, purpose, *index), images)
+
+    def _averaged(self, average: Tensor, images: Tensor, position: Position) -> Tensor:
+        """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
+        done = position.draw * self.schedule.matching_steps + position.step + 1
+        weight = (_AVERAGING + 1) / (_AVERAGING + done)
+        return average + weight * (images - average)
 
     def _perturbed(self, images: Tensor, purpose: str, *index: int) -> Tensor:
         """Put small noise on real images."""

@@ -246,9 +246,9 @@ class _Loop:
 
 def _image_set(state: State, train: ImageSet, record: dict[str, Any]) -> ImageSet:
     """Freeze the images: from normalised units to pixel scale, class by class."""
-    images = state.images.flatten(0, 1).float().cpu()
+    images = state.result.flatten(0, 1).float().cpu()
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (train.mean, train.std))
-    labels = torch.arange(len(state.images)).repeat_interleave(state.images.shape[1])
+    labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
     return replace(train, images=images * std + mean, labels=labels, record=record)
 
 

@@ -29,12 +29,19 @@ class State:
         velocity: Their momentum `[K, S, C, H, W]`.
         parameters: The network of the current draw, by name.
         parameter_velocity: The network's momentum, by name.
+        average: The average of the images over the steps `[K, S, C, H, W]`, where the method keeps one.
     """
 
     images: Tensor
     velocity: Tensor
     parameters: Parameters
     parameter_velocity: Parameters
+    average: Tensor | None = None
+
+    @property
+    def result(self) -> Tensor:
+        """The images that a run would give if it ended here `[K, S, C, H, W]`, normalised."""
+        return self.images if self.average is None else self.average
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Name every tensor, for a file.
@@ -43,6 +50,7 @@ class State:
             The tensors by unique name.
         """
         named = {"images": self.images, "velocity": self.velocity}
+        named |= {} if self.average is None else {"average": self.average}
         named |= {f"parameters/{name}": tensor for name, tensor in self.parameters.items()}
         named |= {f"parameter_velocity/{name}": tensor for name, tensor in self.parameter_velocity.items()}
         return named
@@ -70,4 +78,5 @@ class State:
             velocity=tensors["velocity"],
             parameters=group("parameters/"),
             parameter_velocity=group("parameter_velocity/"),
+            average=tensors.get("average"),
         )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datacondense.matching.gradients import (
         Objective,
         compared_parameters,
+        joint_matching_gradient,
         matching_gradient,
         parameter_gradients,
         pixel_gradient,
@@ -23,6 +24,7 @@ else:
             "gradients": [
                 "Objective",
                 "compared_parameters",
+                "joint_matching_gradient",
                 "matching_gradient",
                 "parameter_gradients",
                 "pixel_gradient",
@@ -38,6 +40,7 @@ __all__ = [
     "Objective",
     "compared_parameters",
     "distance_named",
+    "joint_matching_gradient",
     "matching_gradient",
     "parameter_gradients",
     "pixel_gradient",

@@ -22,6 +22,7 @@ from datacondense.matching.transforms import Gradients, RealGradients, Transform
 from datacondense.networks import Parameters, StackedNetwork
 
 Model: TypeAlias = Callable[[Parameters, Tensor], Tensor]
+RealBatch: TypeAlias = Callable[[int], Tensor]
 
 _NOISY_SHARE = 1 / 8  # of the real batch, whose gradient is computed once more with noise on the images
 
@@ -39,6 +40,7 @@ class Objective:
         perturbed: Puts small noise on real images of a class `[N, C, H, W]`, for transforms that want it.
         stacked_model: The same function for many classes in one graph, each with parameters of its own.
         classes_at_once: Classes in one such graph; at 1 `model` is used.
+        real_classes_at_once: Classes whose real images are differentiated together where only their mean is wanted.
     """
 
     model: Model
@@ -49,6 +51,7 @@ class Objective:
     perturbed: Callable[[Tensor, int], Tensor] | None = None
     stacked_model: StackedNetwork | None = None
     classes_at_once: int = 1
+    real_classes_at_once: int = 1
 
 
 def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
@@ -87,60 +90,58 @@ def parameter_gradients(
     parameters: Parameters,
     compared: Sequence[str],
     images: Tensor,
-    label: int,
+    labels: int | Tensor,
     *,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Differentiate the mean cross-entropy of one class's images with respect to some parameters.
+    """Differentiate the mean cross-entropy of some images with respect to some parameters.
 
     Args:
         model: Function from (parameters, images) to logits `[N, K]`, of the images' dtype.
         parameters: All parameters by name.
         compared: Names of those to differentiate; no gradient is computed for the others.
-        images: Normalised images of one class `[N, C, H, W]`.
-        label: Their class, in 0..K-1.
+        images: Normalised images `[N, C, H, W]`.
+        labels: Their classes `[N]`, in 0..K-1, or one for all.
         create_graph: Whether to keep the graph, so that the gradients can be differentiated again.
 
     Returns:
         One gradient per name, of its parameter's shape and dtype.
     """
     leaves = {name: parameters[name].detach().requires_grad_() for name in compared}
-    labels = torch.full((len(images),), label, device=images.device)
+    if not isinstance(labels, Tensor):
+        labels = torch.full((len(images),), labels, device=images.device)
     loss = F.cross_entropy(model({**parameters, **leaves}, images), labels)
     return torch.autograd.grad(loss, list(leaves.values()), create_graph=create_graph)
 
 
-def real_gradients(objective: Objective, parameters: Parameters, images: Tensor, label: int) -> RealGradients:
-    """Differentiate the loss of one class's real images, in as many parts as the transforms ask for.
+def real_gradients(
+    objective: Objective, parameters: Parameters, real_batch: RealBatch, labels: Sequence[int]
+) -> RealGradients:
+    """Differentiate the mean loss of real images of some classes, in as many parts as the transforms ask for.
 
     Parts cost no second pass: where images do not see each other, the batch's gradient is the mean of theirs.
 
     Args:
         objective: What is matched, and how.
         parameters: All parameters by name.
-        images: Normalised real images of the class `[B, C, H, W]`.
-        label: The class, in 0..K-1.
+        real_batch: Gives the normalised real images `[B, C, H, W]` of a class, as many for each; called once per class.
+        labels: The classes, in 0..K-1.
 
     Returns:
         The gradients.
     """
-
-    def gradients(part: Tensor) -> tuple[Tensor, ...]:
-        return parameter_gradients(objective.real_model, parameters, objective.compared, part, label)
-
-    wants_noise = any(transform.wants_noise for transform in objective.transforms)
-    number = max((transform.parts for transform in objective.transforms), default=0)
-    if number:
-        batches = images.tensor_split(number)
-    elif wants_noise and len(images) > 1:
-        batches = images.tensor_split([ceil(_NOISY_SHARE * len(images))])
-    else:
-        batches = (images,)
-    parts = tuple(gradients(batch) for batch in batches)
-    if not wants_noise:
-        return RealGradients(_mean(parts, batches), parts)
-    assert objective.perturbed is not None
-    return RealGradients(_mean(parts, batches), parts, gradients(objective.perturbed(batches[0], label)))
+    groups = [
+        labels[start : start + objective.real_classes_at_once]
+        for start in range(0, len(labels), objective.real_classes_at_once)
+    ]
+    found = [_group_gradients(objective, parameters, real_batch, group) for group in groups]
+    weights = [len(group) / len(labels) for group in groups]
+    noisy = [each.perturbed for each in found if each.perturbed is not None]
+    return RealGradients(
+        _weighted([each.mean for each in found], weights),
+        tuple(_weighted(same, weights) for same in zip(*(each.parts for each in found), strict=True)),
+        _weighted(noisy, weights) if noisy else None,
+    )
 
 
 def pixel_gradient(
@@ -158,7 +159,7 @@ def pixel_gradient(
     Returns:
         The distance (a detached scalar) and its gradient `[S, C, H, W]`.
     """
-    real_side = real_gradients(objective, parameters, real, label)
+    real_side = real_gradients(objective, parameters, lambda _: real, [label])
     leaf = synthetic.detach().requires_grad_()
     synthetic_gradients = parameter_gradients(
         objective.model, parameters, objective.compared, leaf, label, create_graph=True
@@ -169,7 +170,7 @@ def pixel_gradient(
 
 
 def matching_gradient(
-    objective: Objective, parameters: Parameters, real_batch: Callable[[int], Tensor], synthetic: Tensor
+    objective: Objective, parameters: Parameters, real_batch: RealBatch, synthetic: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the matching objective, the sum of the classes' distances, with respect to all images.
 
@@ -196,20 +197,106 @@ def matching_gradient(
     return torch.stack(distances), gradient
 
 
+def joint_matching_gradient(
+    objective: Objective, parameters: Parameters, real_batch: RealBatch, synthetic: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Differentiate the distance of the mean gradients of all classes, taken together (Lee et al. 2022).
+
+    What a network asks of the images of every class alike cancels in the mean over classes, because the slopes of the
+    logits sum to zero: less of the network and more of what tells the classes apart is left to be matched.
+
+    Where not all classes fit into one graph, each group's is made a second time: with the slope of the distance, which
+    depends on all of them.
+
+    Args:
+        objective: What is matched, and how.
+        parameters: All parameters by name.
+        real_batch: As in `matching_gradient`.
+        synthetic: Normalised synthetic images `[K, S, C, H, W]`.
+
+    Returns:
+        The distance `[1]` and the gradient `[K, S, C, H, W]`.
+    """
+    classes, number = synthetic.shape[:2]
+    real = real_gradients(objective, parameters, real_batch, range(classes))
+    groups = torch.arange(classes, device=synthetic.device).split(max(1, objective.classes_at_once))
+    weights = [len(group) / classes for group in groups]
+
+    def gradients(images: Tensor, group: Tensor, *, create_graph: bool) -> tuple[Tensor, ...]:
+        labels = group.repeat_interleave(number)
+        return parameter_gradients(
+            objective.model,
+            parameters,
+            objective.compared,
+            images.flatten(0, 1),
+            labels,
+            create_graph=create_graph,
+        )
+
+    if len(groups) == 1:
+        leaf = synthetic.detach().requires_grad_()
+        value = _distance(objective, real, gradients(leaf, groups[0], create_graph=True))
+        return value.detach()[None], torch.autograd.grad(value, leaf)[0]
+    found = [gradients(synthetic[group], group, create_graph=False) for group in groups]
+    mean = [tensor.requires_grad_() for tensor in _weighted(found, weights)]
+    value = _distance(objective, real, mean)
+    slopes = torch.autograd.grad(value, mean)
+    gradient = torch.empty_like(synthetic)
+    for group, weight in zip(groups, weights, strict=True):
+        leaf = synthetic[group].detach().requires_grad_()
+        again = gradients(leaf, group, create_graph=True)
+        (gradient[group],) = torch.autograd.grad(again, leaf, [weight * slope for slope in slopes])
+    return value.detach()[None], gradient
+
+
+def _group_gradients(
+    objective: Objective, parameters: Parameters, real_batch: RealBatch, labels: Sequence[int]
+) -> RealGradients:
+    """Differentiate the mean loss of some classes' real images in one batch, or in one for each part."""
+    wants_noise = any(transform.wants_noise for transform in objective.transforms)
+    number = max((transform.parts for transform in objective.transforms), default=0)
+    divided = [_divided(real_batch(label), number, wants_noise=wants_noise) for label in labels]
+
+    def gradients(batches: Sequence[Tensor]) -> Gradients:
+        target = torch.tensor(labels).repeat_interleave(torch.tensor([len(batch) for batch in batches]))
+        images = batches[0] if len(batches) == 1 else torch.cat(list(batches))
+        return parameter_gradients(
+            objective.real_model, parameters, objective.compared, images, target.to(images.device)
+        )
+
+    parts = [gradients(batches) for batches in zip(*divided, strict=True)]
+    sizes = [len(batch) for batch in divided[0]]
+    mean = _weighted(parts, [size / sum(sizes) for size in sizes])
+    if not wants_noise:
+        return RealGradients(mean, tuple(parts))
+    perturb = objective.perturbed
+    assert perturb is not None
+    noisy = gradients([perturb(batches[0], label) for batches, label in zip(divided, labels, strict=True)])
+    return RealGradients(mean, tuple(parts), noisy)
+
+
+def _divided(images: Tensor, number: int, *, wants_noise: bool) -> Sequence[Tensor]:
+    """Divide the real images of a class into sub-batches; noise is put on the first."""
+    if number:
+        return images.tensor_split(number)
+    if wants_noise and len(images) > 1:
+        return images.tensor_split([ceil(_NOISY_SHARE * len(images))])
+    return (images,)
+
+
 def _distance(objective: Objective, real: RealGradients, synthetic: Gradients) -> Tensor:
     """Compare what the transforms leave of both sides."""
     pair = transformed(objective.transforms, real, synthetic)
     return objective.distance(pair.real.mean, pair.synthetic)
 
 
-def _mean(parts: Sequence[Gradients], batches: Sequence[Tensor]) -> Gradients:
-    """Average the gradients of sub-batches by their sizes; a single one is left as it is, to the last bit."""
-    if len(parts) == 1:
-        return parts[0]
-    weights = [len(batch) / sum(map(len, batches)) for batch in batches]
+def _weighted(found: Sequence[Gradients], weights: Sequence[float]) -> Gradients:
+    """Average gradients; a single one is left as it is, to the last bit."""
+    if len(found) == 1:
+        return found[0]
     return [
         torch.stack([weight * g for weight, g in zip(weights, tensors, strict=True)]).sum(0)
-        for tensors in zip(*parts, strict=True)
+        for tensors in zip(*found, strict=True)
     ]
 
 
@@ -217,13 +304,13 @@ def _stacked_matching_gradient(
     objective: Objective,
     model: StackedNetwork,
     parameters: Parameters,
-    real_batch: Callable[[int], Tensor],
+    real_batch: RealBatch,
     synthetic: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Take several classes at once: the same as class by class, in fewer and larger operations."""
     distances, gradient = [], torch.empty_like(synthetic)
     for labels in torch.arange(len(synthetic), device=synthetic.device).split(objective.classes_at_once):
-        real = [real_gradients(objective, parameters, real_batch(label), label) for label in labels.tolist()]
+        real = [real_gradients(objective, parameters, real_batch, [label]) for label in labels.tolist()]
         leaf = synthetic[labels].detach().requires_grad_()
         found = _stacked_gradients(model, parameters, objective.compared, leaf, labels)
         # Unbound at once: the gradient of an index is as large as what it indexes, for every class.

@@ -87,7 +87,7 @@ def parse_transform(name: str) -> TransformName:
         return TransformName(kind, value)
     if kind == "wiener":
         value = value if number else _SUB_BATCHES
-        if value < 2 or value != int(value):
+        if not (value >= 2 and value % 1 == 0):
             raise InputError(
                 f"{name!r} must say a whole number of sub-batches from 2 on, as in {kind}:{_SUB_BATCHES}."
             )

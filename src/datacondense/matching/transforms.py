@@ -123,8 +123,10 @@ def transform_named(name: str) -> Transform:
     is_global = kind.endswith(GLOBAL)
     rank = _RANKS[kind.removesuffix(GLOBAL)]
     # As written: 0.1 of 30 entries are 3, while 0.1 * 30 is a little more.
-    keep = partial(_keep_fraction, rank=rank, fraction=Fraction(f"{value:.12g}"), together=is_global)
-    return Transform(name=text, apply=keep, wants_noise=rank is not _magnitude)
+    fraction = Fraction(f"{value:.12g}")
+    keep = partial(_keep_fraction, rank=rank, fraction=fraction, together=is_global)
+    # Noise divides the batch, which changes how its gradient is rounded: not where everything is kept.
+    return Transform(name=text, apply=keep, wants_noise=rank is not _magnitude and fraction < 1)
 
 
 def transformed(transforms: Sequence[Transform], real: RealGradients, synthetic: Gradients) -> Pair:

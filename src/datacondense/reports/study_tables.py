@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 from datacondense.files import write_text
+from datacondense.reports.layout import NOTHING, accuracy, plain, points, table
+from datacondense.reports.paired_tables import PAIRED_COLUMNS, paired_numbers, paired_part
 
 if TYPE_CHECKING:
     from datacondense.studies.results import ClaimResult, EntryResult, StudyResult
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 Marks: TypeAlias = Mapping[tuple[int, int], str]  # by networks that are missing and that were asked for
 
 _MARKS = "†‡§¶"  # doubled, trebled, … where they run out
-_NOTHING = "–"
 _COLUMNS = (
     "row",
     "column",
@@ -31,6 +31,7 @@ _COLUMNS = (
     "high",
     "published_mean",
     "published_std",
+    *PAIRED_COLUMNS,
 )
 _ENVIRONMENT = ("engine", "precision", "threads", "torch", "device", "datacondense")  # what is said first
 _MIXED = {
@@ -75,18 +76,19 @@ def markdown(result: "StudyResult", facts: Mapping[str, str], *, picture: str | 
         picture: Link to a picture of the numbers.
 
     Returns:
-        The page: facts, entries beside the published ones, entries relative to the whole data set, orderings, and the
-        environments in which it was computed.
+        The page: facts, entries beside the published ones, entries relative to the whole data set, paired entries,
+        orderings, and the environments in which it was computed.
     """
     study = result.study
     marks = _marks(result.entries.values())
     parts = [
-        f"# {_plain(study.title)}",
-        "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in facts.items()),
-        f"![{_plain(study.title)}]({picture})" if picture else "",
+        f"# {plain(study.title)}",
+        "\n".join(f"- {plain(name)}: {plain(value)}" for name, value in facts.items()),
+        f"![{plain(study.title)}]({picture})" if picture else "",
         _entries_table(result, marks),
         _notation(result, marks),
         _relative_part(result, marks),
+        paired_part(result),
         _claims_part(result),
         _environments_part(result.environments),
     ]
@@ -101,11 +103,14 @@ def csv_text(result: "StudyResult") -> str:
 
     Returns:
         The lines, after one with the names of the columns. `low` and `high` are the ends of the 95 % interval of the
-        mean; a single network has neither these nor `std`.
+        mean; a single network has neither these nor `std`. `image_lr` lists the learning rates that the sets chose,
+        `condensing_seconds` is a mean over sets, and `difference`, in points, is that to the paired entry, with the
+        ends of Student's 95 % interval and of the bootstrap's.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
+    differences = result.differences
     for place in _declared(result):
         row, column = place
         writer.writerow([
@@ -113,6 +118,7 @@ def csv_text(result: "StudyResult") -> str:
             column,
             *_csv_numbers(result.entries[place]),
             *_csv_published(result.study.published.get(place)),
+            *paired_numbers(result.entries[place], differences.get(place)),
         ])
     return text.getvalue()
 
@@ -141,25 +147,12 @@ def _csv_published(value: "Published | None") -> list[str]:
     return ["" if number is None else f"{number:.6f}" for number in numbers]
 
 
-def _plain(text: str) -> str:
-    """Put text on one line, where none of its letters is taken for Markdown."""
-    line = " ".join(str(text).split())
-    # Inside a word an underscore is no emphasis; escaped everywhere, names would be hard to read and to search for.
-    return re.sub(r"[\\`*\[\]<|~$&]|(?<!\w)_|_(?!\w)|^#", r"\\\g<0>", line)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a table whose first column is text."""
-    rules = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rules, *rows))
-
-
 def _grid(study: "Study", text: Callable[["Entry"], str]) -> str:
     """Lay out rows and columns of a study."""
-    corner = _plain(f"{study.row_axis} \\ {study.column_axis}")
-    return _table(
-        [corner, *map(_plain, study.columns)],
-        ([_plain(row), *(text((row, column)) for column in study.columns)] for row in study.rows),
+    corner = plain(f"{study.row_axis} \\ {study.column_axis}")
+    return table(
+        [corner, *map(plain, study.columns)],
+        ([plain(row), *(text((row, column)) for column in study.columns)] for row in study.rows),
     )
 
 
@@ -201,9 +194,8 @@ def _entries_table(result: "StudyResult", marks: Marks) -> str:
 def _accuracy(entry: "EntryResult", *, bold: bool = False) -> str:
     """Write an accuracy in percent with the number of networks; a single network has no deviation."""
     if entry.n == 0:
-        return _NOTHING
-    spread = f"±{100 * entry.std:.1f}" if entry.n > 1 else ""
-    number = f"{100 * entry.mean:.1f}{spread}"
+        return NOTHING
+    number = accuracy(entry)
     return f"{f'**{number}**' if bold else number} ({entry.n})"
 
 
@@ -232,7 +224,7 @@ def _notation(result: "StudyResult", marks: Marks) -> str:
         "Each entry is the mean±standard deviation of the accuracy in % over n networks, with n in brackets"
         + (f"; n (sets × networks on each) is {', '.join(sizes)}." if sizes else "."),
         "Bold is the highest mean of a column." if _best(result) else "",
-        f"{_NOTHING} means that no network is finished." if any(entry.n == 0 for entry in entries) else "",
+        f"{NOTHING} means that no network is finished." if any(entry.n == 0 for entry in entries) else "",
         _origin(result.study) if any(place in result.study.published for place in result.entries) else "",
     ]
     notes = [f"{mark} {_explained(share)}" for share, mark in marks.items()]
@@ -241,7 +233,7 @@ def _notation(result: "StudyResult", marks: Marks) -> str:
 
 def _origin(study: "Study") -> str:
     """Say what is published, and where."""
-    return "In italics: published" + (f" ({_plain(study.source)})." if study.source else ".")
+    return "In italics: published" + (f" ({plain(study.source)})." if study.source else ".")
 
 
 def _size(networks: Collection[tuple[int, int]], origins: Mapping[int, str] | None = None) -> str:
@@ -265,7 +257,7 @@ def _relative_part(result: "StudyResult", marks: Marks) -> str:
         if place not in result.entries:
             return ""
         entry = result.entries[place]
-        share = f"{100 * entry.mean / whole.mean:.1f}" if entry.n else _NOTHING
+        share = f"{100 * entry.mean / whole.mean:.1f}" if entry.n else NOTHING
         return share + marks.get(_missing(entry), "")
 
     sentence = f"100 % is the accuracy on the whole data set: {_accuracy(whole)}.{unfinished}"
@@ -278,10 +270,10 @@ def _claims_part(result: "StudyResult") -> str:
         return ""
     checked = result.claims
     told = {claim.claim for claim in checked}
-    untold = [_plain(claim.text) for claim in result.study.claims if claim not in told]
+    untold = [plain(claim.text) for claim in result.study.claims if claim not in told]
     parts = [
         "## Orderings",
-        _table(
+        table(
             [
                 "ordering",
                 "better - worse, points (95 % interval)",
@@ -302,23 +294,18 @@ def _claims_part(result: "StudyResult") -> str:
 def _claim_row(checked: "ClaimResult", result: "StudyResult") -> list[str]:
     """Write one ordering; a single network can decide nothing."""
     size = _size(_paired(checked.claim, result))
-    difference = _points(checked.difference)
-    published = "" if checked.published is None else _points(checked.published)
+    difference = points(checked.difference)
+    published = "" if checked.published is None else points(checked.published)
     if checked.n == 1:
-        return [_plain(checked.claim.text), f"{difference} (no interval)", size, _NOTHING, published]
-    low, high = map(_points, checked.interval)
-    return [_plain(checked.claim.text), f"{difference} ({low} to {high})", size, checked.verdict, published]
+        return [plain(checked.claim.text), f"{difference} (no interval)", size, NOTHING, published]
+    low, high = map(points, checked.interval)
+    return [plain(checked.claim.text), f"{difference} ({low} to {high})", size, checked.verdict, published]
 
 
 def _paired(claim: "Claim", result: "StudyResult") -> set[tuple[int, int]]:
     """Give the networks that are finished in all entries of an ordering."""
     entries = [result.entries[place] for place in (*claim.better, *claim.worse)]
     return set.intersection(*(set(entry.accuracies) for entry in entries))
-
-
-def _points(difference: float) -> str:
-    """Write a difference in percentage points, with its sign; zero is +0.00."""
-    return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def _verdicts(checked: Sequence["ClaimResult"]) -> str:
@@ -354,4 +341,4 @@ def _environment(values: Mapping[str, Any]) -> str:
     """Write one environment."""
     first = [name for name in _ENVIRONMENT if name in values]
     names = [*first, *sorted(set(values) - set(first))]
-    return "- " + _plain(", ".join(f"{name} {values[name]}" for name in names))
+    return "- " + plain(", ".join(f"{name} {values[name]}" for name in names))

@@ -125,30 +125,36 @@ class CondenseCell:
             place: Folders and device.
 
         Returns:
-            Fingerprint, last loss, and the seconds of all parts of the run.
+            Fingerprint, last loss, outer draws, and the seconds of all parts of the run.
         """
         return self.condense_into(place.folder(self), place.device)
 
-    def condense_into(self, folder: "Path", device: torch.device) -> dict[str, Any]:
+    def condense_into(
+        self, folder: "Path", device: torch.device, *, time_limit: str | None = None
+    ) -> dict[str, Any]:
         """Condense in any folder, or go on there.
 
         Args:
             folder: The run's folder.
             device: Where to compute.
+            time_limit: As in `RunConfig`.
 
         Returns:
             As `run`.
         """
-        train = self.data.read().train
+        call = partial(
+            self._condensed, self.data.read().train, device, directory=folder, time_limit=time_limit
+        )
         try:
-            condensed = self._condensed(train, device, directory=folder, resume=True)
+            condensed = call(resume=True)
         except ResumeError:
             # Damaged, or begun with another number of threads or another version: its end would mix the two.
-            condensed = self._condensed(train, device, directory=folder, force=True)
+            condensed = call(force=True)
         last = RunDirectory(folder).metrics()[-1]
         return {
             "fingerprint": condensed.fingerprint,
             "loss": last["loss"],
+            "draws": condensed.record["draws_done"],
             "condensing_seconds": last["seconds"],
             "environment": condensed.record["environment"],
         }
@@ -206,13 +212,14 @@ class CondenseCell:
         directory: "Path | None" = None,
         resume: bool = False,
         force: bool = False,
+        time_limit: str | None = None,
         observer: Callable[[Progress], None] | None = None,
     ) -> ImageSet:
         """Call the loop."""
         return condense(
             train,
             self.method,
-            RunConfig(seed=self.seed, draws=self.draws),
+            RunConfig(seed=self.seed, draws=self.draws, time_limit=time_limit),
             directory=directory,
             resume=resume,
             force=force,

@@ -21,6 +21,7 @@ class StudyConfig:
         repeats: Networks trained on each set; published: 20.
         epochs: Passes over a set. Default: 300, or 1000 with augmentation.
         augmentation: As in `evaluate`. Default: the paper's choice for the data set.
+        rows: Rows of the table to run, by their labels, beside those that they are compared with. Default: all.
         networks: Networks of a study that compares them. Default: the study's own list.
         ipcs: Images per class of a study that compares them. Default: the study's own list.
         kept: Percentages of the gradient's entries, of a study that compares them. Default: the study's own list.
@@ -43,6 +44,7 @@ class StudyConfig:
     repeats: int = 20
     epochs: int | None = None
     augmentation: str | None = None
+    rows: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     ipcs: tuple[int, ...] = ()
     kept: tuple[float, ...] = ()

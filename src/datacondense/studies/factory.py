@@ -42,17 +42,19 @@ class CellFactory:
     config: StudyConfig
     held_out: DataSource | None = None
 
-    def condensed(self, **changes: Any) -> Source:
+    def condensed(self, *, as_long_as: Source | None = None, **changes: Any) -> Source:
         """Declare sets that are condensed with some settings of their own.
 
         Args:
+            as_long_as: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws;
+                where arms choose their learning rates.
             **changes: Fields of `GradientMatchingConfig`, or `draws`.
 
         Returns:
             For each seed the cell that learns the set.
 
         Raises:
-            InputError: A field is unknown or a value breaks its rule.
+            InputError: A field is unknown or a value breaks its rule, or a time is given where nothing is chosen.
         """
         draws = changes.pop("draws", None)
         if draws is not None and (not isinstance(draws, int) or draws < 1):
@@ -68,10 +70,18 @@ class CellFactory:
         )
         draws = draws or self._draws(method)
         condensed = partial(CondenseCell, data=self.data, method=method, draws=draws)
+        if not chooses and as_long_as is not None:
+            raise InputError("Arms of equal seconds choose their learning rates: give --image-lrs.")
         if not chooses:
             return lambda seed: condensed(seed=seed)
         choice = self._choice(method, draws)
-        return lambda seed: TunedCell(untuned=condensed(seed=seed), choice=choice)
+
+        def tuned(seed: int) -> TunedCell:
+            limit = None if as_long_as is None else as_long_as(seed)
+            assert limit is None or isinstance(limit, (CondenseCell, TunedCell))
+            return TunedCell(untuned=condensed(seed=seed), choice=choice, as_long_as=limit)
+
+        return tuned
 
     def _choice(self, method: GradientMatchingConfig, draws: int) -> ChoiceCell:
         """Try every learning rate on held-out images, on the network that is condensed with."""

@@ -1,11 +1,10 @@
 """The measurement of gradient noise: what random networks and batches ask of the pixels, and on what they agree."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,23 +13,15 @@ from datacondense.condensation import GradientMatchingConfig
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.matching.decomposition import Component, Decomposition, decompose
+from datacondense.matching.decomposition import decompose
 from datacondense.networks.names import canonical_name, parse_name
-from datacondense.studies.backends import WorkersConfig, opened
-from datacondense.studies.cell import Cell, Place, cell_key, plain_settings
+from datacondense.studies.cell import Cell, Place, plain_settings
 from datacondense.studies.cells import CondenseCell
-from datacondense.studies.config import CELLS, StudyConfig
-from datacondense.studies.data_source import DataSource, identified
-from datacondense.studies.factory import CellFactory
-from datacondense.studies.noise_config import NoiseConfig, transforms_of
-from datacondense.studies.runner import Outcome, StudyProgress, run_cells
-from datacondense.studies.store import Store
+from datacondense.studies.data_source import DataSource
 from datacondense.studies.timing import seconds_of
 
 if TYPE_CHECKING:
     from datacondense.condensation.gradient_matching import GradientMatching
-
-Arm: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
 
 _MOST_NUMBERS = 2**30  # of all gradients together: 4 GiB
 
@@ -94,7 +85,9 @@ class NoiseCell:
             InputError: The transforms cannot apply, or the gradients are too many to be held or not finite.
         """
         built, train = self._built(place.device)
-        images = built.init().images if self.at is None else _normalised(self.at.image_set(place), built)
+        images = built.init().images
+        if self.at is not None:
+            images = _learned(self.at.image_set(place)).to(images)
         began = time.perf_counter()
         gradients = self._gradients(built, images)
         seconds = time.perf_counter() - began
@@ -129,7 +122,13 @@ class NoiseCell:
         """Make the method, and refuse what would not fit into memory before anything is computed."""
         train = self.data.read().train
         check_trainable(train)
-        numbers = (self.num_networks, self.num_batches, train.num_classes, self.method.ipc, *train.image_shape)
+        numbers = (
+            self.num_networks,
+            self.num_batches,
+            train.num_classes,
+            self.method.ipc,
+            *train.image_shape,
+        )
         if prod(numbers) > _MOST_NUMBERS:
             raise InputError(
                 f"{self.num_networks} networks × {self.num_batches} batches of gradients for {self.method.ipc} images "
@@ -146,3 +145,13 @@ class NoiseCell:
             for batch in range(self.num_batches):
                 gradients[network, batch] = built.probe(images, network=network, batch=batch)
         return gradients
+
+
+def _learned(images: ImageSet) -> Tensor:
+    """Give the images of a condensed set as networks see them, class by class `[K, S, C, H, W]`."""
+    return torch.stack([images.normalised(indices) for indices in images.class_indices])
+
+
+def _split(gradients: Tensor) -> dict[str, Any] | None:
+    """Decompose gradients `[R, D, ...]`; None where a transform has left nothing of them."""
+    return asdict(decompose(gradients)) if bool(gradients.any()) else None

@@ -5,6 +5,7 @@ transform changes the size of the pixel gradient, so arms should choose their le
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from datacondense.studies.arms import chosen_networks, condensed_with, refuse_unused
 from datacondense.studies.factory import CellFactory, Declaration
@@ -15,6 +16,11 @@ _REPRESENTATIVES = {
     f"{pooling} {size}×{size}": f"{pooling}-pool-{size}"
     for size in (1, 2)
     for pooling in ("mean", "max", "abs-max")
+}
+_NOISE_AWARE: Mapping[str, Mapping[str, Any]] = {
+    "images averaged": {"average_images": True},
+    "classes joined": {"join_classes": True},
+    "classes joined, images averaged": {"join_classes": True, "average_images": True},
 }
 _MASKS = {"largest": "keep-magnitude", "most stable": "keep-stable"}
 _WHOLE = "100"
@@ -117,8 +123,46 @@ def masks(cells: CellFactory) -> Study:
     )
 
 
+def noise_aware(cells: CellFactory) -> Study:
+    """Match with less of what belongs to single networks, for as many draws and for as many seconds as plain matching.
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+
+    Raises:
+        InputError: There is no list of learning rates to choose from.
+    """
+    refuse_unused(cells, "networks", "ipcs", "kept")
+    plain = cells.condensed()
+    drawn = {_PLAIN: plain, **{row: cells.condensed(**changes) for row, changes in _NOISE_AWARE.items()}}
+    timed = {
+        _PLAIN: plain,
+        **{row: cells.condensed(as_long_as=plain, **changes) for row, changes in _NOISE_AWARE.items()},
+    }
+    columns = {"equal draws": drawn, "equal seconds": timed}
+    return Study(
+        name="noise-aware",
+        title="Does matching gain where it leaves out what belongs to single networks?",
+        rows=tuple(drawn),
+        columns=tuple(columns),
+        row_axis="matching",
+        column_axis="compared at",
+        entries={
+            (row, column): cells.scored(source)
+            for column, sources in columns.items()
+            for row, source in sources.items()
+        },
+        drawing="differences",
+        paired={(row, column): (_PLAIN, column) for row in _NOISE_AWARE for column in columns},
+    )
+
+
 NOISE_STUDIES: Mapping[str, Declaration] = {
     "teacher": teacher,
     "representatives": representatives,
     "masks": masks,
+    "noise-aware": noise_aware,
 }

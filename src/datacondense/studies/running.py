@@ -64,10 +64,14 @@ def declared(declaration: Declaration, data: DataSource, config: StudyConfig | N
 
     Returns:
         The study.
+
+    Raises:
+        InputError: The data set cannot be read, or a setting does not fit the study.
     """
     config = config or StudyConfig()
     source = data if data.content else identified(data)
-    return declaration(CellFactory(data=source, config=config, held_out=_held_out(source, config)))
+    study = declaration(CellFactory(data=source, config=config, held_out=_held_out(source, config)))
+    return study.restricted(config.rows) if config.rows else study
 
 
 def run_study(

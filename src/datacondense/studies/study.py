@@ -1,7 +1,7 @@
 """What a study declares: cells in a table of rows and columns, what was published, and which orderings to look for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from datacondense.errors import InputError
@@ -113,6 +113,34 @@ class Study:
                 raise InputError(
                     f"The entry {place} has two networks of one seed and number: number them apart."
                 )
+
+    def restricted(self, rows: Sequence[str]) -> "Study":
+        """Leave out rows.
+
+        Args:
+            rows: Labels of those that stay, beside those that they are paired with.
+
+        Returns:
+            The smaller study; orderings that speak of what is left out are not looked for.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        for row in rows:
+            if row not in self.rows:
+                raise InputError(
+                    f"{self.name} has no row {row!r}: choose from {', '.join(map(repr, self.rows))}."
+                )
+        kept = {*rows, *(partner for (row, _), (partner, _) in self.paired.items() if row in rows)}
+        claims = [claim for claim in self.claims if {row for row, _ in (*claim.better, *claim.worse)} <= kept]
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row in kept),
+            entries={place: cells for place, cells in self.entries.items() if place[0] in kept},
+            published={place: value for place, value in self.published.items() if place[0] in kept},
+            paired={place: partner for place, partner in self.paired.items() if place[0] in kept},
+            claims=tuple(claims),
+        )
 
     @property
     def cells(self) -> list[ScoreCell]:

@@ -1,4 +1,4 @@
-"""Cells that choose a learning rate on held-out images, and condense with what was chosen.
+"""Cells that choose a learning rate on held-out images, and condense with what was chosen, perhaps for a given time.
 
 A transform or a distance changes the size of the pixel gradient, so arms with one learning rate for all are compared
 by how well it happens to suit them. Here every arm chooses from the same list, by the accuracy on images that were held
@@ -17,6 +17,8 @@ from datacondense.studies.cell import Cell, Place
 from datacondense.studies.cells import CondenseCell, EvaluateCell
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.store import read_result
+
+_ENOUGH_DRAWS = 10**9  # where time is what ends a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,25 +84,30 @@ class TunedCell:
     Attributes:
         untuned: The same with the default learning rate.
         choice: The choice.
+        as_long_as: Another set, whose condensing seconds this one may spend, in the place of a number of outer draws.
+            Both should run on the same machine with the same work beside them; the record says how many draws it were.
     """
 
     untuned: CondenseCell
     choice: ChoiceCell
+    as_long_as: "CondenseCell | TunedCell | None" = None
 
     @property
     def kind(self) -> str:
         """As without the choice."""
-        return self.untuned.kind
+        limited = "" if self.as_long_as is None else ", for as long as plain matching takes"
+        return f"{self.untuned.kind}{limited}"
 
     @property
     def inputs(self) -> Sequence[Cell]:
-        """The choice."""
-        return (self.choice,)
+        """The choice, and the set that it may take as long as."""
+        return (self.choice,) if self.as_long_as is None else (self.choice, self.as_long_as)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """As without the choice; its learning rate is replaced by the chosen one."""
-        return self.untuned.settings
+        """As without the choice; its learning rate is replaced by the chosen one, and its draws by the time."""
+        limited = {} if self.as_long_as is None else {"draws": "equal seconds"}
+        return {**self.untuned.settings, **limited}
 
     @property
     def data(self) -> DataSource:
@@ -128,7 +135,12 @@ class TunedCell:
         """
         rate = read_result(place.folder(self.choice))["image_lr"]
         tuned = replace(self.untuned, method=replace(self.untuned.method, image_lr=rate))
-        return {**tuned.condense_into(place.folder(self), place.device), "image_lr": rate}
+        if self.as_long_as is None:
+            return {**tuned.condense_into(place.folder(self), place.device), "image_lr": rate}
+        seconds = read_result(place.folder(self.as_long_as))["condensing_seconds"]
+        limited = replace(tuned, draws=_ENOUGH_DRAWS)
+        found = limited.condense_into(place.folder(self), place.device, time_limit=f"{seconds:.6f}s")
+        return {**found, "image_lr": rate}
 
     def estimate(self, device: torch.device) -> float:
         """Time a few matching steps.

@@ -1,0 +1,192 @@
+"""The numbers of a measurement of gradient noise as a page for people and as a table for programs."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from datacondense.files import write_text
+from datacondense.reports.layout import NOTHING, plain, table
+
+if TYPE_CHECKING:
+    from datacondense.matching.decomposition import Component, Decomposition
+    from datacondense.studies.noise_running import Arm, NoiseEntry, NoiseResult
+
+PARTS = ("data", "network", "batch", "interaction")
+
+_TITLE = "What the matching gradient is made of"
+_COLUMNS = ("network", "transform", "class", "part", "squared_length", "share", "low", "high")
+_MODEL = (
+    "The gradient y of the matching loss with respect to the pixels was taken for R random networks and D real "
+    "batches, each network on each batch, and is modelled as y[r, d] = μ + a[r] + b[d] + e[r, d], with random effects "
+    "of the network, of the batch and of both together. Its expected squared length E|y|² is then the sum of four "
+    "parts: |μ|², on which all networks and batches agree (data), E|a|² (network), E|b|² (batch) and E|e|² "
+    "(interaction)."
+)
+_READING = (
+    "Entries are shares of E|y|² in %, with 95 % intervals in brackets. The share of the data is also the agreement "
+    "that is to be expected of two networks on two batches, E⟨y, y'⟩ / E|y|². The estimates have no bias, so those of "
+    "small parts fall below zero by chance, and intervals may reach beyond 0 and 100."
+)
+
+
+def write_noise(result: "NoiseResult", facts: Mapping[str, str], folder: Path | str, stem: str) -> list[Path]:
+    """Write page, table and picture of a measurement, each atomically; the page shows the picture.
+
+    Args:
+        result: The numbers.
+        facts: As in `noise_markdown`.
+        folder: Where to; made where missing.
+        stem: Name of the files without their endings.
+
+    Returns:
+        The paths of the page (.md), the table (.csv) and the picture (.png).
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    from datacondense.reports.noise_plot import draw_noise  # noqa: PLC0415
+
+    page, numbers, picture = (Path(folder) / f"{stem}.{ending}" for ending in ("md", "csv", "png"))
+    draw_noise(result, picture)
+    write_text(numbers, noise_csv_text(result))
+    write_text(page, noise_markdown(result, facts, picture=quote(picture.name)))
+    return [page, numbers, picture]
+
+
+def noise_markdown(result: "NoiseResult", facts: Mapping[str, str], *, picture: str | None = None) -> str:
+    """Write a measurement as a Markdown page; the same numbers give the same page.
+
+    Args:
+        result: The numbers.
+        facts: What to say first, such as data set, networks and command: name and value, as plain text.
+        picture: Link to a picture of the numbers.
+
+    Returns:
+        The page: facts, the model, the shares for all classes together and for each class, and the environments in
+        which they were computed.
+    """
+    parts = [
+        f"# {_TITLE}",
+        "\n".join(f"- {plain(name)}: {plain(value)}" for name, value in facts.items()),
+        f"![{_TITLE}]({picture})" if picture else "",
+        _MODEL,
+        _all_classes_table(result),
+        _READING + _missing(result),
+        *(_classes_part(arm, entry) for arm, entry in _finished(result)),
+        _environments_part(result),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def noise_csv_text(result: "NoiseResult") -> str:
+    """Write a measurement as CSV, four lines for each gradient; what is unknown is empty.
+
+    Args:
+        result: The numbers.
+
+    Returns:
+        The lines, after one with the names of the columns. `class` is empty for all classes together; `share` and the
+        ends of its 95 % interval, `low` and `high`, are in percent.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for arm in arms(result):
+        entry = result.entries.get(arm)
+        found = [("", None if entry is None else entry.all_classes), *(entry.classes if entry else ())]
+        for name, decomposition in found:
+            for part in PARTS:
+                writer.writerow([*arm, name, part, *_csv_numbers(decomposition, part)])
+    return text.getvalue()
+
+
+def arms(result: "NoiseResult") -> list["Arm"]:
+    """List what was to be measured.
+
+    Args:
+        result: The numbers.
+
+    Returns:
+        Network and variant, network by network, finished or not.
+    """
+    return [(network, variant) for network in result.networks for variant in result.variants]
+
+
+def _finished(result: "NoiseResult") -> Iterator[tuple["Arm", "NoiseEntry"]]:
+    """Go through what is finished, in order."""
+    return ((arm, result.entries[arm]) for arm in arms(result) if arm in result.entries)
+
+
+def _csv_numbers(decomposition: "Decomposition | None", part: str) -> list[str]:
+    """Give the numbers of a part from `squared_length` to `high`."""
+    if decomposition is None:
+        return [""] * 4
+    found: Component = getattr(decomposition, part)
+    percents = [f"{100 * value:.6f}" for value in (found.share, *(found.interval or ()))]
+    return [f"{found.squared_length:.9g}", *percents, *[""] * (3 - len(percents))]
+
+
+def _all_classes_table(result: "NoiseResult") -> str:
+    """Write the shares for all classes together."""
+
+    def row(arm: "Arm") -> list[str]:
+        entry = result.entries.get(arm)
+        return [*map(plain, arm), *_shares(None if entry is None else entry.all_classes)]
+
+    return table(["architecture", "transform", *PARTS], map(row, arms(result)), words=2)
+
+
+def _classes_part(arm: "Arm", entry: "NoiseEntry") -> str:
+    """Write the shares for each class."""
+    network, variant = map(plain, arm)
+    rows: Iterable[list[str]] = ([plain(name), *_shares(found)] for name, found in entry.classes)
+    return f"## {network}, {variant}: by class\n\n{table(['class', *PARTS], rows)}"
+
+
+def _shares(decomposition: "Decomposition | None") -> list[str]:
+    """Write the four shares."""
+    if decomposition is None:
+        return [NOTHING] * len(PARTS)
+    return [_share(getattr(decomposition, part)) for part in PARTS]
+
+
+def _share(part: "Component") -> str:
+    """Write a share in percent, with its interval where there is one."""
+    interval = "" if part.interval is None else " ({} to {})".format(*map(_percent, part.interval))
+    return _percent(part.share) + interval
+
+
+def _percent(share: float) -> str:
+    """Write a share; zero has no sign."""
+    return f"{round(100 * share, 1) + 0.0:.1f}"
+
+
+def _missing(result: "NoiseResult") -> str:
+    """Explain what is not there."""
+    found = [entry for _, entry in _finished(result)]
+    gradients = [one for entry in found for one in (entry.all_classes, *(one for _, one in entry.classes))]
+    known = [one for one in gradients if one is not None]
+    sentences = [
+        "There are no intervals: they need three networks and three batches."
+        if known and all(one.data.interval is None for one in known)
+        else "",
+        f"{NOTHING} means failed or not yet run." if len(found) < len(arms(result)) else "",
+        f"{NOTHING} in a finished row means that the transform leaves nothing of the gradient: it is zero."
+        if None in gradients
+        else "",
+    ]
+    return "".join(f" {sentence}" for sentence in sentences if sentence)
+
+
+def _environments_part(result: "NoiseResult") -> str:
+    """List where the cells were computed."""
+    if not result.environments:
+        return ""
+    lines = {
+        "- " + plain(", ".join(f"{name} {value}" for name, value in sorted(environment.items())))
+        for environment in result.environments
+    }
+    return "\n\n".join(["## Environments", "\n".join(sorted(lines))])

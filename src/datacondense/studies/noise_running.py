@@ -1,0 +1,188 @@
+"""From what a user asks about gradient noise to its numbers: cells, their run, and what their records say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from datacondense.matching.decomposition import Component, Decomposition
+from datacondense.studies.backends import WorkersConfig, opened
+from datacondense.studies.cell import Cell, cell_key
+from datacondense.studies.cells import CondenseCell
+from datacondense.studies.config import CELLS, StudyConfig
+from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.factory import CellFactory
+from datacondense.studies.noise import NoiseCell
+from datacondense.studies.noise_config import NoiseConfig, transforms_of
+from datacondense.studies.runner import Outcome, StudyProgress, run_cells
+from datacondense.studies.store import Store
+
+Arm: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
+
+
+class NoiseEntry(NamedTuple):
+    """What was found for one network and one variant.
+
+    Attributes:
+        all_classes: The parts of the gradient for all images; None where it is all zero.
+        classes: For each class its name and the parts of the gradient for its images; None likewise.
+    """
+
+    all_classes: Decomposition | None
+    classes: tuple[tuple[str, Decomposition | None], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseResult:
+    """What was found.
+
+    Attributes:
+        networks: Architectures, in the order of the table.
+        variants: Transforms likewise.
+        entries: What was found, as far as cells are finished.
+        environments: The environments in which they were computed, each once.
+    """
+
+    networks: tuple[str, ...]
+    variants: tuple[str, ...]
+    entries: Mapping[Arm, NoiseEntry]
+    environments: Sequence[Mapping[str, Any]]
+
+
+class NoiseRun(NamedTuple):
+    """What came of a measurement.
+
+    Attributes:
+        result: Its numbers.
+        outcome: Which cells were reused, computed, failed.
+    """
+
+    result: NoiseResult
+    outcome: Outcome
+
+
+def noise_cells(data: DataSource, config: NoiseConfig) -> dict[Arm, NoiseCell]:
+    """Declare the cells of a measurement.
+
+    Args:
+        data: The data set; it is read.
+        config: What is measured.
+
+    Returns:
+        For each network and variant its cell, network by network.
+
+    Raises:
+        InputError: There is no such network, or the data set cannot be read.
+    """
+    source = data if data.content else identified(data)
+    cells = {}
+    for network in config.networks:
+        learned = _learned(source, config, network)
+        for variant in config.variants:
+            cells[network, variant] = NoiseCell(
+                data=source,
+                method=replace(learned.method, transform=transforms_of(variant)).resolved(),
+                seed=config.seed,
+                num_networks=config.num_networks,
+                num_batches=config.num_batches,
+                at=learned if config.draws else None,
+            )
+    return cells
+
+
+def run_noise(
+    data: DataSource,
+    config: NoiseConfig,
+    out: Path | str,
+    *,
+    workers: WorkersConfig | None = None,
+    device: str = "cpu",
+    observer: Callable[[StudyProgress], None] | None = None,
+) -> NoiseRun:
+    """Measure what is not measured yet, and gather all numbers.
+
+    Args:
+        data: The data set.
+        config: What is measured.
+        out: Folder of the records, in OUT/cells, which may be that of studies.
+        workers: How many cells run at once, and where; as many processes as cores where None.
+        device: Where each cell computes.
+        observer: Called now and then, from another thread.
+
+    Returns:
+        The numbers, and what was done for them.
+
+    Raises:
+        InputError: There is no such network, the data set cannot be read, the cluster cannot be reached, or the folder
+            cannot be written.
+    """
+    cells = noise_cells(data, config)
+    store = Store(Path(out).resolve() / CELLS)
+    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+        outcome = run_cells(cells.values(), store, ready, device=device, observer=observer)
+    return NoiseRun(collect_noise(cells, store), outcome)
+
+
+def collect_noise(cells: Mapping[Arm, NoiseCell], store: Store) -> NoiseResult:
+    """Read the records of a measurement.
+
+    Args:
+        cells: What `noise_cells` gives.
+        store: Where the records are.
+
+    Returns:
+        The numbers of the finished cells.
+    """
+    entries: dict[Arm, NoiseEntry] = {}
+    environments: dict[str, Mapping[str, Any]] = {}
+    for arm, cell in cells.items():
+        if store.finished(cell_key(cell)):
+            entries[arm] = _entry(store.record(cell_key(cell))["result"])
+            for environment in _environments(cell, store):
+                environments[repr(sorted(environment.items()))] = environment
+    return NoiseResult(
+        networks=tuple(dict.fromkeys(network for network, _ in cells)),
+        variants=tuple(dict.fromkeys(variant for _, variant in cells)),
+        entries=entries,
+        environments=[environments[name] for name in sorted(environments)],
+    )
+
+
+def _learned(source: DataSource, config: NoiseConfig, network: str) -> CondenseCell:
+    """Declare plain matching as studies do: they share its cells, and its precision is settled in the same way."""
+    method = replace(config.method, network=network)
+    factory = CellFactory(data=source, config=StudyConfig(draws=max(1, config.draws), method=method))
+    cell = factory.condensed()(config.seed)
+    assert isinstance(cell, CondenseCell)
+    return cell
+
+
+def _environments(cell: Cell, store: Store) -> list[Mapping[str, Any]]:
+    """Give the environments of a finished cell and of the images that it was given."""
+    return [
+        store.record(cell_key(one))["result"]["environment"]
+        for one in (cell, *cell.inputs)
+        if store.finished(cell_key(one))
+    ]
+
+
+def _entry(result: Mapping[str, Any]) -> NoiseEntry:
+    """Read the result of a cell."""
+    return NoiseEntry(
+        _decomposition(result["all_classes"]),
+        tuple((one["name"], _decomposition(one["parts"])) for one in result["classes"]),
+    )
+
+
+def _decomposition(values: Mapping[str, Mapping[str, Any]] | None) -> Decomposition | None:
+    """Read a decomposition; JSON has made a list of each interval."""
+    if values is None:
+        return None
+    return Decomposition(**{
+        name: Component(
+            squared_length=part["squared_length"],
+            share=part["share"],
+            interval=None if part["interval"] is None else tuple(part["interval"]),
+        )
+        for name, part in values.items()
+    })

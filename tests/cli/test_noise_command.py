@@ -1,0 +1,104 @@
+"""`datacondense noise` from the command line to its page."""
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from datacondense.cli import main
+from datacondense.cli.main import COMMANDS, _parsed
+from datacondense.cli.noise import Noise
+from datacondense.studies import WorkersConfig
+
+SIZE = ["--num-networks", "3", "--num-batches", "2", "--real-batch", "4"]
+MACHINE = ["--engine", "eager", "--precision", "float32", "--backend", "inline", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "noise", Noise)
+
+
+def command(out: Path, *options: str) -> list[str]:
+    """Give the arguments of a small measurement."""
+    return ["noise", "digits", "--out", str(out), "--networks", "convnet-w4-d1", *SIZE, *MACHINE, *options]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_measurement_is_written_and_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(tmp_path, "--variants", "none", "keep-magnitude:0.1")
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"2 cells computed, 0 reused: {tmp_path / 'noise-digits-ipc1.md'}\n"
+    before = files(tmp_path)
+    assert set(before) == {f"noise-digits-ipc1.{ending}" for ending in ("md", "csv", "png")}
+    page = before["noise-digits-ipc1.md"].decode()
+    assert "R = 3 random networks of each architecture, D = 2 batches of 4 real images of each class" in page
+    assert "1 of each class, as they start, noise" in page
+    assert "| convnet-w4-d1 | keep-magnitude:0.1 | " in page
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "files": [str(tmp_path / f"noise-digits-ipc1.{ending}") for ending in ("md", "csv", "png")],
+        "computed": 0,
+        "reused": 2,
+        "failed": {},
+        "blocked": 0,
+    }
+    assert files(tmp_path) == before
+
+
+def test_what_cannot_apply_fails_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--networks", "mlp", "--variants", "max-pool-1", "none", "--draws", "1", "--label", "mine"]
+    assert main(command(tmp_path, *options)) == 1
+    said = capsys.readouterr()
+    assert f"Failed: {tmp_path / 'cells'}" in said.err
+    assert "Cells that failed: 1; that could not run for want of them: 0." in said.err
+    page = (tmp_path / "mine.md").read_text(encoding="utf-8")
+    assert "| mlp | max-pool-1 | – | – | – | – |" in page
+    assert "as plain matching with the same network has learned them in 1 outer draws" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--num-networks", "1"], "num_networks is 1"),
+        (["--variants", "max"], "There is no gradient transform 'max'"),
+        (["--transform", "max-pool-1"], "give --variants max-pool-1"),
+        (["--networks", "convent"], "There is no network 'convent'"),
+    ],
+)
+def test_wrong_values_are_told_in_a_sentence(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path / "out", *options)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--networks", "mlp", "lenet", "--variants", "none", "max-pool-1+keep-magnitude:0.1", "--seed", "3"],
+        ["--draws", "20", "--ipc", "10", "--start", "real", "--resize", "16", "--num-batches", "4"],
+    ],
+)
+def test_the_command_on_the_page_gives_the_same_measurement(options: list[str]) -> None:
+    given = _parsed(["noise", "mnist", "--out", "OUT", "--jobs", "2", *options])
+    assert isinstance(given, Noise)
+    _, *words = shlex.split(given.command())
+    again = _parsed(words)
+    assert again == replace(given, workers=WorkersConfig())
+
+
+def test_files_are_named_after_what_was_measured() -> None:
+    given = _parsed(["noise", "sets/mine.npz", "--out", "OUT", "--ipc", "10", "--draws", "20"])
+    assert isinstance(given, Noise)
+    assert given.stem == "noise-mine-ipc10-draws20"
+    assert replace(given, label="mine").stem == "mine"

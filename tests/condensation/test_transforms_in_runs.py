@@ -1,0 +1,228 @@
+"""Gradient transforms in whole runs: what changes nothing, what is recorded, resumed and refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from datacondense.cli import main
+from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
+from datacondense.condensation.state import Position
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.matching.names import MASKS
+
+METHOD = GradientMatchingConfig(
+    ipc=2, network="convnet-w4-d2", matching_steps=2, network_epochs=1, real_batch=10, image_lr=0.5
+)
+RUN = RunConfig(seed=3, draws=2, checkpoint_every=0)
+# All that a transform can ask for: sub-batches, noise on images, a ranking of everything.
+TRANSFORMS = ("wiener:4", "max-pool-2", "keep-sensitive-global:0.5")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the library catches it."""
+
+
+@pytest.mark.parametrize("name", [f"{mask}{end}:1" for mask in MASKS for end in ("", "-global")])
+def test_a_mask_that_keeps_everything_is_plain_matching_to_the_last_bit(tiny: ImageSet, name: str) -> None:
+    plain = condense(tiny, METHOD, RUN)
+    masked = condense(tiny, replace(METHOD, transform=(name, name)), RUN)
+    assert torch.equal(masked.images, plain.images)
+
+
+@pytest.mark.parametrize("name", ["keep-magnitude:0.99", "mean-pool-2", "keep-stable:0.9", "wiener:2"])
+def test_every_other_transform_changes_the_images(tiny: ImageSet, name: str) -> None:
+    plain = condense(tiny, METHOD, RUN)
+    assert not torch.equal(condense(tiny, replace(METHOD, transform=(name,)), RUN).images, plain.images)
+
+
+def test_transforms_are_recorded_in_order_and_as_one_writes_them(tiny: ImageSet, tmp_path: Path) -> None:
+    given = ("max-pool-1", "keep-stable:.10", "wiener")
+    written = ["max-pool-1", "keep-stable:0.1", "wiener:4"]
+    method = replace(METHOD, transform=given)
+    condensed = condense(tiny, method, RUN, directory=tmp_path)
+    assert list(condensed.record["settings"]["transform"]) == written
+    assert ImageSet.load(tmp_path / "condensed.safetensors").record["settings"]["transform"] == written
+    assert RunDirectory(tmp_path).settings()["settings"]["transform"] == written
+    assert list(condense(tiny, METHOD, RUN).record["settings"]["transform"]) == []
+
+
+def kill(progress: Progress) -> None:
+    if progress.position == (1, 0):
+        raise Killed
+
+
+def test_a_broken_run_with_transforms_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path) -> None:
+    method = replace(METHOD, transform=TRANSFORMS)
+    condense(tiny, method, RUN, directory=tmp_path / "whole")
+    with pytest.raises(Killed):
+        condense(tiny, method, RUN, directory=tmp_path / "broken", observer=kill)
+    other = replace(METHOD, transform=TRANSFORMS[::-1])
+    with pytest.raises(
+        InputError, match=r"other settings: settings\.transform was \['wiener:4', .* and is now"
+    ):
+        condense(tiny, other, RUN, directory=tmp_path / "broken", resume=True)
+    condense(tiny, method, RUN, directory=tmp_path / "broken", resume=True)
+    broken, whole = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+def test_noise_differs_between_steps_classes_and_seeds_only(tiny: ImageSet) -> None:
+    method = replace(METHOD, transform=("keep-sensitive:0.5",)).build(tiny, 3)
+    images = torch.zeros(2, *tiny.image_shape)
+    first = method._perturbed(images, "real noise", 0, 0, 1)
+    assert torch.equal(method._perturbed(images, "real noise", 0, 0, 1), first)
+    assert float(first.std()) == pytest.approx(0.1, rel=0.2)
+    for index in ((1, 0, 1), (0, 1, 1), (0, 0, 2)):
+        assert not torch.equal(method._perturbed(images, "real noise", *index), first)
+    assert not torch.equal(METHOD.build(tiny, 4)._perturbed(images, "real noise", 0, 0, 1), first)
+
+
+@pytest.mark.parametrize("transform", [TRANSFORMS, ("keep-stable:0.5", "abs-max-pool-1"), ("keep-snr:1",)])
+def test_classes_together_equal_classes_one_by_one_in_a_run(
+    tiny: ImageSet, transform: tuple[str, ...]
+) -> None:
+    exact = replace(METHOD, transform=transform, precision="float64")
+    alone = replace(exact, graph_memory=1).build(tiny, 3)
+    together = replace(exact, graph_memory=4096).build(tiny, 3)
+    assert together._classes_at_once >= tiny.num_classes
+    alone._stacked = None
+    first = [method.step(method.init(), Position(0, 0))[0].images for method in (alone, together)]
+    torch.testing.assert_close(*first, rtol=1e-10, atol=1e-12)
+
+
+SMALL_MASK = ("max-pool-1", "keep-magnitude:0.01")
+
+
+@pytest.mark.parametrize(
+    ("network", "transform"),
+    [
+        *(("convnet-w4-d2-bn", names) for names in (TRANSFORMS, SMALL_MASK, ("keep-snr:1",))),
+        ("resnet18-bn", SMALL_MASK),
+        *(
+            pytest.param("resnet18-bn", names, marks=pytest.mark.slow)
+            for names in (TRANSFORMS, ("keep-snr:1",))
+        ),
+    ],
+)
+def test_networks_with_batch_norm_learn_finite_images(
+    tiny: ImageSet, network: str, transform: tuple[str, ...]
+) -> None:
+    method = replace(METHOD, ipc=1, network=network, transform=transform, matching_steps=1, real_batch=4)
+    start = method.build(tiny, 3).init().images
+    condensed = condense(tiny, method, replace(RUN, draws=1))
+    assert bool(condensed.images.isfinite().all())
+    assert not torch.allclose(condensed.normalised(torch.arange(3)), start.flatten(0, 1), atol=1e-4)
+
+
+def test_images_stay_where_they_are_when_nothing_rises_above_the_noise(tiny: ImageSet) -> None:
+    # All rows of the real side are zero then, and every distance is constant.
+    method = replace(METHOD, transform=("keep-snr:1e30",))
+    still = condense(tiny, method, RUN)
+    assert torch.equal(still.images, condense(tiny, replace(method, image_lr=1e-3), RUN).images)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("min-pool-1",),
+            r"no gradient transform 'min-pool-1': choose from max-pool-1, .* wiener:SUBBATCHES\.",
+        ),
+        (("max-pool-1", "keep-magnitude"), r"'keep-magnitude' must say which fraction"),
+        (
+            ("keep-stable:0",),
+            r"'keep-stable:0' must say which fraction .* above 0 and at most 1, as in keep-st",
+        ),
+        (("keep-magnitude:1.5",), r"'keep-magnitude:1.5' must say which fraction"),
+        (("keep-snr:-1",), r"'keep-snr:-1' must say a ratio above 0"),
+        (("wiener:1",), r"'wiener:1' must say a whole number of sub-batches from 2 on, as in wiener:4"),
+        (("wiener:four",), r"'wiener:four' must say a whole number of sub-batches from 2 on"),
+        (("wiener:inf",), r"'wiener:inf' must say a whole number of sub-batches from 2 on"),
+    ],
+)
+def test_wrong_names_are_refused_when_given(names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(METHOD, transform=names)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"network": "mlp", "transform": ("max-pool-1",)},
+            r"transform is 'max-pool-1', .* none of the compared parameters of mlp has any: leave it out, or ch",
+        ),
+        (
+            {"compare": "9.weight", "transform": ("mean-pool-2",)},
+            r"transform is 'mean-pool-2', .* none of the compared parameters of convnet-w4-d2 has any",
+        ),
+        (
+            {"real_batch": 4, "transform": ("wiener:8",)},
+            r"transform is 'wiener:8', .* into 8 sub-batches, but real_batch is 4: give a larger --real-batch",
+        ),
+        (
+            {"real_batch": 3, "transform": ("keep-snr:2",)},
+            r"transform is 'keep-snr:2', .* into 4 sub-batches, but real_batch is 3",
+        ),
+    ],
+)
+def test_transforms_that_cannot_apply_are_refused_before_anything_is_written(
+    tiny: ImageSet, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        condense(tiny, replace(METHOD, **change), RUN, directory=tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+SHORT = ["condense", "digits", "--draws", "1", "--matching-steps", "1", "--device", "cpu", "--quiet"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--transform", "max-pool-9"],
+            "There is no gradient transform 'max-pool-9': choose from max-pool-1,",
+        ),
+        (
+            ["--transform", "max-pool-1", "--transform", "keep-stable"],
+            "'keep-stable' must say which fraction",
+        ),
+        (["--transform", "keep-magnitude:2"], "'keep-magnitude:2' must say which fraction"),
+        (["--transform", "wiener:x"], "'wiener:x' must say a whole number of sub-batches"),
+        (["--transform", "wiener:inf"], "'wiener:inf' must say a whole number of sub-batches"),
+        (
+            ["--transform", "max-pool-1", "--network", "mlp"],
+            "compared parameters of mlp has any: leave it out",
+        ),
+        (
+            ["--transform", "wiener:8", "--real-batch", "4"],
+            "but real_batch is 4: give a larger --real-batch.",
+        ),
+    ],
+)
+def test_the_command_line_refuses_in_one_sentence(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SHORT, "--out", str(tmp_path / "out"), *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("datacondense: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_keeps_the_order(tmp_path: Path) -> None:
+    for order in (["max-pool-1", "keep-magnitude:0.5"], ["keep-magnitude:0.5", "max-pool-1"]):
+        out = tmp_path / order[0].partition(":")[0]
+        options = [word for name in order for word in ("--transform", name)]
+        small = ["--network", "convnet-w4-d1", "--real-batch", "4", "--out", str(out)]
+        assert main([*SHORT, *small, *options]) == 0
+        assert ImageSet.load(out / "condensed.safetensors").record["settings"]["transform"] == order
+    first, second = (
+        ImageSet.load(tmp_path / name / "condensed.safetensors") for name in ("max-pool-1", "keep-magnitude")
+    )
+    assert not torch.equal(first.images, second.images)

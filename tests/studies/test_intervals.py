@@ -1,0 +1,97 @@
+"""Intervals of means over a few sets: by hand, by loops, and by simulation."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from datacondense.studies.intervals import Accuracies, Interval, bootstrap_interval, mean_interval, set_means
+
+
+def numbers(*groups: list[float]) -> dict[tuple[int, int], float]:
+    """Name each number by its set and its network."""
+    return {(s, n): value for s, group in enumerate(groups) for n, value in enumerate(group)}
+
+
+def drawn(trials: int, sets: int, networks: int, of_sets: float) -> list[Accuracies]:
+    """Draw numbers whose mean is zero, with a deviation of the sets and one of 1 of the networks on them."""
+    generator = torch.Generator().manual_seed(0)
+    shared = of_sets * torch.randn(trials, sets, 1, generator=generator)
+    values = shared + torch.randn(trials, sets, networks, generator=generator)
+    return [numbers(*trial) for trial in values.tolist()]
+
+
+def share_without_zero(interval: Callable[[Accuracies], Interval], trials: list[Accuracies]) -> float:
+    """Give the share of trials in which an effect of zero is called real."""
+    found = [interval(values) for values in trials]
+    return sum(not low <= 0 <= high for low, high in found) / len(found)
+
+
+@pytest.mark.parametrize("groups", [([0.25] * 4,), ([0.25] * 4, [0.25]), ([0.25], [0.25], [0.25])])
+def test_constant_values_have_an_interval_without_width(groups: tuple[list[float], ...]) -> None:
+    assert mean_interval(numbers(*groups)) == (0.25, 0.25)
+
+
+def test_the_interval_is_students_t_over_the_means_of_sets() -> None:
+    # Means 1, 2, 3 of three sets: std 1, and t of 2 degrees of freedom is 4.3027 (Student's table).
+    half = 4.302653 / math.sqrt(3)
+    values = numbers([0.5, 1.5], [2.0, 2.0, 2.0], [3.0])
+    assert mean_interval(values) == pytest.approx((2 - half, 2 + half))
+    assert mean_interval(dict(reversed(values.items()))) == mean_interval(values)
+
+
+def test_one_set_tells_of_its_networks_alone() -> None:
+    half = 4.302653 / math.sqrt(3)
+    assert mean_interval(numbers([1.0, 2.0, 3.0])) == pytest.approx((2 - half, 2 + half))
+
+
+@pytest.mark.parametrize("sets", [2, 3, 5])
+def test_students_intervals_hold_the_truth_as_often_as_they_say(sets: int) -> None:
+    assert 0.03 < share_without_zero(mean_interval, drawn(1000, sets, 4, 2.0)) < 0.07
+
+
+@pytest.mark.parametrize(("sets", "low", "high"), [(2, 0.3, 0.55), (3, 0.2, 0.4), (10, 0.04, 0.14)])
+def test_the_bootstrap_is_too_narrow_where_sets_are_few(sets: int, low: float, high: float) -> None:
+    assert low < share_without_zero(bootstrap_interval, drawn(150, sets, 4, 3.0)) < high
+
+
+def test_the_bootstrap_by_hand() -> None:
+    # The mean of 3 draws from 0, 0, 3 is how often 3 is drawn: 3 times with probability 1/27 = 3.7 %.
+    assert bootstrap_interval(numbers([0.0], [0.0, 0.0], [3.0])) == pytest.approx((0, 3))
+    # The mean of 4 draws from 0, 0, 0, 4 likewise: 4 times with 1/256 = 0.4 %, 3 or 4 times with 13/256 = 5.1 %.
+    assert bootstrap_interval(numbers([0.0], [0.0], [0.0], [4.0])) == pytest.approx((0, 3))
+
+
+def test_the_bootstrap_draws_networks_within_sets() -> None:
+    # Sets are alike, so that only networks can differ: 16 draws of ±1, a deviation of 1/4.
+    low, high = bootstrap_interval(numbers(*[[1.0, -1.0] * 4] * 2))
+    assert (low, high) == pytest.approx((-0.5, 0.5), abs=0.13)
+    # And sets, where networks are alike: 40 draws of ±1.
+    low, high = bootstrap_interval(numbers(*[[1.0] * 3, [-1.0] * 3] * 20))
+    assert (low, high) == pytest.approx((-0.31, 0.31), abs=0.07)
+
+
+def test_the_bootstrap_of_equal_numbers_is_equal() -> None:
+    (values,) = drawn(1, 4, 5, 1.0)
+    torch.manual_seed(3)
+    first = bootstrap_interval(values)
+    assert bootstrap_interval(dict(sorted(values.items(), reverse=True))) == first
+    assert bootstrap_interval(values, {seed: f"set {seed}" for seed in range(4)}) == first
+    low, high = first
+    assert low < sum(values.values()) / 20 < high
+
+
+@pytest.mark.parametrize("values", [numbers([0.5]), numbers([0.1, 0.9])])
+def test_the_bootstrap_of_a_single_set_has_no_end(values: Accuracies) -> None:
+    assert bootstrap_interval(values) == (-math.inf, math.inf)
+
+
+def test_seeds_of_one_set_are_one_set() -> None:
+    values = numbers([0.0, 2.0], [1.0], [5.0])
+    assert set_means(values) == [1, 1, 5]
+    assert set_means(values, {0: "a", 1: "b", 2: "a"}) == [pytest.approx(7 / 3), 1]
+    assert bootstrap_interval(values, {0: "a", 1: "a", 2: "a"}) == (-math.inf, math.inf)
+    assert bootstrap_interval(values, {0: "a", 1: "b", 2: "a"}) == bootstrap_interval(
+        numbers([0.0, 2.0, 5.0], [1.0])
+    )

@@ -1,0 +1,111 @@
+"""What the studies of noise-aware matching declare, without reading a data set."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from datacondense.condensation import GradientMatchingConfig
+from datacondense.errors import InputError
+from datacondense.studies import Study, StudyConfig, declared, find_study
+from datacondense.studies import data_source as sources
+from datacondense.studies.cell import cell_key
+from datacondense.studies.cells import CondenseCell, EvaluateCell
+from datacondense.studies.noise_catalogue import NOISE_STUDIES
+from tests.studies.made_cells import MNIST
+
+SMALL = StudyConfig(seeds=2, repeats=3, draws=4, networks=("convnet", "lenet"))
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a declaration read the data set")
+
+    monkeypatch.setattr(sources, "_read", refuse)
+
+
+def of(name: str, **changes: Any) -> Study:
+    unused = {"networks": ()} if name == "masks" else {}
+    return declared(find_study(name), MNIST, replace(SMALL, **{**unused, **changes}))
+
+
+def methods(study: Study, row: str, column: str) -> list[GradientMatchingConfig]:
+    """Give the settings of an entry's sets."""
+    sets = [cell.source for cell in study.entries[row, column] if isinstance(cell, EvaluateCell)]
+    return [cell.method for cell in sets if isinstance(cell, CondenseCell)]
+
+
+def keys(study: Study, row: str, column: str) -> list[str]:
+    return [cell_key(cell) for cell in study.entries[row, column]]
+
+
+@pytest.mark.parametrize("name", NOISE_STUDIES)
+def test_every_entry_is_paired_with_plain_matching_network_by_network(name: str) -> None:
+    study = of(name)
+    assert study.name == name
+    assert study.entries.keys() == {(row, column) for row in study.rows for column in study.columns}
+    for entry, plain in study.paired.items():
+        assert {method.transform for method in methods(study, *plain)} == {()}
+        assert {method.transform for method in methods(study, *entry)} != {()}
+        arms = [
+            [(c.recipe.seed, c.repeat, c.recipe.network) for c in study.entries[place]]
+            for place in (entry, plain)
+        ]
+        assert arms[0] == arms[1]
+    for cells in study.entries.values():
+        assert [(c.recipe.seed, c.repeat) for c in cells] == [(s, n) for s in range(2) for n in range(3)]
+
+
+def test_the_teacher_is_scored_on_convnet_and_on_itself() -> None:
+    study = of("teacher", networks=())
+    assert study.rows == ("MLP", "ConvNet", "LeNet", "AlexNet", "VGG", "ResNet")
+    assert not study.paired
+    for row, own in (("LeNet", "lenet"), ("ResNet", "resnet18"), ("ConvNet", "convnet")):
+        assert {cell.recipe.network for cell in study.entries[row, "ConvNet"]} == {"convnet"}
+        assert {cell.recipe.network for cell in study.entries[row, "itself"]} == {own}
+    assert {method.network for method in methods(study, "ResNet", "itself")} == {"resnet18-bn-ap"}
+    assert keys(study, "ConvNet", "ConvNet") == keys(study, "ConvNet", "itself")
+
+
+def test_representatives_are_all_poolings_on_networks_with_kernels() -> None:
+    study = of("representatives", networks=())
+    assert "MLP" not in study.columns
+    assert len(study.columns) == 5
+    found = {row: {method.transform for method in methods(study, row, "LeNet")} for row in study.rows}
+    assert found == {
+        "plain": {()},
+        "mean 1×1": {("mean-pool-1",)},
+        "max 1×1": {("max-pool-1",)},
+        "abs-max 1×1": {("abs-max-pool-1",)},
+        "mean 2×2": {("mean-pool-2",)},
+        "max 2×2": {("max-pool-2",)},
+        "abs-max 2×2": {("abs-max-pool-2",)},
+    }
+    assert of("representatives", networks=("mlp", "lenet")).columns == ("MLP", "LeNet")  # as the user wishes
+    assert set(study.paired) == {(row, net) for row in study.rows[1:] for net in study.columns}
+
+
+def test_masks_go_down_from_the_whole_gradient() -> None:
+    study = of("masks")
+    assert study.columns == ("100", "50", "25", "10", "5", "1", "0.25")
+    assert [float(column) for column in study.columns] == sorted(map(float, study.columns), reverse=True)
+    assert {m.transform for m in methods(study, "largest", "0.25")} == {("keep-magnitude:0.0025",)}
+    assert {m.transform for m in methods(study, "most stable", "10")} == {("keep-stable:0.1",)}
+    assert keys(study, "largest", "100") == keys(study, "most stable", "100")
+    assert of("masks", kept=(1, 33.3)).columns == ("100", "33.3", "1")
+    assert study.drawing == "curves"
+
+
+def test_plain_matching_is_the_same_cell_in_all_of_them() -> None:
+    plain = keys(of("representatives"), "plain", "ConvNet")
+    assert plain == keys(of("teacher"), "ConvNet", "ConvNet") == keys(of("masks"), "largest", "100")
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"), [("teacher", "kept"), ("representatives", "kept"), ("norm", "kept")]
+)
+def test_settings_that_would_not_be_looked_at_are_refused(name: str, unused: str) -> None:
+    networks = () if name == "norm" else SMALL.networks
+    with pytest.raises(InputError, match=f"{unused} is 10, but this study has no such choice"):
+        of(name, networks=networks, **{unused: (10,)})
