@@ -69,6 +69,23 @@ def test_a_broken_run_with_transforms_ends_with_the_same_bytes(tiny: ImageSet, t
     assert broken.read_bytes() == whole.read_bytes()
 
 
+def test_every_class_of_every_step_has_noise_of_its_own(
+    tiny: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = replace(METHOD, transform=("keep-stable:0.5",)).build(tiny, 3)
+    asked: list[tuple[str | int, ...]] = []
+
+    def perturbed(images: torch.Tensor, *key: str | int) -> torch.Tensor:
+        asked.append(key)
+        return images
+
+    monkeypatch.setattr(method, "_perturbed", perturbed)
+    state = method.init()
+    for step in range(2):
+        state, _ = method.step(state, Position(7, step))
+    assert asked == [("real noise", 7, step, label) for step in range(2) for label in range(3)]
+
+
 def test_noise_differs_between_steps_classes_and_seeds_only(tiny: ImageSet) -> None:
     method = replace(METHOD, transform=("keep-sensitive:0.5",)).build(tiny, 3)
     images = torch.zeros(2, *tiny.image_shape)

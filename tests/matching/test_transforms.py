@@ -314,10 +314,10 @@ def test_a_mask_keeps_exactly_its_fraction_rounded_up(mask: str, fraction: str, 
     assert sum(int(entries.sum()) for entries in everywhere) == ceil(Decimal(fraction) * total)
 
 
-def test_a_tenth_of_thirty_is_three() -> None:
-    # 0.1 * 30 is 3.0000000000000004 in floating point, and 0.29 * 100 is 28.999999999999996.
-    assert kept("keep-magnitude:0.1", real_side("normal", [(30,)]))[0].sum() == 3
-    assert kept("keep-magnitude:0.29", real_side("normal", [(100,)]))[0].sum() == 29
+@pytest.mark.parametrize(("fraction", "n", "number"), [("0.1", 30, 3), ("0.07", 100, 7), ("0.29", 100, 29)])
+def test_fractions_are_taken_as_they_are_written(fraction: str, n: int, number: int) -> None:
+    # The number nearest to 0.1 is a little more than it, 0.07 * 100 is 7.000000000000001, and 0.29 * 100 less than 29.
+    assert kept(f"keep-magnitude:{fraction}", real_side("normal", [(n,)]))[0].sum() == number
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -13,7 +13,7 @@ from datacondense.studies.study import Claim, Entry
 from tests.reports.made_studies import made, of_sets, scores
 
 HEADING = "## Paired with plain matching\n\n"
-PLAIN = replace(of_sets(80, 81, 82), image_lrs=(0.1,), condensing_seconds=(10.0, 11.0, 12.5))
+PLAIN = replace(of_sets(80, 81, 82), image_lrs=(0.1,), condensing_seconds=(10.0, 11.0, 12.5), draws=(4, 4, 5.5))
 BETTER = replace(of_sets(81.9, 83, 84.1), image_lrs=(0.05, 0.5), condensing_seconds=(20.0, 22.0))
 WORSE = of_sets(75.1, 76, 76.9)
 SAME = of_sets(81, 80, 82)
@@ -52,16 +52,17 @@ def test_page_by_hand() -> None:
             "sets",
             "image learning rate",
             "condensing, s",
+            "outer draws",
         ),
     ]
-    assert found[0] == ["plain", "x", "", "81.0±1.0", "", "", "", "", "3", "3", "0.1", "11.2"]
+    assert found[0] == ["plain", "x", "", "81.0±1.0", "", "", "", "", "3", "3", "0.1", "11.2", "4"]
     better, worse, same = found[1:]
     assert better[:6] == ["a", "x", "plain", "83.0±1.1", "+2.00", "+1.75 to +2.25"]
-    assert better[6:] == ["+1.90 to +2.10", "gain", "3", "3", "0.05, 0.5", "21.0"]
+    assert better[6:] == ["+1.90 to +2.10", "gain", "3", "3", "0.05, 0.5", "21.0", ""]
     assert worse[:6] == ["b", "x", "plain", "76.0±0.9", "-5.00", "-5.25 to -4.75"]
-    assert worse[6:] == ["-5.10 to -4.90", "loss", "3", "3", "", ""]
+    assert worse[6:] == ["-5.10 to -4.90", "loss", "3", "3", "", "", ""]
     assert same[:6] == ["c", "x", "plain", "81.0±1.0", "+0.00", "-2.48 to +2.48"]
-    assert same[7:] == ["undecided", "3", "3", "", ""]
+    assert same[7:] == ["undecided", "3", "3", "", "", ""]
     assert "Student's t over the means of the sets, and it alone decides" in page
     assert "single set" not in page
     assert "–" not in page
@@ -69,7 +70,7 @@ def test_page_by_hand() -> None:
 
 def test_csv_by_hand() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(study(PLAIN, BETTER)))))
-    assert (rows[0]["image_lr"], rows[0]["condensing_seconds"]) == ("0.1", "11.167")
+    assert (rows[0]["image_lr"], rows[0]["condensing_seconds"], rows[0]["draws"]) == ("0.1", "11.167", "4.5")
     assert not any(rows[0][name] for name in ("difference", "difference_low", "bootstrap_high"))
     assert (rows[1]["image_lr"], rows[1]["condensing_seconds"]) == ("0.05 0.5", "21.000")
     names = ("difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high")
@@ -89,10 +90,10 @@ def test_a_single_set_has_no_interval() -> None:
 
 def test_what_is_not_finished_has_no_difference() -> None:
     page = markdown(study(PLAIN, scores(0, n=0), BETTER), {})
-    assert lines(page)[2] == ["a", "x", "plain", "–", "–", "–", "–", "–", "0", "0", "", ""]
+    assert lines(page)[2] == ["a", "x", "plain", "–", "–", "–", "–", "–", "0", "0", "", "", ""]
     assert "– in the place of a difference means that no pair is finished." in page
     half = markdown(study(scores(0, n=0), BETTER), {})
-    assert lines(half)[1][3:] == ["–", "", "", "", "", "0", "0", "", ""]
+    assert lines(half)[1][3:] == ["–", "", "", "", "", "0", "0", "", "", ""]
     assert lines(half)[2][3:9] == ["83.0±1.1", "–", "–", "–", "–", "0"]
 
 

@@ -31,7 +31,7 @@ def made() -> StudyResult:
         study=study,
         entries={
             ("a", "1"): EntryResult(
-                accuracies=accuracies, missing=1, image_lrs=(0.1, 0.5), condensing_seconds=(1.5, 2.5)
+                accuracies=accuracies, missing=1, image_lrs=(0.1, 0.5), condensing_seconds=(1.5, 2.5), draws=(4.0, 5.5)
             ),
             ("b", "2"): EntryResult(accuracies={}, missing=4),
             ("b", "1"): EntryResult(accuracies=lower, missing=0, origins={0: "same", 1: "same"}),
@@ -62,6 +62,7 @@ def test_a_record_is_plain_json() -> None:
         "origins": [],
         "image_lrs": [0.1, 0.5],
         "condensing_seconds": [1.5, 2.5],
+        "draws": [4.0, 5.5],
     }
 
 
@@ -69,7 +70,7 @@ def test_older_records_know_nothing_of_pairs() -> None:
     record = json.loads(json.dumps(study_record(made())))
     del record["paired"]
     for entry in (*record["entries"], record["whole"]):
-        del entry["image_lrs"], entry["condensing_seconds"]
+        del entry["image_lrs"], entry["condensing_seconds"], entry["draws"]
     result = read_study_record(record | {"date": "2026-01-01"})
     assert not result.study.paired
     assert [entry.image_lrs for entry in result.entries.values()] == [()] * 3

@@ -131,7 +131,7 @@ def test_marks_never_run_out() -> None:
 def test_single_network_has_no_deviation() -> None:
     result = made(scores((90,)))
     assert cells(markdown(result, {}))[1] == ["a", "90.0 (1)", ""]
-    assert csv_text(result).splitlines()[1] == "a,x,1,1,0,90.000000" + 12 * ","
+    assert csv_text(result).splitlines()[1] == "a,x,1,1,0,90.000000" + 13 * ","
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_csv_by_hand() -> None:
     header, *lines = csv.reader(io.StringIO(csv_text(result)))
     assert header == [
         *("row", "column", "n", "sets", "missing", "mean", "std", "low", "high"),
-        *("published_mean", "published_std", "image_lr", "condensing_seconds"),
+        *("published_mean", "published_std", "image_lr", "condensing_seconds", "draws"),
         *("difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high"),
     ]
-    none = [""] * 7
+    none = [""] * 8
     assert lines == [
         ["a", "x", "4", "2", "0", "91.000000", "1.632993", low, high, "91.700000", "0.500000", *none],
         ["a", "y", "0", "0", "4", "", "", "", "", "", "", *none],

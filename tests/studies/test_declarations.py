@@ -105,6 +105,7 @@ def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
         "teacher": ("ConvNet", "ConvNet"),
         "representatives": ("plain", "ConvNet"),
         "masks": ("largest", "100"),
+        "noise-aware": ("plain", "equal seconds"),
     }
     assert places.keys() == STUDIES.keys()
     assert len({tuple(keys(of(name), *place)) for name, place in places.items()}) == 1

@@ -12,6 +12,7 @@ from datacondense.studies import data_source as sources
 from datacondense.studies.cell import cell_key
 from datacondense.studies.cells import CondenseCell, EvaluateCell
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
+from datacondense.studies.tuned import TunedCell
 from tests.studies.made_cells import MNIST
 
 SMALL = StudyConfig(seeds=2, repeats=3, draws=4, networks=("convnet", "lenet"))
@@ -26,14 +27,15 @@ def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(name: str, **changes: Any) -> Study:
-    unused = {"networks": ()} if name == "masks" else {}
+    unused = {"networks": ()} if name in {"masks", "noise-aware"} else {}
     return declared(find_study(name), MNIST, replace(SMALL, **{**unused, **changes}))
 
 
 def methods(study: Study, row: str, column: str) -> list[GradientMatchingConfig]:
     """Give the settings of an entry's sets."""
     sets = [cell.source for cell in study.entries[row, column] if isinstance(cell, EvaluateCell)]
-    return [cell.method for cell in sets if isinstance(cell, CondenseCell)]
+    untuned = [cell.untuned if isinstance(cell, TunedCell) else cell for cell in sets]
+    return [cell.method for cell in untuned if isinstance(cell, CondenseCell)]
 
 
 def keys(study: Study, row: str, column: str) -> list[str]:
@@ -46,8 +48,11 @@ def test_every_entry_is_paired_with_plain_matching_network_by_network(name: str)
     assert study.name == name
     assert study.entries.keys() == {(row, column) for row in study.rows for column in study.columns}
     for entry, plain in study.paired.items():
-        assert {method.transform for method in methods(study, *plain)} == {()}
-        assert {method.transform for method in methods(study, *entry)} != {()}
+        for method in methods(study, *plain):
+            assert (method.transform, method.join_classes, method.average_images) == ((), False, False)
+        assert methods(study, *entry)
+        for method in methods(study, *entry):
+            assert (method.transform, method.join_classes, method.average_images) != ((), False, False)
         arms = [
             [(c.recipe.seed, c.repeat, c.recipe.network) for c in study.entries[place]]
             for place in (entry, plain)
@@ -95,6 +100,25 @@ def test_masks_go_down_from_the_whole_gradient() -> None:
     assert keys(study, "largest", "100") == keys(study, "most stable", "100")
     assert of("masks", kept=(1, 33.3)).columns == ("100", "33.3", "1")
     assert study.drawing == "curves"
+
+
+def test_noise_aware_arms_are_compared_at_equal_draws_and_at_equal_seconds() -> None:
+    study = of("noise-aware")
+    assert study.columns == ("equal draws", "equal seconds")
+    assert keys(study, "plain", "equal draws") == keys(study, "plain", "equal seconds")
+    found = {row: methods(study, row, "equal draws")[0] for row in study.rows}
+    assert {row: (method.join_classes, method.average_images) for row, method in found.items()} == {
+        "plain": (False, False),
+        "images averaged": (False, True),
+        "classes joined": (True, False),
+        "classes joined, images averaged": (True, True),
+    }
+    plain = [cell.inputs[0] for cell in study.entries["plain", "equal draws"]]
+    for row in study.rows[1:]:
+        assert not any(isinstance(cell.inputs[0], TunedCell) for cell in study.entries[row, "equal draws"])
+        timed = [cell.inputs[0] for cell in study.entries[row, "equal seconds"]]
+        limits = [cell.as_long_as for cell in timed if isinstance(cell, TunedCell)]
+        assert limits == plain
 
 
 def test_plain_matching_is_the_same_cell_in_all_of_them() -> None:

@@ -6,12 +6,15 @@ import pytest
 
 from datacondense.condensation import GradientMatchingConfig
 from datacondense.errors import InputError
-from datacondense.studies.noise_config import NoiseConfig, transforms_of
+from datacondense.studies.noise_config import NoiseConfig, variant_settings
 
 
 def test_a_variant_is_none_or_transforms_in_order() -> None:
-    assert transforms_of("none") == ()
-    assert transforms_of("max-pool-1+keep-magnitude:0.1") == ("max-pool-1", "keep-magnitude:0.1")
+    assert variant_settings("none") == {"transform": (), "join_classes": False}
+    both = {"transform": ("max-pool-1", "keep-magnitude:0.1"), "join_classes": True}
+    assert variant_settings("max-pool-1+keep-magnitude:0.1") == {**both, "join_classes": False}
+    assert variant_settings("max-pool-1+join-classes+keep-magnitude:0.1") == both
+    assert variant_settings("join-classes") == {"transform": (), "join_classes": True}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,7 @@ def test_a_variant_is_none_or_transforms_in_order() -> None:
             {"method": GradientMatchingConfig(transform=("max-pool-1", "wiener"))},
             r"give --variants max-pool-1\+wiener",
         ),
+        ({"method": GradientMatchingConfig(join_classes=True)}, "give --variants join-classes"),
         ({"method": GradientMatchingConfig(network="lenet")}, "give --networks lenet"),
     ],
 )

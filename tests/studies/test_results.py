@@ -94,7 +94,7 @@ def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
     rates = {0: 0.5, 1: 0.1}
     for cell in turned:
         seed = cell.recipe.seed
-        made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed}
+        made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed, "draws": 4.5 - seed}
         store.finish(cell_key(cell.inputs[0]), {"result": made})
         store.finish(cell_key(cell), {"result": {"accuracy": 0.5}})
     for cell in declared.entries["b", "c"]:
@@ -105,6 +105,7 @@ def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
 
     assert entries["a", "c"].image_lrs == (0.1, 0.5)
     assert entries["a", "c"].condensing_seconds == (10.0, 11.0)
+    assert (entries["a", "c"].draws, entries["b", "c"].draws) == ((4.5, 3.5), ())
     # Of the sets that a network was trained on.
     assert (entries["b", "c"].image_lrs, entries["b", "c"].condensing_seconds) == ((), (3.0,))
     assert (entries["a", "d"].image_lrs, entries["a", "d"].condensing_seconds) == ((), ())

@@ -32,8 +32,8 @@ class Study:
     the same --out share theirs.
 
     Attributes:
-        name: cross-architecture, ipc, activation, pooling, norm, depth, width, distance; or your own study, a .toml or
-            .py file.
+        name: cross-architecture, ipc, activation, pooling, norm, depth, width, distance; of noise-aware matching:
+            teacher, representatives, masks, noise-aware; or your own study, a .toml or .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
         out: Folder for cells, tables and plots.
         label: Name of the study's files in OUT. Default: made of NAME, DATASET and the images per class; give one where
@@ -88,6 +88,7 @@ class Study:
     def _report(self, run: "StudyRun", printer: Printer) -> int:
         """Write the table, and say where it is and what failed."""
         from datacondense.reports import write_study
+        from datacondense.reports.study_records import study_record
 
         outcome = run.outcome
         for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
@@ -105,6 +106,7 @@ class Study:
             "reused": len(outcome.reused),
             "failed": dict(outcome.failed),
             "blocked": len(outcome.blocked),
+            **study_record(run.result),
         })
         return 1 if outcome.failed or outcome.blocked else 0
 
@@ -137,10 +139,22 @@ class Study:
         return {
             "Data set": f"{self.dataset}, scored on {scored_on}",
             "Sets": f"{config.seeds} of each arm, {length}, {method.real_batch} real images per class and step",
+            **self._choice_facts(),
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
             f"{config.augmentation or 'as published for the data set'}",
             "Command": self.command(),
+        }
+
+    def _choice_facts(self) -> dict[str, str]:
+        """Say how learning rates were chosen, where they were."""
+        config = self.study
+        if not config.image_lrs:
+            return {}
+        return {
+            "Image learning rate": f"each arm's own, from {', '.join(f'{rate:g}' for rate in config.image_lrs)}, by "
+            "the accuracy on a tenth of the training images, held out, of its own network trained on sets learned from "
+            f"the rest: {config.choice_seeds} set(s) for each rate, {config.choice_repeats} network(s) on each"
         }
 
     def command(self) -> str:
@@ -158,14 +172,25 @@ class Study:
 
 
 def flags(config: "DataclassInstance") -> list[str]:
-    """Write as options the values that are not the defaults."""
+    """Write as options the values that are not the defaults.
+
+    Args:
+        config: Settings of one group of options.
+
+    Returns:
+        The words of a command.
+    """
     words: list[str] = []
     for known in fields(config):
-        value = getattr(config, known.name)
+        value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
         if is_dataclass(value) or value == known.default:
             continue
-        values = value if isinstance(value, tuple) else (value,)
-        words += [f"--{known.name.replace('_', '-')}", *map(str, values)]
+        if value is True:
+            words.append(option)
+        elif tyro.conf.UseAppendAction in getattr(known.type, "__metadata__", ()):
+            words += [word for item in value for word in (option, str(item))]
+        else:
+            words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
     return words
 
 

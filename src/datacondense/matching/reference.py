@@ -95,6 +95,7 @@ def matching_gradient(
     kind: str,
     transforms: Sequence[str] = (),
     perturbed: Callable[[Tensor, int], Tensor] | None = None,
+    joint: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the summed distances of all classes at once.
 
@@ -107,29 +108,30 @@ def matching_gradient(
         kind: The name of the distance.
         transforms: The names of what is done to the gradients before, in order.
         perturbed: Puts noise on real images of a class.
+        joint: Whether the classes' mean gradients are compared instead, in one distance.
 
     Returns:
-        The distances `[K]` and the gradient `[K, S, C, H, W]`.
+        The distances, `[K]` or `[1]`, and the gradient `[K, S, C, H, W]`.
     """
     parameters = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
     leaf = synthetic.detach().requires_grad_()
-    distances = []
+    found = []
     for label in range(len(synthetic)):
 
         def gradients(images: Tensor, label: int = label) -> list[Tensor]:
             return [g.detach() for g in mean_gradients(model, parameters, compared, images, label)]
 
         parts = sub_batches(real[label], transforms)
-        found = Gradients(
-            gradients(real[label]),
-            [gradients(part) for part in parts],
-            gradients(perturbed(parts[0], label)) if _want_noise(transforms) and perturbed else [],
-            mean_gradients(model, parameters, compared, leaf[label], label),
+        noisy = gradients(perturbed(parts[0], label)) if _want_noise(transforms) and perturbed else []
+        synthetic_side = mean_gradients(model, parameters, compared, leaf[label], label)
+        found.append(
+            Gradients(gradients(real[label]), [gradients(part) for part in parts], noisy, synthetic_side)
         )
-        for name in transforms:
-            found = transform(name, found)
-        distances.append(distance(kind, found.real, found.synthetic))
-    values = torch.stack(distances)
+    if joint:
+        found = [_mean_of_classes(found)]
+    for name in transforms:
+        found = [transform(name, each) for each in found]
+    values = torch.stack([distance(kind, each.real, each.synthetic) for each in found])
     (gradient,) = torch.autograd.grad(values.sum(), leaf)
     return values.detach(), gradient
 
@@ -295,6 +297,15 @@ def _want_noise(transforms: Sequence[str]) -> bool:
 def _groups(gradients: Gradients) -> list[list[Tensor]]:
     """List real, noisy, synthetic, then the parts."""
     return [gradients.real, gradients.noisy, gradients.synthetic, *gradients.parts]
+
+
+def _mean_of_classes(found: Sequence[Gradients]) -> Gradients:
+    """Average each gradient over the classes, every class counting the same."""
+    real, noisy, synthetic, *parts = [
+        [torch.stack(tensors).sum(0) / len(found) for tensors in zip(*classes, strict=True)]
+        for classes in zip(*map(_groups, found), strict=True)
+    ]
+    return Gradients(real, parts, noisy, synthetic)
 
 
 def _times(group: list[Tensor], factors: list[list[float]]) -> list[Tensor]:

@@ -122,7 +122,7 @@ def transform_named(name: str) -> Transform:
         return Transform(name=text, apply=partial(_keep_snr, ratio=value), parts=_SNR_PARTS)
     is_global = kind.endswith(GLOBAL)
     rank = _RANKS[kind.removesuffix(GLOBAL)]
-    # As written: 0.1 of 30 entries are 3, while 0.1 * 30 is a little more.
+    # As written: 0.07 of 100 entries are 7, while 0.07 * 100 is a little more.
     fraction = Fraction(f"{value:.12g}")
     keep = partial(_keep_fraction, rank=rank, fraction=fraction, together=is_global)
     # Noise divides the batch, which changes how its gradient is rounded: not where everything is kept.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PAIRED_COLUMNS = (
     "image_lr",
     "condensing_seconds",
+    "draws",
     "difference",
     "difference_low",
     "difference_high",
@@ -31,6 +32,7 @@ _HEADER = (
     "sets",
     "image learning rate",
     "condensing, s",
+    "outer draws",
 )
 
 
@@ -67,12 +69,14 @@ def paired_numbers(entry: "EntryResult", difference: "Difference | None") -> lis
         difference: To its partner, if it has one.
 
     Returns:
-        Learning rates, with blanks between several, mean seconds, and percentage points; what is unknown is empty.
+        Learning rates, with blanks between several, mean seconds and outer draws, and percentage points; what is
+        unknown is empty.
     """
     seconds = f"{fmean(entry.condensing_seconds):.3f}" if entry.condensing_seconds else ""
     ends = () if difference is None else (difference.mean, *difference.interval, *difference.bootstrap)
     numbers = [f"{100 * end:.6f}" if isfinite(end) else "" for end in ends]
-    return [_rates(entry, " "), seconds, *numbers, *[""] * (5 - len(numbers))]
+    draws = f"{fmean(entry.draws):.1f}" if entry.draws else ""
+    return [_rates(entry, " "), seconds, draws, *numbers, *[""] * (5 - len(numbers))]
 
 
 def _row(result: "StudyResult", place: "Entry", difference: "Difference | None") -> list[str]:
@@ -94,6 +98,7 @@ def _row(result: "StudyResult", place: "Entry", difference: "Difference | None")
         *map(str, size),
         _rates(entry, ", "),
         seconds,
+        f"{fmean(entry.draws):.0f}" if entry.draws else "",
     ]
 
 

@@ -72,6 +72,7 @@ def _entry_record(entry: EntryResult) -> dict[str, Any]:
         "origins": [[seed, key] for seed, key in sorted(entry.origins.items())],
         "image_lrs": list(entry.image_lrs),
         "condensing_seconds": list(entry.condensing_seconds),
+        "draws": list(entry.draws),
     }
 
 
@@ -83,6 +84,7 @@ def _entry(values: Mapping[str, Any]) -> EntryResult:
         origins=dict(values["origins"]),
         image_lrs=tuple(values.get("image_lrs", ())),
         condensing_seconds=tuple(values.get("condensing_seconds", ())),
+        draws=tuple(values.get("draws", ())),
     )
 
 

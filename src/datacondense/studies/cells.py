@@ -86,9 +86,10 @@ class CondenseCell:
         """The network, and what else takes time."""
         steps = "" if self.method.matching_steps == 1 else f" of {self.method.matching_steps} steps"
         transforms = "".join(f", {name}" for name in self.method.transform)
+        joined = ", classes joined" if self.method.join_classes else ""
         trained = "" if self.method.matching_steps == 1 else f", {self.method.network_epochs} epochs between"
         return (
-            f"condense with {self.method.network}{transforms}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
+            f"condense with {self.method.network}{transforms}{joined}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
             f"B = {self.method.real_batch}"
         )
 

@@ -46,15 +46,14 @@ class CellFactory:
         """Declare sets that are condensed with some settings of their own.
 
         Args:
-            as_long_as: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws;
-                where arms choose their learning rates.
+            as_long_as: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws.
             **changes: Fields of `GradientMatchingConfig`, or `draws`.
 
         Returns:
             For each seed the cell that learns the set.
 
         Raises:
-            InputError: A field is unknown or a value breaks its rule, or a time is given where nothing is chosen.
+            InputError: A field is unknown or a value breaks its rule.
         """
         draws = changes.pop("draws", None)
         if draws is not None and (not isinstance(draws, int) or draws < 1):
@@ -70,11 +69,9 @@ class CellFactory:
         )
         draws = draws or self._draws(method)
         condensed = partial(CondenseCell, data=self.data, method=method, draws=draws)
-        if not chooses and as_long_as is not None:
-            raise InputError("Arms of equal seconds choose their learning rates: give --image-lrs.")
-        if not chooses:
+        if not chooses and as_long_as is None:
             return lambda seed: condensed(seed=seed)
-        choice = self._choice(method, draws)
+        choice = self._choice(method, draws) if chooses else None
 
         def tuned(seed: int) -> TunedCell:
             limit = None if as_long_as is None else as_long_as(seed)

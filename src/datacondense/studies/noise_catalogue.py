@@ -131,9 +131,6 @@ def noise_aware(cells: CellFactory) -> Study:
 
     Returns:
         The study.
-
-    Raises:
-        InputError: There is no list of learning rates to choose from.
     """
     refuse_unused(cells, "networks", "ipcs", "kept")
     plain = cells.condensed()

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from datacondense.condensation.config import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.matching.names import parse_transform
 
-PLAIN = "none"  # the variant without any transform
+PLAIN = "none"  # the variant without any change
+JOINED = "join-classes"  # a part of a variant that is no transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class NoiseConfig:
     Attributes:
         networks: Architectures.
         variants: Gradient transforms, each measured with each architecture: "none", or names joined by "+" as in
-            max-pool-1+keep-magnitude:0.1.
+            max-pool-1+keep-magnitude:0.1; "join-classes" is what --join-classes does.
         num_networks: Random networks of each architecture, R; 8 or more for intervals that say something.
         num_batches: Real batches, D, of `real_batch` images per class; each network sees each of them.
         draws: Where above 0, the gradients are measured at images that plain matching with the same architecture has
@@ -41,7 +43,11 @@ class NoiseConfig:
         _check_labels("networks", self.networks)
         _check_labels("variants", self.variants)
         for variant in self.variants:
-            transforms_of(variant)
+            variant_settings(variant)
+        if self.method.join_classes:
+            raise InputError(
+                f"join_classes is given, but variants are measured side by side: give --variants {JOINED}."
+            )
         if self.method.transform:
             raise InputError(
                 f"transform is {', '.join(self.method.transform)}, but transforms are measured side by side: give "
@@ -54,24 +60,23 @@ class NoiseConfig:
             )
 
 
-def transforms_of(variant: str) -> tuple[str, ...]:
+def variant_settings(variant: str) -> dict[str, Any]:
     """Read a variant.
 
     Args:
-        variant: "none", or names of transforms joined by "+".
+        variant: "none", or names of transforms and "join-classes" joined by "+".
 
     Returns:
-        The names, in order.
+        Fields of `GradientMatchingConfig`: the transforms in order, and whether classes are joined.
 
     Raises:
         InputError: There is no such transform, or its number is missing or breaks its rule.
     """
-    if variant == PLAIN:
-        return ()
-    names = tuple(variant.split("+"))
-    for name in names:
+    names = () if variant == PLAIN else tuple(variant.split("+"))
+    transforms = tuple(name for name in names if name != JOINED)
+    for name in transforms:
         parse_transform(name)
-    return names
+    return {"transform": transforms, "join_classes": JOINED in names}
 
 
 def _check_labels(name: str, labels: Sequence[str]) -> None:

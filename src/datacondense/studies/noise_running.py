@@ -13,7 +13,7 @@ from datacondense.studies.config import CELLS, StudyConfig
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.factory import CellFactory
 from datacondense.studies.noise import NoiseCell
-from datacondense.studies.noise_config import NoiseConfig, transforms_of
+from datacondense.studies.noise_config import NoiseConfig, variant_settings
 from datacondense.studies.runner import Outcome, StudyProgress, run_cells
 from datacondense.studies.store import Store
 
@@ -81,7 +81,7 @@ def noise_cells(data: DataSource, config: NoiseConfig) -> dict[Arm, NoiseCell]:
         for variant in config.variants:
             cells[network, variant] = NoiseCell(
                 data=source,
-                method=replace(learned.method, transform=transforms_of(variant)).resolved(),
+                method=replace(learned.method, **variant_settings(variant)).resolved(),
                 seed=config.seed,
                 num_networks=config.num_networks,
                 num_batches=config.num_batches,

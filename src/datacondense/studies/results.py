@@ -31,6 +31,7 @@ class EntryResult:
             seed has its own.
         image_lrs: The learning rates that its sets chose for themselves, each once, in rising order.
         condensing_seconds: For each set, seed by seed, how long it took to learn; without sets that were not learned.
+        draws: Outer draws of each, likewise, where records say it.
     """
 
     accuracies: Accuracies
@@ -38,6 +39,7 @@ class EntryResult:
     origins: Mapping[int, str] = field(default_factory=dict)
     image_lrs: tuple[float, ...] = ()
     condensing_seconds: tuple[float, ...] = ()
+    draws: tuple[float, ...] = ()
 
     @property
     def n(self) -> int:
@@ -198,6 +200,7 @@ def collect(study: Study, store: Store) -> StudyResult:
             condensing_seconds=tuple(
                 made["condensing_seconds"] for made in sets if "condensing_seconds" in made
             ),
+            draws=tuple(made["draws"] for made in sets if "draws" in made),
         )
 
     entries = {

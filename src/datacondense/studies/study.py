@@ -138,7 +138,9 @@ class Study:
             rows=tuple(row for row in self.rows if row in kept),
             entries={place: cells for place, cells in self.entries.items() if place[0] in kept},
             published={place: value for place, value in self.published.items() if place[0] in kept},
-            paired={place: partner for place, partner in self.paired.items() if place[0] in kept},
+            paired={
+                place: partner for place, partner in self.paired.items() if {place[0], partner[0]} <= kept
+            },
             claims=tuple(claims),
         )
 

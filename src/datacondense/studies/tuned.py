@@ -79,17 +79,17 @@ class ChoiceCell:
 
 @dataclass(frozen=True, kw_only=True)
 class TunedCell:
-    """Learn a set with the learning rate that was chosen.
+    """Learn a set with the learning rate that was chosen, or for a given time, or both.
 
     Attributes:
-        untuned: The same with the default learning rate.
-        choice: The choice.
+        untuned: The same with the default learning rate and a number of draws.
+        choice: The choice; where None, the learning rate stays.
         as_long_as: Another set, whose condensing seconds this one may spend, in the place of a number of outer draws.
             Both should run on the same machine with the same work beside them; the record says how many draws it were.
     """
 
     untuned: CondenseCell
-    choice: ChoiceCell
+    choice: ChoiceCell | None = None
     as_long_as: "CondenseCell | TunedCell | None" = None
 
     @property
@@ -101,7 +101,7 @@ class TunedCell:
     @property
     def inputs(self) -> Sequence[Cell]:
         """The choice, and the set that it may take as long as."""
-        return (self.choice,) if self.as_long_as is None else (self.choice, self.as_long_as)
+        return [cell for cell in (self.choice, self.as_long_as) if cell is not None]
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -133,17 +133,18 @@ class TunedCell:
         Returns:
             As for `CondenseCell`, and the learning rate.
         """
-        rate = read_result(place.folder(self.choice))["image_lr"]
-        tuned = replace(self.untuned, method=replace(self.untuned.method, image_lr=rate))
-        if self.as_long_as is None:
-            return {**tuned.condense_into(place.folder(self), place.device), "image_lr": rate}
-        seconds = read_result(place.folder(self.as_long_as))["condensing_seconds"]
-        limited = replace(tuned, draws=_ENOUGH_DRAWS)
-        found = limited.condense_into(place.folder(self), place.device, time_limit=f"{seconds:.6f}s")
-        return {**found, "image_lr": rate}
+        cell, limit = self.untuned, None
+        if self.choice is not None:
+            rate = read_result(place.folder(self.choice))["image_lr"]
+            cell = replace(cell, method=replace(cell.method, image_lr=rate))
+        if self.as_long_as is not None:
+            cell = replace(cell, draws=_ENOUGH_DRAWS)
+            limit = f"{read_result(place.folder(self.as_long_as))['condensing_seconds']:.6f}s"
+        found = cell.condense_into(place.folder(self), place.device, time_limit=limit)
+        return {**found, "image_lr": cell.method.image_lr}
 
     def estimate(self, device: torch.device) -> float:
-        """Time a few matching steps.
+        """Time a few matching steps, of the other set where this one takes as long.
 
         Args:
             device: Where to compute.
@@ -151,7 +152,7 @@ class TunedCell:
         Returns:
             Seconds that `run` would take.
         """
-        return self.untuned.estimate(device)
+        return (self.as_long_as or self.untuned).estimate(device)
 
     def image_set(self, place: Place) -> ImageSet:
         """Read the condensed set.
