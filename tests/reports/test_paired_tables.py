@@ -13,7 +13,9 @@ from datacondense.studies.study import Claim, Entry
 from tests.reports.made_studies import made, of_sets, scores
 
 HEADING = "## Paired with plain matching\n\n"
-PLAIN = replace(of_sets(80, 81, 82), image_lrs=(0.1,), condensing_seconds=(10.0, 11.0, 12.5), draws=(4, 4, 5.5))
+PLAIN = replace(
+    of_sets(80, 81, 82), image_lrs=(0.1,), condensing_seconds=(10.0, 11.0, 12.5), draws=(4, 4, 5.5)
+)
 BETTER = replace(of_sets(81.9, 83, 84.1), image_lrs=(0.05, 0.5), condensing_seconds=(20.0, 22.0))
 WORSE = of_sets(75.1, 76, 76.9)
 SAME = of_sets(81, 80, 82)

@@ -31,7 +31,11 @@ def made() -> StudyResult:
         study=study,
         entries={
             ("a", "1"): EntryResult(
-                accuracies=accuracies, missing=1, image_lrs=(0.1, 0.5), condensing_seconds=(1.5, 2.5), draws=(4.0, 5.5)
+                accuracies=accuracies,
+                missing=1,
+                image_lrs=(0.1, 0.5),
+                condensing_seconds=(1.5, 2.5),
+                draws=(4.0, 5.5),
             ),
             ("b", "2"): EntryResult(accuracies={}, missing=4),
             ("b", "1"): EntryResult(accuracies=lower, missing=0, origins={0: "same", 1: "same"}),

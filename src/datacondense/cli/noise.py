@@ -82,6 +82,7 @@ class Noise:
     def _report(self, run: "NoiseRun", printer: Printer) -> int:
         """Write the table, and say where it is and what failed."""
         from datacondense.reports.noise import write_noise
+        from datacondense.reports.noise_records import noise_record
 
         outcome = run.outcome
         for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
@@ -99,6 +100,7 @@ class Noise:
             "reused": len(outcome.reused),
             "failed": dict(outcome.failed),
             "blocked": len(outcome.blocked),
+            **noise_record(run.result),
         })
         return 1 if outcome.failed or outcome.blocked else 0
 

@@ -85,11 +85,11 @@ class CondenseCell:
     def kind(self) -> str:
         """The network, and what else takes time."""
         steps = "" if self.method.matching_steps == 1 else f" of {self.method.matching_steps} steps"
-        transforms = "".join(f", {name}" for name in self.method.transform)
-        joined = ", classes joined" if self.method.join_classes else ""
+        changes = [*self.method.transform, *(["classes joined"] if self.method.join_classes else [])]
+        changed = "".join(f", {name}" for name in changes)
         trained = "" if self.method.matching_steps == 1 else f", {self.method.network_epochs} epochs between"
         return (
-            f"condense with {self.method.network}{transforms}{joined}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
+            f"condense with {self.method.network}{changed}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
             f"B = {self.method.real_batch}"
         )
 

@@ -137,7 +137,7 @@ def collect_noise(cells: Mapping[Arm, NoiseCell], store: Store) -> NoiseResult:
     environments: dict[str, Mapping[str, Any]] = {}
     for arm, cell in cells.items():
         if store.finished(cell_key(cell)):
-            entries[arm] = _entry(store.record(cell_key(cell))["result"])
+            entries[arm] = read_entry(store.record(cell_key(cell))["result"])
             for environment in _environments(cell, store):
                 environments[repr(sorted(environment.items()))] = environment
     return NoiseResult(
@@ -166,8 +166,15 @@ def _environments(cell: Cell, store: Store) -> list[Mapping[str, Any]]:
     ]
 
 
-def _entry(result: Mapping[str, Any]) -> NoiseEntry:
-    """Read the result of a cell."""
+def read_entry(result: Mapping[str, Any]) -> NoiseEntry:
+    """Read the result of a cell.
+
+    Args:
+        result: Plain JSON values, with "all_classes" and "classes".
+
+    Returns:
+        What was found.
+    """
     return NoiseEntry(
         _decomposition(result["all_classes"]),
         tuple((one["name"], _decomposition(one["parts"])) for one in result["classes"]),
