@@ -16,6 +16,7 @@ from comparison import median_interval, spread
 from library import MatchingSteps, add_settings, image_shape, random_set, settings
 
 from datacondense import GradientMatchingConfig
+from datacondense.studies.noise_config import PLAIN, variant_settings
 
 TRANSFORMS = (
     "max-pool-1",
@@ -28,8 +29,9 @@ TRANSFORMS = (
     "keep-snr:1",
     "wiener:4",
     "max-pool-1+keep-magnitude:0.1",
+    "join-classes",
 )
-"""What is measured; those joined by + are done one after the other."""
+"""What is measured, as in `datacondense noise --variants`; those joined by + are done one after the other."""
 
 TARGET = 1.25
 
@@ -48,18 +50,18 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
     """Measure one transform here."""
     train = random_set(options.shape, options.classes, options.per_class)
 
-    def steps(*transform: str) -> MatchingSteps:
+    def steps(variant: str) -> MatchingSteps:
         config = GradientMatchingConfig(
             ipc=options.ipc,
             real_batch=point["real_batch"],
             precision=options.precision,
             matching_steps=1,
-            transform=transform,
+            **variant_settings(variant),
             **settings(options.set),
         )
         return MatchingSteps(train, config)
 
-    plain, ours = steps(), steps(*point["transform"].split("+"))
+    plain, ours = steps(PLAIN), steps(point["transform"])
     warm_up = take_turns([plain, ours], 1)
     times = take_turns([plain, ours], options.turns)
     return {
