@@ -133,5 +133,8 @@ def test_the_command_line_joins_classes(tmp_path: Path) -> None:
         out = ["--out", str(tmp_path / name), "--device", "cpu", "--quiet"]
         assert main(["condense", "digits", *small, *out, *options]) == 0
     joined, plain = (ImageSet.load(tmp_path / name / CONDENSED) for name in ("joined", "plain"))
-    assert (joined.record["settings"]["join_classes"], plain.record["settings"]["join_classes"]) == (True, False)
+    assert (joined.record["settings"]["join_classes"], plain.record["settings"]["join_classes"]) == (
+        True,
+        False,
+    )
     assert not torch.equal(joined.images, plain.images)

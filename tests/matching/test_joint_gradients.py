@@ -158,9 +158,7 @@ def test_the_gradient_equals_finite_differences(
 def test_the_distance_is_that_of_the_mean_and_not_the_mean_of_the_distances() -> None:
     case = setting("convnet-w4-d2", distance="squared")
     joint, gradient = case.joint()
-    apart, other = matching_gradient(
-        case.objective, case.parameters, case.real.__getitem__, case.synthetic
-    )
+    apart, other = matching_gradient(case.objective, case.parameters, case.real.__getitem__, case.synthetic)
     # The square of a mean is below the mean of the squares.
     assert 0 < float(joint) < 0.9 * float(apart.mean())
     assert not torch.allclose(gradient, other, rtol=0.1)

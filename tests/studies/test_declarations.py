@@ -271,7 +271,8 @@ def test_scale_of_the_image_learning_rate_reaches_every_arm() -> None:
 @pytest.mark.parametrize(("ipc", "draws"), [(1, 250), (10, 25), (20, 13), (50, 5)])
 def test_image_updates_give_every_number_of_images_the_same_work(ipc: int, draws: int) -> None:
     cells = CellFactory(data=MNIST, config=replace(SMALL, image_updates=250))
-    for changes, expected in (({}, draws), ({"matching_steps": 3}, 84), ({"draws": 6}, 6)):
+    arms: list[tuple[dict[str, Any], int]] = [({}, draws), ({"matching_steps": 3}, 84), ({"draws": 6}, 6)]
+    for changes, expected in arms:
         source = cells.condensed(ipc=ipc, **changes)(0)
         assert isinstance(source, CondenseCell)
         assert source.draws == expected

@@ -1,0 +1,143 @@
+"""Recorded measurements of gradient noise, and the page of everything that was measured of noise-aware matching.
+
+    python benchmarks/noise_aware.py record mnist --networks convnet lenet --variants none max-pool-1 --out studies
+    python benchmarks/noise_aware.py page
+
+`record` takes the options of `datacondense noise`, measures what is not measured, and writes benchmarks/results/noise-*.json.
+Studies are recorded by `python benchmarks/studies.py record …`, times by `benchmarks/transform_step.py`. `page` writes
+docs/noise-aware.md and its pictures from the records, and needs them only.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import measure
+import tyro
+from noise_aware_words import HEAD, verdict
+
+from datacondense.cli.noise import Noise as NoiseCommand
+from datacondense.environment import choose_device
+from datacondense.files import write_text
+from datacondense.reports.noise import noise_markdown
+from datacondense.reports.noise_plot import draw_noise
+from datacondense.reports.noise_records import noise_record, read_noise_record
+from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_records import read_study_record
+from datacondense.reports.study_tables import markdown
+from datacondense.studies import DataSource
+from datacondense.studies.cell import cell_key
+from datacondense.studies.noise_running import noise_cells, run_noise
+from datacondense.studies.store import Store
+
+DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = ("noise-aware", "representatives", "masks", "teacher")
+STEP = "transform-step"
+
+Values = Mapping[str, Any]
+
+
+def record(arguments: list[str]) -> int:
+    """Measure, and write the numbers down with what is needed to repeat them."""
+    command = tyro.cli(
+        NoiseCommand, args=arguments, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    )
+    source = DataSource(name=command.dataset, config=command.data)
+    run = run_noise(
+        source, command.noise, command.out, workers=command.workers, device=str(choose_device(command.device))
+    )
+    store = Store(command.out / "cells")
+    keys = [cell_key(cell) for cell in noise_cells(source, command.noise).values()]
+    records = [store.record(key) for key in keys if store.finished(key)]
+    values = {
+        **measure.header(records[0]["threads"]),
+        "command": command.command(),
+        "date": max(entry["finished"] for entry in records)[:10],
+        "recorded_at_commit": measure.code_version(),
+        "facts": command.facts(),
+        "cells": len(records),
+        "failed": dict(run.outcome.failed),
+        "cell_hours": sum(entry["seconds"] for entry in records) / 3600,
+        **noise_record(run.result),
+    }
+    write_text(measure.RESULTS / f"{command.stem}.json", json.dumps(values, indent=1) + "\n")
+    return 1 if run.outcome.failed else 0
+
+
+def page() -> int:
+    """Write the page, and its pictures."""
+    studies = dict(recorded(*(f"study-{name}-*" for name in STUDIES)))
+    noises = dict(recorded("noise-*"))
+    steps = dict(recorded(STEP))
+    parts = [HEAD, verdict(studies, noises), _steps_part(steps)]
+    for stem, values in studies.items():
+        result = read_study_record(values)
+        draw_study(result, DOCS / f"{stem}.png")
+        parts.append(_section(stem, values, lambda facts, picture, result=result: markdown(result, facts, picture=picture)))
+    for stem, values in noises.items():
+        measured = read_noise_record(values)
+        draw_noise(measured, DOCS / f"{stem}.png")
+        parts.append(
+            _section(stem, values, lambda facts, picture, measured=measured: noise_markdown(measured, facts, picture=picture))
+        )
+    write_text(DOCS / "noise-aware.md", "\n".join(part for part in parts if part).rstrip("\n") + "\n")
+    return 0
+
+
+def recorded(*patterns: str) -> Iterator[tuple[str, Values]]:
+    """Read the records whose names fit, in the order of the patterns."""
+    for pattern in patterns:
+        for path in sorted(measure.RESULTS.glob(f"{pattern}.json")):
+            yield path.stem, json.loads(path.read_text(encoding="utf-8"))
+
+
+def _section(stem: str, values: Values, write: Callable[[Mapping[str, str], str], str]) -> str:
+    """Write the section of one record: the page that the command writes, one heading deeper."""
+    hardware = values["hardware"]
+    facts = values["facts"] | {
+        "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} thread(s) "
+        f"a cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells side by side",
+        "Record": f"benchmarks/results/{stem}.json",
+    }
+    text = write(facts, f"{stem}.png")
+    dataset = values["facts"]["Data set"].split(",")[0]
+    text = re.sub(r"\A# (.*)", rf"# \1 ({dataset})", text)
+    return re.sub("^#", "##", text, flags=re.MULTILINE) + "\n"
+
+
+def _steps_part(records: Mapping[str, Values]) -> str:
+    """Write what a matching step costs with each transform."""
+    if not records:
+        return ""
+    (values,) = records.values()
+    ratios, hardware, settings = values["summary"]["ratios"], values["hardware"], values["settings"]
+    names = list(next(iter(ratios.values())))
+    header = ["transform", *(f"B = {batch}" for batch in ratios)]
+    rows = [[f"`{name}`", *(_ratio(found[name]) for found in ratios.values())] for name in names]
+    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+    return (
+        "## What a step costs\n\nSeconds of a matching step, as a multiple of plain matching in the same process, taking turns: "
+        "median over processes, quartiles in brackets. The target is 1.25 at the published B = 256; bold is what "
+        f"misses it. {settings['classes']} classes of {'×'.join(map(str, settings['shape']))} images, ConvNet.\n\n"
+        + "\n".join(lines)
+        + f"\n\n{values['date']}, {hardware['processor']}, {hardware['threads']} thread(s), torch "
+        f"{values['versions']['torch']}; `{values['command']}`; record: benchmarks/results/{STEP}.json.\n"
+    )
+
+
+def _ratio(found: Values | None) -> str:
+    """Write a ratio, bold where it misses the target."""
+    if found is None:
+        return "–"
+    ratio = found["ratio"]
+    low, high = ratio["quartiles"]
+    text = f"{ratio['median']:.2f} ({low:.2f}–{high:.2f})"
+    return text if found["meets_target"] else f"**{text}**"
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:] or ["page"]
+    sys.exit(record(arguments) if what == "record" else page())
