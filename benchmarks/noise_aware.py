@@ -3,15 +3,16 @@
     python benchmarks/noise_aware.py record mnist --networks convnet lenet --variants none max-pool-1 --out studies
     python benchmarks/noise_aware.py page
 
-`record` takes the options of `datacondense noise`, measures what is not measured, and writes benchmarks/results/noise-*.json.
-Studies are recorded by `python benchmarks/studies.py record …`, times by `benchmarks/transform_step.py`. `page` writes
-docs/noise-aware.md and its pictures from the records, and needs them only.
+`record` takes the options of `datacondense noise`, measures what is not measured, and writes
+benchmarks/results/noise-*.json. Studies are recorded by `python benchmarks/studies.py record …`, times by
+`benchmarks/transform_step.py`, pictures by `benchmarks/image_content.py`. `page` writes docs/noise-aware.md and its
+plots from the records, and needs them only.
 """
 
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +77,11 @@ def page() -> int:
     for stem, values in studies.items():
         result = read_study_record(values)
         draw_study(result, DOCS / f"{stem}.png")
-        parts.append(_section(stem, values, lambda facts, picture, result=result: markdown(result, facts, picture=picture)))
+        parts.append(_deeper(markdown(result, _facts(stem, values), picture=f"{stem}.png"), values))
     for stem, values in noises.items():
         measured = read_noise_record(values)
         draw_noise(measured, DOCS / f"{stem}.png")
-        parts.append(
-            _section(stem, values, lambda facts, picture, measured=measured: noise_markdown(measured, facts, picture=picture))
-        )
+        parts.append(_deeper(noise_markdown(measured, _facts(stem, values), picture=f"{stem}.png"), values))
     write_text(DOCS / "noise-aware.md", "\n".join(part for part in parts if part).rstrip("\n") + "\n")
     return 0
 
@@ -94,18 +93,21 @@ def recorded(*patterns: str) -> Iterator[tuple[str, Values]]:
             yield path.stem, json.loads(path.read_text(encoding="utf-8"))
 
 
-def _section(stem: str, values: Values, write: Callable[[Mapping[str, str], str], str]) -> str:
-    """Write the section of one record: the page that the command writes, one heading deeper."""
+def _facts(stem: str, values: Values) -> dict[str, str]:
+    """Say how a record came about."""
     hardware = values["hardware"]
-    facts = values["facts"] | {
-        "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} thread(s) "
-        f"a cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells side by side",
-        "Record": f"benchmarks/results/{stem}.json",
-    }
-    text = write(facts, f"{stem}.png")
+    made = (
+        f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} thread(s) a "
+        f"cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells side by side"
+    )
+    return {**values["facts"], "Made": made, "Record": f"benchmarks/results/{stem}.json"}
+
+
+def _deeper(text: str, values: Values) -> str:
+    """Make a section of a page: its headings one deeper, the data set in the first."""
     dataset = values["facts"]["Data set"].split(",")[0]
-    text = re.sub(r"\A# (.*)", rf"# \1 ({dataset})", text)
-    return re.sub("^#", "##", text, flags=re.MULTILINE) + "\n"
+    titled = re.sub(r"\A# (.*)", rf"# \1 ({dataset})", text)
+    return re.sub("^#", "##", titled, flags=re.MULTILINE) + "\n"
 
 
 def _steps_part(records: Mapping[str, Values]) -> str:
@@ -119,9 +121,10 @@ def _steps_part(records: Mapping[str, Values]) -> str:
     rows = [[f"`{name}`", *(_ratio(found[name]) for found in ratios.values())] for name in names]
     lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     return (
-        "## What a step costs\n\nSeconds of a matching step, as a multiple of plain matching in the same process, taking turns: "
-        "median over processes, quartiles in brackets. The target is 1.25 at the published B = 256; bold is what "
-        f"misses it. {settings['classes']} classes of {'×'.join(map(str, settings['shape']))} images, ConvNet.\n\n"
+        "## What a step costs\n\nSeconds of a matching step, as a multiple of plain matching in the same process, "
+        "taking turns: median over processes, quartiles in brackets. The target is 1.25 at the published B = 256; bold "
+        f"is what misses it. ConvNet, {settings['classes']} classes, images of "
+        f"{'×'.join(map(str, settings['shape']))}.\n\n"
         + "\n".join(lines)
         + f"\n\n{values['date']}, {hardware['processor']}, {hardware['threads']} thread(s), torch "
         f"{values['versions']['torch']}; `{values['command']}`; record: benchmarks/results/{STEP}.json.\n"

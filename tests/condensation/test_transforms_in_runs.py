@@ -11,7 +11,9 @@ from datacondense.condensation import GradientMatchingConfig, Progress, RunConfi
 from datacondense.condensation.state import Position
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.matching import transform_named
 from datacondense.matching.names import MASKS
+from datacondense.matching.transforms import check_applicable
 
 METHOD = GradientMatchingConfig(
     ipc=2, network="convnet-w4-d2", matching_steps=2, network_epochs=1, real_batch=10, image_lr=0.5
@@ -192,6 +194,25 @@ def test_transforms_that_cannot_apply_are_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         condense(tiny, replace(METHOD, **change), RUN, directory=tmp_path / "run")  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_apply_depends_on_shapes_and_batch() -> None:
+    linear, point, kernel = torch.ones(2, 3), torch.ones(2, 3, 1, 1), torch.ones(2, 3, 1, 3)
+    pooling, wiener = transform_named("max-pool-1"), transform_named("wiener:8")
+    for compared in ([linear], [linear, point]):
+        with pytest.raises(
+            InputError, match=r"transform is 'max-pool-1', which pools .* compared parameters of mlp"
+        ):
+            check_applicable([pooling], compared, "mlp", 256)
+    with pytest.raises(
+        InputError, match=r"transform is 'wiener:8', .* into 8 sub-batches, but real_batch is 7"
+    ):
+        check_applicable([pooling, wiener], [kernel], "convnet", 7)
+    with pytest.raises(
+        InputError, match=r"transform is 'keep-snr:1', .* into 4 sub-batches, but real_batch is 3"
+    ):
+        check_applicable([transform_named("keep-snr:1")], [kernel], "convnet", 3)
+    check_applicable([pooling, wiener], [linear, kernel], "convnet", 8)
 
 
 SHORT = ["condense", "digits", "--draws", "1", "--matching-steps", "1", "--device", "cpu", "--quiet"]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.errors import InputError
 from datacondense.matching import (
     DISTANCES,
     Objective,
@@ -25,7 +24,6 @@ from datacondense.matching.names import MASKS
 from datacondense.matching.transforms import (
     Pair,
     RealGradients,
-    check_applicable,
     largest,
     pool_kernels,
     transformed,
@@ -386,28 +384,6 @@ def test_keep_snr_finds_the_planted_entries() -> None:
     assert float(chosen[truth != 0].double().mean()) > 0.95
     # A t variable of 3 degrees of freedom is beyond 3 in 5.8 % of trials.
     assert float(chosen[truth == 0].double().mean()) == pytest.approx(0.058, abs=0.01)
-
-
-# What cannot apply.
-
-
-def test_transforms_that_cannot_apply_are_refused() -> None:
-    linear, point, kernel = torch.ones(2, 3), torch.ones(2, 3, 1, 1), torch.ones(2, 3, 1, 3)
-    pooling, wiener = transform_named("max-pool-1"), transform_named("wiener:8")
-    for compared in ([linear], [linear, point]):
-        with pytest.raises(
-            InputError, match=r"transform is 'max-pool-1', which pools .* compared parameters of mlp"
-        ):
-            check_applicable([pooling], compared, "mlp", 256)
-    with pytest.raises(
-        InputError, match=r"transform is 'wiener:8', .* into 8 sub-batches, but real_batch is 7"
-    ):
-        check_applicable([pooling, wiener], [kernel], "convnet", 7)
-    with pytest.raises(
-        InputError, match=r"transform is 'keep-snr:1', .* into 4 sub-batches, but real_batch is 3"
-    ):
-        check_applicable([transform_named("keep-snr:1")], [kernel], "convnet", 3)
-    check_applicable([pooling, wiener], [linear, kernel], "convnet", 8)
 
 
 @pytest.mark.parametrize("name", ["keep-magnitude:1", "keep-stable:1", "keep-sensitive-global:1"])
