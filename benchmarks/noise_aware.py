@@ -18,7 +18,7 @@ from typing import Any
 
 import measure
 import tyro
-from noise_aware_words import HEAD, verdict
+from noise_aware_words import HEAD, Numbers, verdict
 
 from datacondense.cli.noise import Noise as NoiseCommand
 from datacondense.environment import choose_device
@@ -73,7 +73,8 @@ def page() -> int:
     studies = dict(recorded(*(f"study-{name}-*" for name in STUDIES)))
     noises = dict(recorded("noise-*"))
     steps = dict(recorded(STEP))
-    parts = [HEAD, verdict(studies, noises), _steps_part(steps)]
+    contents = dict(recorded("image-content-*"))
+    parts = [HEAD, verdict(Numbers(studies, noises, contents)), _steps_part(steps)]
     for stem, values in studies.items():
         result = read_study_record(values)
         draw_study(result, DOCS / f"{stem}.png")
@@ -81,7 +82,8 @@ def page() -> int:
     for stem, values in noises.items():
         measured = read_noise_record(values)
         draw_noise(measured, DOCS / f"{stem}.png")
-        parts.append(_deeper(noise_markdown(measured, _facts(stem, values), picture=f"{stem}.png"), values))
+        text = noise_markdown(measured, _facts(stem, values), picture=f"{stem}.png", by_class=False)
+        parts.append(_deeper(text, values))
     write_text(DOCS / "noise-aware.md", "\n".join(part for part in parts if part).rstrip("\n") + "\n")
     return 0
 
@@ -106,7 +108,8 @@ def _facts(stem: str, values: Values) -> dict[str, str]:
 def _deeper(text: str, values: Values) -> str:
     """Make a section of a page: its headings one deeper, the data set in the first."""
     dataset = values["facts"]["Data set"].split(",")[0]
-    titled = re.sub(r"\A# (.*)", rf"# \1 ({dataset})", text)
+    images = values["facts"].get("Images", "").partition(", ")[2]
+    titled = re.sub(r"\A# (.*)", rf"# \1 ({dataset}{images and ', '}{images})", text)
     return re.sub("^#", "##", titled, flags=re.MULTILINE) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The average of the images over the steps: what it weighs, that it changes nothing else, that it survives a stop."""
+"""What a method keeps over the steps, averages and moments: what they do, and that they survive a stop."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -59,16 +59,28 @@ def test_steps_within_a_draw_count_too(tiny: ImageSet) -> None:
     assert not torch.allclose(two, images_after(tiny, 2, PLAIN), atol=1e-3)
 
 
-def test_a_stopped_run_ends_bit_identical(tiny: ImageSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["average_images", "shrink_pixels"])
+def test_a_stopped_run_ends_bit_identical(option: str, tiny: ImageSet, tmp_path: Path) -> None:
+    method = AVERAGED if option == "average_images" else replace(PLAIN, shrink_pixels=True)
     run = RunConfig(draws=3, checkpoint_every=0)
-    unbroken = condense(tiny, AVERAGED, run)
+    unbroken = condense(tiny, method, run)
+    assert not torch.equal(unbroken.images, condense(tiny, PLAIN, run).images)
 
     def kill(progress: Progress) -> None:
         if progress.position == (1, 1):
             raise Killed
 
     with pytest.raises(Killed):
-        condense(tiny, AVERAGED, run, directory=tmp_path / "run", observer=kill)
-    resumed = condense(tiny, AVERAGED, run, directory=tmp_path / "run", resume=True)
+        condense(tiny, method, run, directory=tmp_path / "run", observer=kill)
+    resumed = condense(tiny, method, run, directory=tmp_path / "run", resume=True)
     assert torch.equal(resumed.images, unbroken.images)
-    assert resumed.record["settings"]["average_images"] is True
+    assert resumed.record["settings"][option] is True
+
+
+def test_pixels_are_shrunk_from_the_second_step_on(tiny: ImageSet) -> None:
+    plain, shrunk = (replace(PLAIN, matching_steps=1, shrink_pixels=shrinks) for shrinks in (False, True))
+    one, two = RunConfig(draws=1), RunConfig(draws=2)
+    assert torch.equal(condense(tiny, plain, one).images, condense(tiny, shrunk, one).images)
+    first = condense(tiny, plain, one).images
+    moved = [(condense(tiny, method, two).images - first).abs().sum() for method in (plain, shrunk)]
+    assert moved[1] < moved[0]

@@ -215,6 +215,11 @@ def test_what_cannot_apply_depends_on_shapes_and_batch() -> None:
     check_applicable([pooling, wiener], [linear, kernel], "convnet", 8)
 
 
+def test_a_name_without_its_list_is_refused() -> None:
+    with pytest.raises(InputError, match=r"transform is 'max-pool-1', but must be a list"):
+        GradientMatchingConfig(transform="max-pool-1")  # type: ignore[arg-type]
+
+
 SHORT = ["condense", "digits", "--draws", "1", "--matching-steps", "1", "--device", "cpu", "--quiet"]
 
 

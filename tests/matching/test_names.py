@@ -34,6 +34,7 @@ UNKNOWN = [
     "max",
     "max-pool-3",
     "max-pool-1:2",
+    "max-pool-1:",
     "min-pool-1",
     "keep",
     "keep-snr-global:1",

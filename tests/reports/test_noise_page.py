@@ -45,6 +45,13 @@ def test_page_has_facts_model_tables_and_environments() -> None:
     assert "There are no intervals" not in page
 
 
+def test_classes_can_be_left_out() -> None:
+    whole, short = noise_markdown(RESULT, {}), noise_markdown(RESULT, {}, by_class=False)
+    assert "by class" in whole
+    assert "by class" not in short
+    assert f"\n\n{ALL_ROWS}\n" in short
+
+
 @pytest.mark.parametrize(
     ("entry", "failed", "said"),
     [

@@ -41,6 +41,8 @@ class GradientMatchingConfig:
             Default: the published rule for this ipc.
         image_lr: Learning rate of the images, in normalised pixel units. Default: 0.1, and 0.01 for an MLP.
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
+        shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the networks and batches of the
+            last steps, before it moves the images.
         average_images: Give the average of the images over all steps, step t weighing about t³, instead of the last
             images: what single networks and batches asked of the pixels averages out. Costs nothing.
         network_lr: Learning rate of the network's training between image updates.
@@ -69,6 +71,7 @@ class GradientMatchingConfig:
     network_epochs: int | None = None
     image_lr: float | None = None
     image_momentum: float = 0.5
+    shrink_pixels: bool = False
     average_images: bool = False
     network_lr: float = 0.01
     network_momentum: float = 0.5
@@ -96,6 +99,8 @@ class GradientMatchingConfig:
             raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
         check_precision(self.precision)
         check_distance(self.distance)
+        if isinstance(self.transform, str):
+            raise InputError(f"transform is {self.transform!r}, but must be a list: give [{self.transform!r}].")
         for name in self.transform:
             parse_transform(name)
         check_engine(self.engine)

@@ -19,6 +19,7 @@ from datacondense.matching import (
     matching_gradient,
     transform_named,
 )
+from datacondense.matching.pixel_filter import shrink_pixels
 from datacondense.matching.transforms import check_applicable
 from datacondense.networks import (
     Computation,
@@ -124,6 +125,9 @@ class GradientMatching:
             parameter_velocity = zero_velocity(parameters)
         buffers = self._frozen_buffers(parameters, *position)
         distances, gradient = self._matching_gradient(state.images, parameters, buffers, "real", *position)
+        moments = None
+        if self._config.shrink_pixels:
+            gradient, moments = shrink_pixels(gradient, state.moments, self._steps_with(position))
         velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
         images = state.images - self._config.image_lr * velocity
@@ -148,6 +152,7 @@ class GradientMatching:
             parameters=parameters,
             parameter_velocity=parameter_velocity,
             average=None if state.average is None else self._averaged(state.average, images, position),
+            moments=moments,
         )
         return new, float(distances.sum())
 
@@ -186,10 +191,13 @@ class GradientMatching:
         match = joint_matching_gradient if self._config.join_classes else matching_gradient
         return match(objective, parameters, lambda label: self._real(label, size, purpose, *index), images)
 
+    def _steps_with(self, position: Position) -> int:
+        """Count the steps of the run up to this one."""
+        return position.draw * self.schedule.matching_steps + position.step + 1
+
     def _averaged(self, average: Tensor, images: Tensor, position: Position) -> Tensor:
         """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
-        done = position.draw * self.schedule.matching_steps + position.step + 1
-        weight = (_AVERAGING + 1) / (_AVERAGING + done)
+        weight = (_AVERAGING + 1) / (_AVERAGING + self._steps_with(position))
         return average + weight * (images - average)
 
     def _perturbed(self, images: Tensor, purpose: str, *index: int) -> Tensor:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from datacondense.matching.pixel_filter import Moments
 from datacondense.networks import Parameters
 
 
@@ -30,6 +31,7 @@ class State:
         parameters: The network of the current draw, by name.
         parameter_velocity: The network's momentum, by name.
         average: The average of the images over the steps `[K, S, C, H, W]`, where the method keeps one.
+        moments: Running means of the pixel gradient and of its square, where the method shrinks by them.
     """
 
     images: Tensor
@@ -37,6 +39,7 @@ class State:
     parameters: Parameters
     parameter_velocity: Parameters
     average: Tensor | None = None
+    moments: Moments | None = None
 
     @property
     def result(self) -> Tensor:
@@ -51,6 +54,11 @@ class State:
         """
         named = {"images": self.images, "velocity": self.velocity}
         named |= {} if self.average is None else {"average": self.average}
+        named |= (
+            {}
+            if self.moments is None
+            else {f"moments/{name}": t for name, t in self.moments._asdict().items()}
+        )
         named |= {f"parameters/{name}": tensor for name, tensor in self.parameters.items()}
         named |= {f"parameter_velocity/{name}": tensor for name, tensor in self.parameter_velocity.items()}
         return named
@@ -73,10 +81,12 @@ class State:
                 if name.startswith(prefix)
             }
 
+        moments = group("moments/")
         return State(
             images=tensors["images"],
             velocity=tensors["velocity"],
             parameters=group("parameters/"),
             parameter_velocity=group("parameter_velocity/"),
             average=tensors.get("average"),
+            moments=Moments(**moments) if moments else None,
         )

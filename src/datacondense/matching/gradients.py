@@ -268,7 +268,7 @@ def _group_gradients(
     sizes = [len(batch) for batch in divided[0]]
     mean = _weighted(parts, [size / sum(sizes) for size in sizes])
     if not wants_noise:
-        return RealGradients(mean, tuple(parts))
+        return RealGradients(mean, tuple(parts) if number else ())
     perturb = objective.perturbed
     assert perturb is not None
     noisy = gradients([perturb(batches[0], label) for batches, label in zip(divided, labels, strict=True)])

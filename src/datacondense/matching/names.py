@@ -69,10 +69,10 @@ def parse_transform(name: str) -> TransformName:
     Raises:
         InputError: There is no such transform, or its number is missing or breaks its rule.
     """
-    kind, _, number = name.partition(":")
+    kind, colon, number = name.partition(":")
     poolings = [f"{pooling}-pool-{size}" for pooling in POOLINGS for size in POOLED_SIZES]
     masks = [f"{mask}{end}" for mask in MASKS for end in ("", GLOBAL)]
-    if kind in poolings and not number:
+    if kind in poolings and not colon:
         return TransformName(kind)
     value = _number(number)
     if kind in masks:

@@ -56,13 +56,16 @@ def write_noise(result: "NoiseResult", facts: Mapping[str, str], folder: Path | 
     return [page, numbers, picture]
 
 
-def noise_markdown(result: "NoiseResult", facts: Mapping[str, str], *, picture: str | None = None) -> str:
+def noise_markdown(
+    result: "NoiseResult", facts: Mapping[str, str], *, picture: str | None = None, by_class: bool = True
+) -> str:
     """Write a measurement as a Markdown page; the same numbers give the same page.
 
     Args:
         result: The numbers.
         facts: What to say first, such as data set, networks and command: name and value, as plain text.
         picture: Link to a picture of the numbers.
+        by_class: Whether to write the shares of each class too.
 
     Returns:
         The page: facts, the model, the shares for all classes together and for each class, and the environments in
@@ -75,7 +78,7 @@ def noise_markdown(result: "NoiseResult", facts: Mapping[str, str], *, picture: 
         _MODEL,
         _all_classes_table(result),
         _READING + _missing(result),
-        *(_classes_part(arm, entry) for arm, entry in _finished(result)),
+        *(_classes_part(arm, entry) for arm, entry in _finished(result) if by_class),
         _environments_part(result),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,48 @@
+"""A filter of pixel gradients, by which networks can be compared, unlike by the gradients of their parameters."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_DECAY = 0.9  # of the running means: about the last twenty steps count
+
+
+class Moments(NamedTuple):
+    """Running means over steps, each with the network of its draw and a real batch of its own.
+
+    Attributes:
+        mean: Of the pixel gradient `[K, S, C, H, W]`, not yet divided by the sum of its weights.
+        square: Of its square, likewise.
+    """
+
+    mean: Tensor
+    square: Tensor
+
+
+def shrink_pixels(gradient: Tensor, moments: Moments | None, steps: int) -> tuple[Tensor, Moments]:
+    """Shrink each pixel's gradient by its signal-to-noise ratio over the steps, as a Wiener filter does.
+
+    With the mean m and the variance v of a pixel's gradient over the last steps, exponentially weighted, and n the
+    number of steps that such a mean is worth, the gradient is multiplied by m² / (m² + v / n): what the networks and
+    batches agree on stays, what they contradict each other in goes. At the first step nothing is known and nothing is
+    changed.
+
+    Args:
+        gradient: Of this step `[K, S, C, H, W]`.
+        moments: As this function gave them at the step before; None at the first.
+        steps: Number of this step, from 1.
+
+    Returns:
+        The shrunken gradient, and the moments with this step.
+    """
+    before = moments or Moments(torch.zeros_like(gradient), torch.zeros_like(gradient))
+    now = Moments(
+        _DECAY * before.mean + (1 - _DECAY) * gradient,
+        _DECAY * before.square + (1 - _DECAY) * gradient.square(),
+    )
+    weight = 1 - _DECAY**steps
+    signal = (now.mean / weight).square()
+    noise = (now.square / weight - signal).clamp(min=0) / min(steps, (1 + _DECAY) / (1 - _DECAY))
+    kept = torch.where(signal > 0, signal / (signal + noise), 0.0)
+    return (gradient if moments is None else gradient * kept), now
