@@ -129,9 +129,15 @@ def _steps_part(records: Mapping[str, Values]) -> str:
         f"is what misses it. ConvNet, {settings['classes']} classes, images of "
         f"{'×'.join(map(str, settings['shape']))}.\n\n"
         + "\n".join(lines)
-        + f"\n\n{values['date']}, {hardware['processor']}, {hardware['threads']} thread(s), torch "
+        + f"\n\n{_processes(ratios)}{values['date']}, {hardware['processor']}, {hardware['threads']} thread(s), torch "
         f"{values['versions']['torch']}; `{values['command']}`; record: benchmarks/results/{STEP}.json.\n"
     )
+
+
+def _processes(ratios: Values) -> str:
+    """Say how many processes each number comes from."""
+    numbers = {found["ratio"]["n"] for batch in ratios.values() for found in batch.values() if found}
+    return f"n = {', '.join(map(str, sorted(numbers)))} processes of each transform. "
 
 
 def _ratio(found: Values | None) -> str:

@@ -55,7 +55,8 @@ class Numbers:
         assert parts is not None
         component = getattr(parts, part)
         low, high = component.interval or (float("nan"),) * 2
-        return f"{100 * component.share:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+        share, low, high = (f"{100 * end:.0f}".replace("-0", "0") for end in (component.share, low, high))
+        return f"{share} % ({low} to {high})"
 
     def content(self, study: str, row: str, column: str, name: str) -> str:
         """Write how far pixels spread, or the share of fine structure in percent."""
@@ -112,7 +113,7 @@ def verdict(numbers: Numbers) -> str:
   {n.accuracy("representatives-mnist", "max 1×1", "ConvNet")}, mean 2×2 {n.accuracy("representatives-mnist", "mean 2×2", "ConvNet")},
   max 2×2 {n.accuracy("representatives-mnist", "max 2×2", "ConvNet")} %.
 - **The entry of largest magnitude, with its sign, loses little**: {n.accuracy("representatives-mnist", "abs-max 1×1", "ConvNet")} %
-  on MNIST with ConvNet, one ninth of the numbers, where plain matching has
+  on MNIST with ConvNet, with one ninth of the kernels' numbers, where plain matching has
   {n.accuracy("representatives-mnist", "plain", "ConvNet")}. It is the reading of the idea that works.
 {_masks(n)}
 - **One noise-aware matching gains on CIFAR-10, and loses on MNIST.** Joining the classes in one gradient and averaging the images

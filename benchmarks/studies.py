@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import measure
 import tyro
@@ -22,9 +23,11 @@ from datacondense.files import write_text
 from datacondense.reports.study_plots import draw_study
 from datacondense.reports.study_records import read_study_record, study_record
 from datacondense.reports.study_tables import markdown
-from datacondense.studies import DataSource, StudyResult, declared, find_study, run_study
+from datacondense.studies import DataSource, Study, StudyResult, declared, find_study, run_study
 from datacondense.studies.cell import waves
+from datacondense.studies.cells import CondenseCell
 from datacondense.studies.store import Store
+from datacondense.studies.tuned import ChoiceCell
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# Recorded studies on MNIST
@@ -76,10 +79,27 @@ def record(arguments: list[str]) -> int:
         "cells": len(keys),
         "failed": dict(run.outcome.failed),
         "cell_hours": sum(entry["seconds"] for entry in records) / 3600,
+        "choices": choices(study, store),
         **study_record(run.result),
     }
     write_text(measure.RESULTS / f"study-{command.stem}.json", json.dumps(values, indent=1) + "\n")
     return 1 if run.outcome.failed else 0
+
+
+def choices(study: Study, store: Store) -> list[dict[str, Any]]:
+    """List the learning rates that were tried on held-out images, with every accuracy, and the one that was chosen."""
+    found = []
+    for level in waves(study.cells):
+        for key, cell in level.items():
+            if isinstance(cell, ChoiceCell) and store.finished(key):
+                first = next(iter(cell.scores.values()))[0].source
+                assert isinstance(first, CondenseCell)
+                changed = {
+                    name: getattr(first.method, name)
+                    for name in ("network", "transform", "join_classes", "average_images", "shrink_pixels")
+                }
+                found.append({**changed, **store.record(key)["result"]})
+    return found
 
 
 def page() -> int:

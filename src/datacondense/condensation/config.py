@@ -99,8 +99,9 @@ class GradientMatchingConfig:
             raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
         check_precision(self.precision)
         check_distance(self.distance)
-        if isinstance(self.transform, str):
-            raise InputError(f"transform is {self.transform!r}, but must be a list: give [{self.transform!r}].")
+        given: object = self.transform
+        if isinstance(given, str):
+            raise InputError(f"transform is {given!r}, but must be a list: give [{given!r}].")
         for name in self.transform:
             parse_transform(name)
         check_engine(self.engine)
