@@ -23,6 +23,10 @@ EVALUATE = EvaluateCell(source=CONDENSE, recipe=RECIPE, repeat=0)
 
 OTHER_CONTENT = {"train": "z", "test": "z", "mean": [0.2], "std": [0.4]}
 OTHER_METHOD = {
+    "transform": ("max-pool-1",),
+    "join_classes": True,
+    "shrink_pixels": True,
+    "average_images": True,
     "ipc": 2,
     "network": "lenet",
     "distance": "squared",
@@ -92,6 +96,16 @@ def test_any_other_setting_has_another_key() -> None:
         replace(EVALUATE, source=replace(CONDENSE, seed=1)),
     ]
     assert len({cell_key(cell) for cell in cells}) == len(cells)
+
+
+def test_options_that_are_off_do_not_enter_a_key() -> None:
+    # Or every option that is added would have all recorded cells computed again.
+    method = CONDENSE.settings["method"]
+    off = {"transform", "join_classes", "shrink_pixels", "average_images"}
+    assert not off & method.keys()
+    assert {"ipc", "network", "network_momentum", "engine"} <= method.keys()
+    zero = replace(CONDENSE, method=replace(METHOD, matching_steps=2, network_epochs=0))
+    assert zero.settings["method"]["network_epochs"] == 0
 
 
 WITHOUT_MOMENTUM = replace(CONDENSE, method=replace(METHOD, network_momentum=0))

@@ -61,21 +61,22 @@ def paired_part(result: "StudyResult") -> str:
     return "\n\n".join(parts)
 
 
-def paired_numbers(entry: "EntryResult", difference: "Difference | None") -> list[str]:
+def paired_numbers(entry: "EntryResult", difference: "Difference | None", *, timed: bool) -> list[str]:
     """Give the numbers of an entry for `PAIRED_COLUMNS`.
 
     Args:
         entry: The entry.
         difference: To its partner, if it has one.
+        timed: Whether to tell seconds: studies with pairs do, while no number of others changes from run to run.
 
     Returns:
         Learning rates, with blanks between several, mean seconds and outer draws, and percentage points; what is
         unknown is empty.
     """
-    seconds = f"{fmean(entry.condensing_seconds):.3f}" if entry.condensing_seconds else ""
+    seconds = f"{fmean(entry.condensing_seconds):.3f}" if entry.condensing_seconds and timed else ""
+    draws = f"{fmean(entry.draws):.1f}" if entry.draws else ""
     ends = () if difference is None else (difference.mean, *difference.interval, *difference.bootstrap)
     numbers = [f"{100 * end:.6f}" if isfinite(end) else "" for end in ends]
-    draws = f"{fmean(entry.draws):.1f}" if entry.draws else ""
     return [_rates(entry, " "), seconds, draws, *numbers, *[""] * (5 - len(numbers))]
 
 

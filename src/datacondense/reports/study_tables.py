@@ -104,8 +104,8 @@ def csv_text(result: "StudyResult") -> str:
     Returns:
         The lines, after one with the names of the columns. `low` and `high` are the ends of the 95 % interval of the
         mean; a single network has neither these nor `std`. `image_lr` lists the learning rates that the sets chose,
-        `condensing_seconds` and `draws` are means over sets, and `difference`, in points, is that to the paired entry,
-        with the ends of Student's 95 % interval and of the bootstrap's.
+        `condensing_seconds` (in studies with pairs) and `draws` are means over sets, and `difference`, in points, is
+        that to the paired entry, with the ends of Student's 95 % interval and of the bootstrap's.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -118,7 +118,7 @@ def csv_text(result: "StudyResult") -> str:
             column,
             *_csv_numbers(result.entries[place]),
             *_csv_published(result.study.published.get(place)),
-            *paired_numbers(result.entries[place], differences.get(place)),
+            *paired_numbers(result.entries[place], differences.get(place), timed=bool(result.study.paired)),
         ])
     return text.getvalue()
 
