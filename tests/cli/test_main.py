@@ -250,7 +250,8 @@ def test_ten_runs_killed_at_random_moments_give_the_same_bytes(dataset: str, tmp
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_says_how_to_continue(dataset: str, tmp_path: Path, stop: signal.Signals) -> None:
     out = tmp_path / "run"
-    process = start(dataset, out)
+    # More draws than any machine does before this process, which may have to wait for its turn, sends the signal.
+    process = start(dataset, out, "--draws", "1000000")
     wait_for_steps(out, 5)
     process.send_signal(stop)
     code, said = finish(process)

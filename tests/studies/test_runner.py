@@ -108,7 +108,9 @@ def test_a_cell_that_kills_its_process_fails_alone(make: Make, store: Store, tmp
     assert set(outcome.computed) == keys([*others, late])
     assert set(outcome.blocked) == keys([make("blocked", deadly)])
     noted = Counter(lines(tmp_path / "log"))
-    assert [noted[f"{cell.name} end"] for cell in (*others, late)] == [1] * 6
+    # Those at work beside it are ended too and run again, perhaps between their last line and their record.
+    assert all(1 <= noted[f"{cell.name} end"] <= 2 for cell in others)
+    assert noted["late end"] == 1
     assert noted["deadly begin"] <= 3
     assert noted["deadly end"] == 0
 
