@@ -11,16 +11,13 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
-from datacondense.cli.study import flags, reporter
+from datacondense.cli.study import flags, reporter, say_failures
 from datacondense.data import DataConfig
 from datacondense.studies.backends import WorkersConfig
-from datacondense.studies.config import CELLS
 from datacondense.studies.noise_config import NoiseConfig
 
 if TYPE_CHECKING:
     from datacondense.studies.noise_running import NoiseRun
-
-_SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +82,7 @@ class Noise:
         from datacondense.reports.noise_records import noise_record
 
         outcome = run.outcome
-        for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
-            printer.note(f"Failed: {self.out / CELLS / key}: {error}")
-        if outcome.failed:
-            printer.note(
-                f"Cells that failed: {len(outcome.failed)}; that could not run for want of them: "
-                f"{len(outcome.blocked)}. Each failure.json tells more. The same command tries them again."
-            )
+        say_failures(outcome, self.out, printer)
         files = write_noise(run.result, self.facts(), self.out, self.stem)
         printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
         printer.record({

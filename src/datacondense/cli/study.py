@@ -19,7 +19,7 @@ from datacondense.studies.config import CELLS, StudyConfig
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from datacondense.studies import StudyEstimate, StudyProgress, StudyRun
+    from datacondense.studies import Outcome, StudyEstimate, StudyProgress, StudyRun
 
 _SHOWN_FAILURES = 5
 
@@ -91,13 +91,7 @@ class Study:
         from datacondense.reports.study_records import study_record
 
         outcome = run.outcome
-        for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
-            printer.note(f"Failed: {self.out / CELLS / key}: {error}")
-        if outcome.failed:
-            printer.note(
-                f"Cells that failed: {len(outcome.failed)}; that could not run for want of them: "
-                f"{len(outcome.blocked)}. Each failure.json tells more. The same command tries them again."
-            )
+        say_failures(outcome, self.out, printer)
         files = write_study(run.result, self.facts(), self.out, self.stem)
         printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
         printer.record({
@@ -169,6 +163,23 @@ class Study:
         for config in (self.study, self.study.method, self.data):
             words += flags(config)
         return shlex.join([*words, "--out", "OUT"])
+
+
+def say_failures(outcome: "Outcome", out: Path, printer: Printer) -> None:
+    """Say which cells failed and what to do about it; nothing where none did.
+
+    Args:
+        outcome: What came of a run of cells.
+        out: Its folder.
+        printer: Says it.
+    """
+    for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
+        printer.note(f"Failed: {out / CELLS / key}: {error}")
+    if outcome.failed:
+        printer.note(
+            f"Cells that failed: {len(outcome.failed)}; that could not run for want of them: "
+            f"{len(outcome.blocked)}. Each failure.json tells more. The same command tries them again."
+        )
 
 
 def flags(config: "DataclassInstance") -> list[str]:
