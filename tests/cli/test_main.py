@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,14 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
+@pytest.fixture
+def _heeds_ctrl_c() -> Iterator[None]:
+    """Let child processes heed SIGINT, which is ignored where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def wait_for_steps(out: Path, steps: int) -> None:
     """Wait until a run has logged some steps."""
     log = out / "metrics.jsonl"
@@ -247,6 +256,7 @@ def test_ten_runs_killed_at_random_moments_give_the_same_bytes(dataset: str, tmp
         assert result(dataset, out) == expected
 
 
+@pytest.mark.usefixtures("_heeds_ctrl_c")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_says_how_to_continue(dataset: str, tmp_path: Path, stop: signal.Signals) -> None:
     out = tmp_path / "run"
