@@ -34,9 +34,7 @@ from datacondense.random_streams import stream
 from datacondense.training import SGD, train, zero_velocity
 
 _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
-_PERTURBATION = (
-    0.1  # standard deviation, in normalised units, of the noise that shows which entries are sensitive
-)
+_PERTURBATION = 0.1  # deviation, in normalised units, of the noise that shows which entries are sensitive
 _AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
 _REAL_IMAGES_AT_ONCE = 256  # as many as the published batch of one class
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
@@ -120,8 +118,7 @@ class GradientMatching:
         """
         parameters, parameter_velocity = state.parameters, state.parameter_velocity
         if position.step == 0:
-            drawn = self._network.draw(stream(self._seed, "network", position.draw))
-            parameters = {name: self._moved(tensor) for name, tensor in drawn.items()}
+            parameters = self._drawn("network", position.draw)
             parameter_velocity = zero_velocity(parameters)
         buffers = self._frozen_buffers(parameters, *position)
         distances, gradient = self._matching_gradient(state.images, parameters, buffers, "real", *position)
@@ -167,8 +164,7 @@ class GradientMatching:
         Returns:
             The gradient of the matching objective `[K, S, C, H, W]`.
         """
-        drawn = self._network.draw(stream(self._seed, "probe network", network))
-        parameters = {name: self._moved(tensor) for name, tensor in drawn.items()}
+        parameters = self._drawn("probe network", network)
         buffers = self._frozen_buffers(parameters, network, purpose="probe statistics")
         return self._matching_gradient(images, parameters, buffers, "probe", batch)[1]
 
@@ -204,6 +200,11 @@ class GradientMatching:
         """Put small noise on real images."""
         noise = torch.randn(images.shape, generator=stream(self._seed, purpose, *index))
         return images + _PERTURBATION * self._moved(noise)
+
+    def _drawn(self, purpose: str, number: int) -> Parameters:
+        """Draw a network for a purpose."""
+        drawn = self._network.draw(stream(self._seed, purpose, number))
+        return {name: self._moved(tensor) for name, tensor in drawn.items()}
 
     def _moved(self, tensor: Tensor) -> Tensor:
         """Bring what was drawn on the CPU in float32 to where and how the run computes."""

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.matching.distances import Distance
-from datacondense.matching.transforms import Gradients, RealGradients, Transform, transformed
+from datacondense.matching.distances import Distance, Gradients
+from datacondense.matching.transforms import RealGradients, Transform, transformed
 from datacondense.networks import Parameters, StackedNetwork
 
 Model: TypeAlias = Callable[[Parameters, Tensor], Tensor]
@@ -258,11 +258,15 @@ def _group_gradients(
     divided = [_divided(real_batch(label), number, wants_noise=wants_noise) for label in labels]
 
     def gradients(batches: Sequence[Tensor]) -> Gradients:
-        target = torch.tensor(labels).repeat_interleave(torch.tensor([len(batch) for batch in batches]))
-        images = batches[0] if len(batches) == 1 else torch.cat(list(batches))
-        return parameter_gradients(
-            objective.real_model, parameters, objective.compared, images, target.to(images.device)
-        )
+        target: int | Tensor
+        # One class, as nearly always, needs no copy, neither of its images nor of labels to their device.
+        if len(labels) == 1:
+            images, target = batches[0], labels[0]
+        else:
+            images = torch.cat(list(batches))
+            sizes = torch.tensor([len(batch) for batch in batches])
+            target = torch.tensor(labels).repeat_interleave(sizes).to(images.device)
+        return parameter_gradients(objective.real_model, parameters, objective.compared, images, target)
 
     parts = [gradients(batches) for batches in zip(*divided, strict=True)]
     sizes = [len(batch) for batch in divided[0]]

@@ -12,7 +12,7 @@ POOLINGS = ("max", "mean", "abs-max")
 POOLED_SIZES = (1, 2)
 MASKS = ("keep-magnitude", "keep-stable", "keep-sensitive")
 GLOBAL = "-global"  # ends the name of a mask that ranks the entries of all layers together
-_SUB_BATCHES = 4  # where a filter's name does not say how many
+SUB_BATCHES = 4  # where a filter's name does not say how many
 
 
 class TransformName(NamedTuple):
@@ -86,10 +86,10 @@ def parse_transform(name: str) -> TransformName:
             raise InputError(f"{name!r} must say a ratio above 0, as in {kind}:1.")
         return TransformName(kind, value)
     if kind == "wiener":
-        value = value if number else _SUB_BATCHES
+        value = value if number else SUB_BATCHES
         if not (value >= 2 and value % 1 == 0):
             raise InputError(
-                f"{name!r} must say a whole number of sub-batches from 2 on, as in {kind}:{_SUB_BATCHES}."
+                f"{name!r} must say a whole number of sub-batches from 2 on, as in {kind}:{SUB_BATCHES}."
             )
         return TransformName(kind, value)
     known = ", ".join([

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial, reduce
 from math import ceil, inf
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.matching.names import GLOBAL, parse_transform
-
-Gradients: TypeAlias = Sequence[Tensor]
-
-_SNR_PARTS = 4  # sub-batches of "keep-snr", whose number is its ratio
+from datacondense.matching.distances import Gradients
+from datacondense.matching.names import GLOBAL, SUB_BATCHES, parse_transform
 
 
 class RealGradients(NamedTuple):
@@ -81,11 +78,7 @@ class Transform:
     wants_kernels: bool = False
 
 
-class _Rank(Protocol):
-    """Scores entries; those with the highest scores are kept."""
-
-    def __call__(self, real: RealGradients) -> Gradients:
-        """Give one score for each entry."""
+_Rank: TypeAlias = Callable[[RealGradients], Gradients]  # scores entries; the highest ones are kept
 
 
 def transform_named(name: str) -> Transform:
@@ -119,7 +112,7 @@ def transform_named(name: str) -> Transform:
     if kind == "wiener":
         return Transform(name=text, apply=_wiener, parts=int(value))
     if kind == "keep-snr":
-        return Transform(name=text, apply=partial(_keep_snr, ratio=value), parts=_SNR_PARTS)
+        return Transform(name=text, apply=partial(_keep_snr, ratio=value), parts=SUB_BATCHES)
     is_global = kind.endswith(GLOBAL)
     rank = _RANKS[kind.removesuffix(GLOBAL)]
     # As written: 0.07 of 100 entries are 7, while 0.07 * 100 is a little more.
