@@ -52,7 +52,7 @@ def validation_curve(options: argparse.Namespace, seed: int) -> measure.Row:
     built, config = method.build(train, seed), protocol(options, seed)
     state, seconds, curve = built.init(), 0.0, []
     for draw in range(max(options.validate)):
-        for step in range(built.schedule.matching_steps):
+        for step in range(method.steps_per_draw):
             began = time.perf_counter()
             state, _ = built.step(state, Position(draw, step))
             seconds += time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -95,3 +96,43 @@ def test_augmentation_feeds_the_network() -> None:
     plain, _ = go(generator=torch.Generator())
     changed, _ = go(generator=torch.Generator(), augmentation=lambda batch: -batch)
     assert any(not torch.equal(plain[name], changed[name]) for name in plain)
+
+
+@pytest.mark.parametrize("batch_size", [4, 10, 256])
+def test_a_watcher_sees_each_batch_as_it_was_before_its_update(batch_size: int) -> None:
+    network, parameters, images, labels = setting()
+    seen: list[tuple[Tensor, Tensor]] = []
+    inputs: list[Tensor] = []
+
+    def changed(batch: Tensor) -> Tensor:
+        inputs.append(-batch)
+        return -batch
+
+    go = partial(
+        train,
+        network,
+        parameters,
+        zero_velocity(parameters),
+        images,
+        labels,
+        sgd=SGD(lr=0.1, momentum=0.9, batch_size=batch_size),
+        epochs=3,
+    )
+    watched, _ = go(
+        generator=torch.Generator(),
+        augmentation=changed,
+        watch=lambda positions, logits: seen.append((positions, logits)),
+    )
+    per_epoch = -(-10 // batch_size)
+    assert len(seen) == 3 * per_epoch
+    for epoch in range(3):
+        positions = torch.cat([batch for batch, _ in seen[epoch * per_epoch : (epoch + 1) * per_epoch]])
+        assert positions.sort().values.tolist() == list(range(10))
+    for (batch, logits), shown in zip(seen, inputs, strict=True):
+        assert torch.equal(-images[batch], shown)  # positions belong to what the network was shown
+        assert logits.shape == (len(batch), 3)
+        assert not logits.requires_grad
+    assert torch.equal(seen[0][1], network(parameters, inputs[0]))
+    assert not torch.equal(seen[per_epoch][1], network(parameters, inputs[per_epoch]))
+    unwatched, _ = go(generator=torch.Generator(), augmentation=changed)
+    assert all(torch.equal(watched[name], value) for name, value in unwatched.items())

@@ -11,6 +11,7 @@ from datacondense.matching.gradients import Model
 from datacondense.networks import Parameters
 
 Augmentation = Callable[[Tensor], Tensor]
+Watcher = Callable[[Tensor, Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ def train(
     epochs: int,
     generator: torch.Generator,
     augmentation: Augmentation | None = None,
+    watch: Watcher | None = None,
 ) -> tuple[Parameters, Parameters]:
     """Train on all images for some epochs, minimising the mean cross-entropy of each batch.
 
@@ -66,6 +68,7 @@ def train(
         epochs: Passes over the images, each in a new order.
         generator: Draws the orders.
         augmentation: Gives a changed copy of each batch before it is used.
+        watch: Called for each batch, before its update, with positions `[B]` and logits `[B, K]`.
 
     Returns:
         The trained parameters and their momentum, new tensors.
@@ -79,7 +82,13 @@ def train(
             if augmentation is not None:
                 inputs = augmentation(inputs)
             targets = labels if batch is None else labels[batch]
-            loss = F.cross_entropy(model(parameters, inputs), targets)
+            logits = model(parameters, inputs)
+            if watch is not None:
+                watch(
+                    torch.arange(len(images), device=images.device) if batch is None else batch,
+                    logits.detach(),
+                )
+            loss = F.cross_entropy(logits, targets)
             gradients = torch.autograd.grad(loss, list(parameters.values()))
             _update(parameters, velocity, gradients, sgd)
     return {name: parameter.detach() for name, parameter in parameters.items()}, velocity

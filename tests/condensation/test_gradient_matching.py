@@ -147,7 +147,7 @@ def test_small_classes_are_drawn_with_replacement_and_mentioned_once(make: MakeS
 def test_batches_without_need_have_no_repetition(make: MakeSet) -> None:
     train = make(per_class=8)
     method = GradientMatchingConfig(network="mlp", real_batch=8).build(train, 0)
-    batch = method._real(1, 8, "real", 0, 0)
+    batch = method._draws.real(1, 8, "real", 0, 0)
     assert len(torch.unique(batch.flatten(1), dim=0)) == 8
 
 

@@ -61,7 +61,7 @@ def test_a_step_is_that_of_the_explicit_loops(tiny: ImageSet) -> None:
     start = built.init()
     new, loss = built.step(start, Position(0, 0))
     drawn = built._network.draw(stream(3, "network", 0))
-    real = torch.stack([built._real(label, 4, "real", 0, 0) for label in range(3)])
+    real = torch.stack([built._draws.real(label, 4, "real", 0, 0) for label in range(3)])
     distance, gradient = reference.matching_gradient(
         built._network,
         {name: tensor.double() for name, tensor in drawn.items()},

@@ -1,7 +1,7 @@
 import pytest
 
 from datacondense.data import DataConfig, default_augmentation
-from datacondense.data.catalogue import CATALOGUE
+from datacondense.data.catalogue import CATALOGUE, may_be_mirrored
 
 
 def test_only_mnist_is_augmented_in_evaluation() -> None:
@@ -9,6 +9,12 @@ def test_only_mnist_is_augmented_in_evaluation() -> None:
     assert {default_augmentation(name) for name in CATALOGUE if name != "mnist"} == {"none"}
     assert default_augmentation("owner/name") == "none"
     assert default_augmentation(None) == "none"
+
+
+def test_only_digits_may_not_be_mirrored() -> None:
+    assert {name for name in CATALOGUE if not may_be_mirrored(name)} == {"digits", "mnist", "svhn", "usps"}
+    assert may_be_mirrored("owner/name")
+    assert may_be_mirrored(None)
 
 
 def test_names_are_sorted() -> None:

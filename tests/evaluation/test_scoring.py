@@ -93,7 +93,7 @@ def test_same_seed_same_score_and_networks_differ(make: MakeSet) -> None:
     assert other != evaluate(images, test, config).accuracies
 
 
-@pytest.mark.parametrize("augmentation", ["none", "crop-noise"])
+@pytest.mark.parametrize("augmentation", ["none", "crop-noise", "dsa:color-rotate"])
 def test_each_network_can_be_had_alone_in_any_order(make: MakeSet, augmentation: str) -> None:
     images, test = make(per_class=1), make(seed=5, per_class=60)
     recipe = replace(QUICK, network="convnet-w4-d1", epochs=2, lr=0.001, augmentation=augmentation)
@@ -113,9 +113,10 @@ def test_test_images_are_normalised_as_the_training_images_were(tiny: ImageSet, 
     assert evaluate(tiny, strange, QUICK).accuracies == evaluate(tiny, test, QUICK).accuracies
 
 
-def test_augmentation_changes_training_and_is_reproducible(tiny: ImageSet) -> None:
+@pytest.mark.parametrize("augmentation", ["crop-scale-rotate", "dsa:color-crop-cutout"])
+def test_augmentation_changes_training_and_is_reproducible(tiny: ImageSet, augmentation: str) -> None:
     network = build_network("mlp", tiny.image_shape, tiny.num_classes)
-    augmented = replace(QUICK, augmentation="crop-scale-rotate")
+    augmented = replace(QUICK, augmentation=augmentation)
     plain, _ = train_one(network, tiny, QUICK, 0)
     first, _ = train_one(network, tiny, augmented, 0)
     second, _ = train_one(network, tiny, augmented, 0)
@@ -138,6 +139,17 @@ def test_batch_norm_networks_learn_their_statistics(tiny: ImageSet) -> None:
         ({"source": {"name": "mnist"}}, {}, ("convnet", "crop-scale-rotate", 1000)),
         ({"source": {"name": "mnist"}}, {"augmentation": "none"}, ("convnet", "none", 300)),
         ({"source": {"name": "cifar10"}}, {"augmentation": "crop-noise"}, ("convnet", "crop-noise", 1000)),
+        (
+            {"source": {"name": "mnist"}},
+            {"augmentation": "dsa"},
+            ("convnet", "dsa:color-crop-cutout-scale-rotate", 1000),
+        ),
+        (
+            {"source": {"name": "cifar10"}},
+            {"augmentation": "dsa"},
+            ("convnet", "dsa:color-crop-cutout-flip-scale-rotate", 1000),
+        ),
+        ({}, {"augmentation": "dsa:flip-color"}, ("convnet", "dsa:color-flip", 1000)),
         ({}, {"epochs": 7, "network": "convnet-bn"}, ("convnet-bn", "none", 7)),
     ],
 )
@@ -174,6 +186,7 @@ def test_other_shapes_and_classes_are_refused(tiny: ImageSet, make: MakeSet) -> 
         ({"weight_decay": -1.0}, "weight_decay is -1.0, but must be at least 0"),
         ({"seed": -1}, "seed is -1"),
         ({"augmentation": "blur"}, "blur"),
+        ({"augmentation": "dsa:blur"}, "'dsa:blur' is unknown"),
     ],
 )
 def test_wrong_protocols_are_refused(change: dict[str, Any], message: str) -> None:

@@ -117,3 +117,10 @@ def test_a_part_held_out_stands_for_the_test_images(tmp_path: Path) -> None:
     assert identified(DataSource(name=whole.name, validation_fraction=0.25)).content == source.content
     with pytest.raises(InputError, match=r"fraction to hold out is -0\.1, but must be between 0 and 1"):
         identified(DataSource(name=whole.name, validation_fraction=-0.1))
+
+
+def test_test_images_may_be_missing_where_none_are_needed(tmp_path: Path) -> None:
+    source = identified(DataSource(name=str(write(tmp_path / "a.npz", test=False))), needs_test=False)
+    assert source.read().test is None
+    assert source.content["test"] is None
+    assert source.content["train"] == source.read().train.fingerprint

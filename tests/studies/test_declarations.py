@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import isclose
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_distance_scores_each_network_by_itself() -> None:
     for row in study.rows:
         for column, names in {"VGG": ("vgg11-bn", "vgg11"), "MLP": ("mlp", "mlp")}.items():
             (first, _), recipe = sets_of(study, row, column), study.entries[row, column][0].recipe
-            assert (first.method.distance, first.method.network, recipe.network) == (row, *names)
+            assert (asdict(first.method)["distance"], first.method.network, recipe.network) == (row, *names)
     texts = [claim.text for claim in study.claims]
     assert len(texts) == 2 * 6
     assert "squared > layerwise-cosine on ConvNet" in texts
@@ -246,7 +246,7 @@ def test_images_per_class_are_those_that_the_user_lists() -> None:
         (row, column) for row in ("gradient matching", "herding") for column in ("1", "20")
     }
     assert [cell.ipc for cell in sets_of(study, "gradient matching", "7")] == [7, 7]
-    assert sets_of(study, "gradient matching", "20")[0].method.network_epochs == 25
+    assert asdict(sets_of(study, "gradient matching", "20")[0].method)["network_epochs"] == 25
     assert [(cell.recipe.epochs, cell.repeat) for cell in study.whole] == [(5, 0), (5, 1)]
     assert study.cells[-2:] == list(study.whole)
     # Herding draws nothing, so all its networks train on one set; random sets differ.
@@ -293,7 +293,8 @@ def test_arms_share_the_users_settings_and_may_have_their_own() -> None:
     source = cells.condensed(draws=6, image_momentum=0.1)
     first = source(1)
     assert isinstance(first, CondenseCell)
-    assert (first.seed, first.draws, first.method.image_momentum, first.method.network_lr) == (
+    settings = asdict(first.method)
+    assert (first.seed, first.draws, settings["image_momentum"], settings["network_lr"]) == (
         1,
         6,
         0.1,

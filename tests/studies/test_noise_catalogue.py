@@ -35,7 +35,8 @@ def methods(study: Study, row: str, column: str) -> list[GradientMatchingConfig]
     """Give the settings of an entry's sets."""
     sets = [cell.source for cell in study.entries[row, column] if isinstance(cell, EvaluateCell)]
     untuned = [cell.untuned if isinstance(cell, TunedCell) else cell for cell in sets]
-    return [cell.method for cell in untuned if isinstance(cell, CondenseCell)]
+    found = [cell.method for cell in untuned if isinstance(cell, CondenseCell)]
+    return [method for method in found if isinstance(method, GradientMatchingConfig)]
 
 
 def keys(study: Study, row: str, column: str) -> list[str]:

@@ -3,19 +3,22 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from datacondense.augment import apply_augmentation, draw_augmentation
 from datacondense.environment import environment
+from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig
 from datacondense.networks import Computation, build_network, features_of
 from datacondense.random_streams import stream
-from datacondense.selection import select_herding, select_k_center
+from datacondense.selection import ForgettingCounts, select_herding, select_k_center
 from datacondense.studies import chosen as choosing
 from datacondense.studies import whole
 from datacondense.studies.backends import Workers
@@ -26,6 +29,7 @@ from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.runner import RunPlace, run_cells
 from datacondense.studies.store import Store
 from datacondense.studies.whole import WholeCell
+from datacondense.tensor_files import read_tensors, write_tensors
 from datacondense.training import train, zero_velocity
 
 RECIPE = EvaluationConfig(
@@ -183,6 +187,98 @@ def test_a_checkpoint_of_another_environment_is_discarded(
     assert len(epochs) == 4
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, batch_size=5000, augmentation="crop-noise")])
+def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
+    data: DataSource, place: RunPlace, monkeypatch: pytest.MonkeyPatch, recipe: EvaluationConfig
+) -> None:
+    images = data.read().train
+    answers: list[tuple[Any, Any]] = []
+
+    def spied(model: Any, *args: Any, **options: Any) -> Any:
+        shown: list[Any] = []
+
+        def augmentation(positions: Any) -> Any:
+            shown.append(positions)
+            return options["augmentation"](positions)
+
+        def spy(parameters: Any, inputs: Any) -> Any:
+            logits = model(parameters, inputs)
+            answers.append((shown[-1], logits.argmax(1)))
+            return logits
+
+        return train(spy, *args, **options | {"augmentation": augmentation})
+
+    monkeypatch.setattr(whole, "train", spied)
+    cell = WholeCell(data=data, recipe=recipe, repeat=0)
+    cell.run(place)
+
+    history: list[list[bool]] = [[] for _ in range(len(images))]
+    for positions, classes in answers:
+        for position, found in zip(positions.tolist(), classes.tolist(), strict=True):
+            history[position].append(found == int(images.labels[position]))
+    assert {len(right) for right in history} == {recipe.epochs}
+    forgotten = [sum(a and not b for a, b in pairwise(right)) for right in history]
+    never = max(count for count, right in zip(forgotten, history, strict=True) if any(right)) + 1
+    expected = [count if any(right) else never for count, right in zip(forgotten, history, strict=True)]
+    assert cell.forgetting(place).tolist() == expected
+    assert len(set(expected)) > 1
+
+
+def test_a_stopped_cell_remembers_what_was_forgotten(
+    data: DataSource, place: RunPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, unbroken = WholeCell(data=data, recipe=RECIPE, repeat=0), RunPlace(Store(tmp_path / "other"), "cpu")
+    cell.run(unbroken)
+    monkeypatch.setattr(whole, "_CHECKPOINT_SECONDS", 0)
+    _interrupt(cell, place, 2)
+    halfway, _ = read_tensors(place.folder(cell) / "checkpoint.safetensors")
+    assert halfway["counts/learned"].any()
+    assert halfway["counts/forgotten"].any()
+    cell.run(place)
+    assert torch.equal(cell.forgetting(place), cell.forgetting(unbroken))
+    assert cell.forgetting(place).any()
+
+
+def test_a_checkpoint_without_counts_is_discarded(
+    data: DataSource, place: RunPlace, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = WholeCell(data=data, recipe=RECIPE, repeat=0)
+    monkeypatch.setattr(whole, "_CHECKPOINT_SECONDS", 0)
+    _interrupt(cell, place, 2)
+    _rewrite_without(
+        place.folder(cell) / "checkpoint.safetensors",
+        *(f"counts/{name}" for name in ForgettingCounts._fields),
+    )
+    cell.run(place)
+    assert len(epochs) == 4
+
+
+def test_a_record_without_counts_says_what_to_do(data: DataSource, place: RunPlace) -> None:
+    cell = WholeCell(data=data, recipe=replace(RECIPE, epochs=1), repeat=0)
+    cell.run(place)
+    _rewrite_without(place.folder(cell) / "network.safetensors", "forgetting")
+    match = f"{place.folder(cell)} was recorded before forgetting was counted: remove it, and the network is trained"
+    with pytest.raises(InputError, match=match):
+        cell.forgetting(place)
+    assert cell.trained(place).network.name == "mlp"  # what else it holds is still of use
+
+
+def _rewrite_without(path: Path, *names: str) -> None:
+    """Remove tensors from a file."""
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, {name: tensor for name, tensor in tensors.items() if name not in names}, metadata)
+
+
+def test_a_set_without_test_images_is_trained_on_and_not_scored(place: RunPlace, tmp_path: Path) -> None:
+    images = torch.arange(20 * 64).view(20, 8, 8).remainder(251).byte().numpy()
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(20) % 2)
+    source = identified(DataSource(name=str(tmp_path / "set.npz")), needs_test=False)
+    cell = WholeCell(data=source, recipe=RECIPE, repeat=0)
+    assert cell.estimate(torch.device("cpu")) > 0
+    assert cell.run(place)["accuracy"] is None
+    assert cell.forgetting(place).shape == (20,)
+
+
 def test_the_seed_and_the_number_give_other_networks(data: DataSource, place: RunPlace) -> None:
     recipe = replace(RECIPE, epochs=1)
     cells = [
@@ -215,7 +311,10 @@ def test_the_features_of_a_trained_network_choose(
     found = chosen.image_set(place)
     assert found.record == expected.record
     assert found.fingerprint == expected.fingerprint
-    assert place.store.record(cell_key(chosen))["result"] == {"fingerprint": expected.fingerprint}
+    result = place.store.record(cell_key(chosen))["result"]
+    assert result["fingerprint"] == expected.fingerprint
+    assert result["condensing_seconds"] > 0
+    assert result["memory"]["peak"] > result["memory"]["added"] >= 0
     assert place.store.record(cell_key(features))["result"]["features"] == rows.shape[1] == 4 * 4 * 4
     assert (chosen.data, chosen.ipc, chosen.network) == (data, 3, None)
 

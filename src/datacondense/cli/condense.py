@@ -2,25 +2,32 @@
 
 # ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
 
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation import GradientMatchingConfig, RunConfig
+from datacondense.condensation import MethodConfig, RunConfig
+from datacondense.condensation.methods import METHODS, method_name
 from datacondense.data import DataConfig
 from datacondense.errors import InputError
 
 if TYPE_CHECKING:
     from datacondense.condensation import Progress
 
+_METHOD = "gradient-matching"
+
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Condense:
+class Condense(Generic[ConfigT]):
     """Learn a few synthetic images per class that train networks as the whole data set does.
 
     Attributes:
@@ -30,7 +37,9 @@ class Condense:
         resume: Continue the unfinished run in OUT.
         force: Discard what an earlier run left in OUT.
         validation_fraction: Share of the training images held out, class by class, for --validate-every; 0 to 1.
-        method: Settings of gradient matching.
+        method: gradient-matching (dc), siamese-matching (dsa), distribution-matching (dm), parameter-matching,
+            dataset-distillation (dd). Each has settings of its own: `--method NAME --help` lists them.
+        settings: Settings of the method.
         run: Seed, length and reports.
         data: How the data set is read.
         machine: Where to compute.
@@ -42,7 +51,8 @@ class Condense:
     resume: bool = False
     force: bool = False
     validation_fraction: float = 0.0
-    method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
+    method: str = _METHOD
+    settings: ConfigT
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     machine: Machine = field(default_factory=Machine)
@@ -74,7 +84,7 @@ class Condense:
             try:
                 condensed = condense(
                     train,
-                    self.method,
+                    self.settings,
                     self.run,
                     validation=validation,
                     directory=self.out,
@@ -89,7 +99,7 @@ class Condense:
         folder = RunDirectory(self.out)
         last = folder.metrics()[-1]
         printer.say(
-            f"{len(condensed)} images ({self.method.ipc} for each of {condensed.num_classes} classes) after "
+            f"{len(condensed)} images ({self.settings.ipc} for each of {condensed.num_classes} classes) after "
             f"{condensed.record['draws_done']:g} outer draws and {duration(last['seconds'])}: {folder.result}\n"
             f"Score it:   datacondense evaluate {folder.result} --on {self.dataset}\n"
             f"Look at it: datacondense show {folder.result} --out {self.out / 'condensed.png'}"
@@ -102,6 +112,25 @@ class Condense:
             "record": condensed.record,
         })
         return 0
+
+
+def condense_command(args: Sequence[str]) -> Callable[..., Any]:
+    """Give the subcommand with the options of the method that is asked for.
+
+    Args:
+        args: Arguments after the program's name.
+
+    Returns:
+        What parses the options, and holds them.
+
+    Raises:
+        InputError: There is no such method.
+    """
+    asked = ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--method", nargs="?", default=_METHOD)
+    name = asked.parse_known_args(args)[0].method
+    config: Any = METHODS[method_name(name or "")]
+    return cast(Callable[..., Any], Condense[config])
 
 
 def reporter(tick: Ticker, printer: Printer) -> Callable[["Progress"], None]:

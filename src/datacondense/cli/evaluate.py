@@ -120,7 +120,12 @@ def describe(score: Score) -> str:
         Network, epochs, augmentation, precision and test images.
     """
     recipe = score.recipe
+    training = (
+        "the set's own learned steps"
+        if recipe.learned_steps
+        else f"{recipe.epochs} epochs, augmentation {recipe.augmentation}"
+    )
     return (
-        f"{recipe.network}, {recipe.epochs} epochs, augmentation {recipe.augmentation}, seed {recipe.seed}, "
+        f"{recipe.network}, {training}, seed {recipe.seed}, "
         f"{score.environment['precision']}, {score.tested_on['num_images']} test images"
     )

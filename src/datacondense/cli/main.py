@@ -11,20 +11,26 @@ from typing import Any
 
 import tyro
 
-from datacondense.cli.condense import Condense
+from datacondense.cli.compare import Compare
+from datacondense.cli.condense import condense_command
 from datacondense.cli.demo import Demo
 from datacondense.cli.evaluate import Evaluate
 from datacondense.cli.export import Export
 from datacondense.cli.info import Info
 from datacondense.cli.noise import Noise
+from datacondense.cli.select import Select
 from datacondense.cli.show import Show
 from datacondense.cli.study import Study
 from datacondense.errors import InputError
 
+_CONDENSE = "condense"  # its options depend on the method
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": Demo,
-    "condense": Condense,
+    _CONDENSE: condense_command(()),
+    "select": Select,
     "evaluate": Evaluate,
+    "compare": Compare,
     "study": Study,
     "noise": Noise,
     "show": Show,
@@ -67,12 +73,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _parsed(args: Sequence[str] | None) -> Callable[[], int]:
     """Turn arguments into a subcommand; a value that a config refuses gets the config's own sentence."""
+    given = list(sys.argv[1:] if args is None else args)
+    commands = {**COMMANDS, _CONDENSE: condense_command(given)} if _CONDENSE in given[:1] else COMMANDS
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
             command: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS,
-                args=args,
+                commands,
+                args=given,
                 prog="datacondense",
                 description="Shrink a labelled image data set to a few synthetic images per class.",
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),

@@ -13,6 +13,7 @@ import tyro
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Output
 from datacondense.data import DataConfig
+from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.studies.backends import WorkersConfig
 from datacondense.studies.config import CELLS, StudyConfig
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from datacondense.studies import Outcome, StudyEstimate, StudyProgress, StudyRun
 
+COMPARISONS = (
+    "comparison",
+    "distillation",
+)  # studies whose arms have numbers of images and of draws of their own
 _SHOWN_FAILURES = 5
 
 
@@ -33,7 +38,8 @@ class Study:
 
     Attributes:
         name: cross-architecture, ipc, activation, pooling, norm, depth, width, distance; of noise-aware matching:
-            teacher, representatives, masks, noise-aware; or your own study, a .toml or .py file.
+            teacher, representatives, masks, noise-aware; of methods, as `compare` runs them: comparison, distillation;
+            or your own study, a .toml or .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
         out: Folder for cells, tables and plots.
         label: Name of the study's files in OUT. Default: made of NAME, DATASET and the images per class; give one where
@@ -109,7 +115,7 @@ class Study:
         """Name of the study's files."""
         if self.label is not None:
             return self.label
-        ipc = "" if self.name == "ipc" else f"-ipc{self.study.method.ipc}"
+        ipc = "" if self.name in {"ipc", *COMPARISONS} else f"-ipc{self.study.method.ipc}"
         on = "-validation" if self.validation_fraction else ""
         return f"{Path(self.name).stem}-{Path(self.dataset).stem}{ipc}{on}"
 
@@ -125,8 +131,11 @@ class Study:
             if self.validation_fraction
             else "the test images"
         )
+        number = config.draws or (
+            "the published number of" if self.name in COMPARISONS else method.published_draws
+        )
         length = (
-            f"{config.draws} outer draws"
+            f"{number} outer draws"
             if config.image_updates is None
             else f"{config.image_updates} updates of the images"
         )
@@ -137,7 +146,20 @@ class Study:
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
             f"{config.augmentation or 'as published for the data set'}",
+            **self._comparison_facts(),
             "Command": self.command(),
+        }
+
+    def _comparison_facts(self) -> dict[str, str]:
+        """Say what holds for all methods of a comparison, and what for some."""
+        if self.name not in COMPARISONS:
+            return {}
+        recipe = EvaluationConfig()
+        own = {"Settings of single methods": ", ".join(self.study.override)} if self.study.override else {}
+        return {
+            "Protocol of all rows": f"SGD with learning rate {recipe.lr:g}, a tenth of it after half of the epochs, "
+            f"momentum {recipe.momentum:g}, weight decay {recipe.weight_decay:g}, batches of {recipe.batch_size}",
+            **own,
         }
 
     def _choice_facts(self) -> dict[str, str]:

@@ -1,15 +1,14 @@
 """Dataset condensation with gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): Algorithm 1 as `init` and `step`."""
 
-import warnings
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from datacondense.condensation.config import GradientMatchingConfig
-from datacondense.condensation.schedule import Schedule
+from datacondense.augment.by_name import augmented
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.method import Draws, check_class_sizes, seen_by_class
 from datacondense.condensation.state import Position, State
-from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.matching import (
     Objective,
@@ -30,25 +29,23 @@ from datacondense.networks import (
     once_differentiable,
     stack_network,
 )
-from datacondense.random_streams import stream
-from datacondense.training import SGD, train, zero_velocity
+from datacondense.training import SGD, Augmentation, train, zero_velocity
 
 _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
 _PERTURBATION = 0.1  # deviation, in normalised units, of the noise that shows which entries are sensitive
 _AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
 _REAL_IMAGES_AT_ONCE = 256  # as many as the published batch of one class
-_STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
 
 
 class GradientMatching:
     """Algorithm 1: on each freshly drawn network, T times: move the images, then train the network on them."""
 
     def __init__(self, config: GradientMatchingConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved()
+        self._config = config.resolved(train.record.get("source", {}).get("name"))
         self._train = train
-        self._seed = seed
+        self._draws = Draws(train, seed, config.precision)
         self._network = build_network(config.network, train.image_shape, train.num_classes)
-        parameters = self._network.draw(stream(seed, "network", 0))
+        parameters = self._draws.network(self._network, "network", 0)
         self._compared = compared_parameters(parameters, config.compare)
         self._distance = distance_named(config.distance)
         self._transforms = tuple(transform_named(name) for name in config.transform)
@@ -61,16 +58,7 @@ class GradientMatching:
         self._fast = once_differentiable(self._network, self._computation)
         self._stacked = stack_network(self._network)
         self._labels = torch.arange(train.num_classes, device=train.images.device)
-        if config.start == "real":
-            _check_enough_images(train, config.ipc)
-        _mention_small_classes(train, config.real_batch)
-
-    @property
-    def schedule(self) -> Schedule:
-        """Matching steps of one outer draw, and network epochs between two of them."""
-        assert self._config.matching_steps is not None
-        assert self._config.network_epochs is not None
-        return Schedule(self._config.matching_steps, self._config.network_epochs)
+        check_class_sizes(train, config)
 
     @property
     def computation(self) -> Computation:
@@ -92,12 +80,7 @@ class GradientMatching:
         Returns:
             The state before the first step; its network is drawn by that step.
         """
-        shape = (self._train.num_classes, self._config.ipc, *self._train.image_shape)
-        if self._config.start == "noise":
-            images = self._moved(torch.randn(shape, generator=stream(self._seed, "start")))
-        else:
-            chosen = [self._real(label, self._config.ipc, "start") for label in range(shape[0])]
-            images = torch.stack(chosen)
+        images = self._draws.start(self._config)
         return State(
             images=images,
             velocity=torch.zeros_like(images),
@@ -118,9 +101,9 @@ class GradientMatching:
         """
         parameters, parameter_velocity = state.parameters, state.parameter_velocity
         if position.step == 0:
-            parameters = self._drawn("network", position.draw)
+            parameters = self._draws.network(self._network, "network", position.draw)
             parameter_velocity = zero_velocity(parameters)
-        buffers = self._frozen_buffers(parameters, *position)
+        buffers = self._draws.frozen_buffers(self._network, parameters, *position)
         distances, gradient = self._matching_gradient(state.images, parameters, buffers, "real", *position)
         moments = None
         if self._config.shrink_pixels:
@@ -128,7 +111,8 @@ class GradientMatching:
         velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
         images = state.images - self._config.image_lr * velocity
-        if position.step + 1 < self.schedule.matching_steps:
+        if position.step + 1 < self._config.steps_per_draw:
+            assert self._config.network_epochs is not None
             parameters, parameter_velocity = train(
                 partial(self._fast, buffers=buffers),
                 parameters,
@@ -140,8 +124,9 @@ class GradientMatching:
                     momentum=self._config.network_momentum,
                     batch_size=self._config.network_batch,
                 ),
-                epochs=self.schedule.network_epochs,
-                generator=stream(self._seed, "order", *position),
+                epochs=self._config.network_epochs,
+                generator=self._draws.generator("order", *position),
+                augmentation=self._augmentation(*position),
             )
         new = State(
             images=images,
@@ -164,8 +149,8 @@ class GradientMatching:
         Returns:
             The gradient of the matching objective `[K, S, C, H, W]`.
         """
-        parameters = self._drawn("probe network", network)
-        buffers = self._frozen_buffers(parameters, network, purpose="probe statistics")
+        parameters = self._draws.network(self._network, "probe network", network)
+        buffers = self._draws.frozen_buffers(self._network, parameters, network, purpose="probe statistics")
         return self._matching_gradient(images, parameters, buffers, "probe", batch)[1]
 
     def _matching_gradient(
@@ -185,11 +170,30 @@ class GradientMatching:
             real_classes_at_once=max(1, _REAL_IMAGES_AT_ONCE // size),
         )
         match = joint_matching_gradient if self._config.join_classes else matching_gradient
-        return match(objective, parameters, lambda label: self._real(label, size, purpose, *index), images)
+
+        def real(label: int) -> Tensor:
+            return self._draws.real(label, size, purpose, *index)
+
+        if self._config.siamese == "none":
+            return match(objective, parameters, real, images)
+        view = self._draws.view(self._config.siamese, f"{purpose} view", *index)
+        leaf = images.detach().requires_grad_()
+        seen = seen_by_class(view, leaf)
+        distances, gradient = match(
+            objective, parameters, lambda label: view(label, real(label)), seen.detach()
+        )
+        return distances, torch.autograd.grad(seen, leaf, gradient)[0]
+
+    def _augmentation(self, *index: int) -> Augmentation | None:
+        """Change the synthetic images on which the network trains, each image in its own way."""
+        if self._config.siamese == "none":
+            return None
+        generator = self._draws.generator("augmentation", *index)
+        return lambda images: augmented(self._config.siamese, images, generator)
 
     def _steps_with(self, position: Position) -> int:
         """Count the steps of the run up to this one."""
-        return position.draw * self.schedule.matching_steps + position.step + 1
+        return position.draw * self._config.steps_per_draw + position.step + 1
 
     def _averaged(self, average: Tensor, images: Tensor, position: Position) -> Tensor:
         """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
@@ -198,62 +202,4 @@ class GradientMatching:
 
     def _perturbed(self, images: Tensor, purpose: str, *index: int) -> Tensor:
         """Put small noise on real images."""
-        noise = torch.randn(images.shape, generator=stream(self._seed, purpose, *index))
-        return images + _PERTURBATION * self._moved(noise)
-
-    def _drawn(self, purpose: str, number: int) -> Parameters:
-        """Draw a network for a purpose."""
-        drawn = self._network.draw(stream(self._seed, purpose, number))
-        return {name: self._moved(tensor) for name, tensor in drawn.items()}
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """Bring what was drawn on the CPU in float32 to where and how the run computes."""
-        dtype = torch.float64 if self._config.precision == "float64" else torch.float32
-        return tensor.to(self._train.images.device, dtype)
-
-    def _real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
-        """Draw normalised real images of one class `[size, C, H, W]`; with replacement only where too few exist."""
-        members = self._train.class_indices[label]
-        generator = stream(self._seed, purpose, *index, label)
-        # Without replacement where the class is large enough, as published.
-        if size <= len(members):
-            chosen = torch.randperm(len(members), generator=generator)[:size]
-        else:
-            chosen = torch.randint(len(members), (size,), generator=generator)
-        return self._moved(self._train.normalised(members[chosen.to(members.device)]))
-
-    def _frozen_buffers(self, parameters: Parameters, *index: int, purpose: str = "statistics") -> Parameters:
-        """Measure BatchNorm on real images of all classes; no later step of this matching step changes it."""
-        if not self._network.has_batch_norm:
-            device = self._train.images.device
-            return {name: tensor.to(device) for name, tensor in self._network.buffers().items()}
-        batches = [
-            self._real(label, _STATISTICS_BATCH, purpose, *index) for label in range(self._train.num_classes)
-        ]
-        return self._network.measure_statistics(parameters, torch.cat(batches))
-
-
-def _check_enough_images(train: ImageSet, ipc: int) -> None:
-    """Check that every class can give its real starting images."""
-    smallest = min(range(train.num_classes), key=lambda label: train.class_sizes[label])
-    if ipc > train.class_sizes[smallest]:
-        raise InputError(
-            f"ipc is {ipc}, but the class {train.class_names[smallest]!r} has only {train.class_sizes[smallest]} "
-            "images to start from: give a smaller --ipc or --start noise."
-        )
-
-
-def _mention_small_classes(train: ImageSet, batch: int) -> None:
-    """Say once which classes are drawn with replacement."""
-    small = [
-        f"{name} ({size})"
-        for name, size in zip(train.class_names, train.class_sizes, strict=True)
-        if size < batch
-    ]
-    if small:
-        listed = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
-        warnings.warn(
-            f"{len(small)} of {train.num_classes} classes have fewer images than the real batch of {batch} and are "
-            f"drawn with replacement: {listed}.",
-            stacklevel=5,  # the caller of condense
-        )
+        return images + _PERTURBATION * self._draws.noise(tuple(images.shape), purpose, *index)

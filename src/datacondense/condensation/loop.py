@@ -5,19 +5,19 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from datacondense.condensation.config import GradientMatchingConfig, RunConfig
+from datacondense.condensation.config import MethodConfig, RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.method import Method
 from datacondense.condensation.run_directory import Checkpoint, RunDirectory
-from datacondense.condensation.schedule import Schedule
 from datacondense.condensation.state import Position, State
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig, Score, evaluate
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.networks import Computation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,39 +43,9 @@ class Progress:
     validation: Score | None = None
 
 
-class Method(Protocol):
-    """What the loop needs of a method: a first state, and a step from one state to the next."""
-
-    @property
-    def schedule(self) -> Schedule:
-        """Steps of one outer draw."""
-
-    @property
-    def computation(self) -> Computation:
-        """How it computes, for the record."""
-
-    def init(self) -> State:
-        """Give the state before the first step.
-
-        Returns:
-            The state; equal at every call.
-        """
-
-    def step(self, state: State, position: Position) -> tuple[State, float]:
-        """Go one step on.
-
-        Args:
-            state: As the step before left it; not changed.
-            position: Which step this is.
-
-        Returns:
-            The next state, and the loss before the step.
-        """
-
-
 def condense(
     train: ImageSet,
-    method: GradientMatchingConfig | None = None,
+    method: MethodConfig | None = None,
     run: RunConfig | None = None,
     *,
     validation: ImageSet | None = None,
@@ -89,8 +59,9 @@ def condense(
 
     Args:
         train: The real images.
-        method: What is learned and how; one image per class with the published settings where None.
-        run: Seed, length and reports; the published 1000 draws where None.
+        method: What is learned and how; gradient matching of one image per class with the published settings where
+            None.
+        run: Seed, length and reports; the published number of draws where None.
         validation: Images held out of `train` (see `hold_out`), for the accuracies that `run.validate_every` asks
             for. They influence nothing.
         directory: Folder for settings, checkpoints, metrics and result; nothing is written where None.
@@ -109,8 +80,11 @@ def condense(
             another run or cannot be written, or the images became NaN or infinite.
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
     """
-    method, run = (method or GradientMatchingConfig()).resolved(), run or RunConfig()
     check_trainable(train)
+    source = train.record.get("source", {})
+    method = (method or GradientMatchingConfig()).resolved(source.get("name"))
+    run = run or RunConfig()
+    run = replace(run, draws=run.draws or method.published_draws)
     if run.validate_every and validation is None:
         raise InputError(
             f"validate_every is {run.validate_every}, but there are no validation images: hold some out of the "
@@ -121,7 +95,7 @@ def condense(
         "settings": asdict(method),
         "run": asdict(run),
         "source": {
-            **train.record.get("source", {}),
+            **source,
             "num_images": len(train),
             "fingerprint": train.fingerprint,
             "hold_out": train.record.get("hold_out"),
@@ -139,7 +113,8 @@ def condense(
         if folder is not None:
             folder.begin(settings, resume=resume, force=force)
         state, end = _Loop(built, method, run, train, validation, folder, observer).run()
-        result = _image_set(state, train, {**settings, "draws_done": _draws_done(end, built.schedule)})
+        done = {"draws_done": _draws_done(end, method.steps_per_draw)}
+        result = _image_set(state, train, {**settings, **done})
         if folder is not None:
             result.save(folder.result)
         return result
@@ -151,7 +126,7 @@ class _Loop:
     def __init__(
         self,
         method: Method,
-        config: GradientMatchingConfig,
+        config: MethodConfig,
         run: RunConfig,
         train: ImageSet,
         validation: ImageSet | None,
@@ -160,6 +135,8 @@ class _Loop:
     ) -> None:
         self._method, self._config, self._run, self._train = method, config, run, train
         self._validation, self._folder, self._observer = validation, folder, observer
+        assert run.draws is not None
+        self._draws = run.draws
         saved = None if folder is None else folder.restore(train.images.device)
         self._start = saved or Checkpoint(self._method.init(), Position(0, 0), 0.0)
         self._began = time.monotonic()
@@ -169,7 +146,7 @@ class _Loop:
         state, position, _ = self._start
         saved_at = self._seconds()
         try:
-            while position.draw < self._run.draws and self._seconds() < self._run.time_limit_seconds:
+            while position.draw < self._draws and self._seconds() < self._run.time_limit_seconds:
                 new, loss = self._method.step(state, position)
                 assert self._config.image_lr is not None
                 _check_finite(new, position, self._config.image_lr)
@@ -189,7 +166,7 @@ class _Loop:
 
     def _after(self, position: Position) -> Position:
         """The step that follows."""
-        if position.step + 1 < self._method.schedule.matching_steps:
+        if position.step + 1 < self._config.steps_per_draw:
             return Position(position.draw, position.step + 1)
         return Position(position.draw + 1, 0)
 
@@ -210,8 +187,8 @@ class _Loop:
             self._observer(
                 Progress(
                     position=done,
-                    steps_per_draw=self._method.schedule.matching_steps,
-                    draws=self._run.draws,
+                    steps_per_draw=self._config.steps_per_draw,
+                    draws=self._draws,
                     loss=loss,
                     seconds=seconds,
                     seconds_left=self._seconds_left(self._after(done)),
@@ -221,12 +198,12 @@ class _Loop:
 
     def _seconds_left(self, position: Position) -> float | None:
         """Estimate from the steps since this process began."""
-        steps = self._method.schedule.matching_steps
+        steps = self._config.steps_per_draw
         start = self._start.position
         done = (position.draw - start.draw) * steps + position.step - start.step
         if done <= 0:
             return None
-        left = (self._run.draws - position.draw) * steps - position.step
+        left = (self._draws - position.draw) * steps - position.step
         estimate = (self._seconds() - self._start.seconds) / done * left
         return max(0.0, min(estimate, self._run.time_limit_seconds - self._seconds()))
 
@@ -249,17 +226,20 @@ def _image_set(state: State, train: ImageSet, record: dict[str, Any]) -> ImageSe
     images = state.result.flatten(0, 1).float().cpu()
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (train.mean, train.std))
     labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
+    if state.learned:
+        record = {**record, "learned": {name: tensor.tolist() for name, tensor in state.learned.items()}}
     return replace(train, images=images * std + mean, labels=labels, record=record)
 
 
-def _draws_done(end: Position, schedule: Schedule) -> float:
+def _draws_done(end: Position, steps: int) -> float:
     """Count outer draws; a time limit can end a run within one."""
-    return end.draw + end.step / schedule.matching_steps
+    return end.draw + end.step / steps
 
 
 def _check_finite(state: State, position: Position, image_lr: float) -> None:
     """Stop before a broken state is saved."""
-    if not bool(state.images.isfinite().all() and state.velocity.isfinite().all()):
+    tensors = (state.images, state.velocity, *state.learned.values())
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
         raise InputError(
             f"The images became NaN or infinite in outer draw {position.draw}, step {position.step}, with image_lr "
             f"{image_lr}: give a smaller --image-lr, such as {image_lr / 10:g}."

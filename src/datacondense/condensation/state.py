@@ -1,6 +1,7 @@
 """What a method carries from one step to the next, and the position in the loop that it belongs to."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor
@@ -32,6 +33,8 @@ class State:
         parameter_velocity: The network's momentum, by name.
         average: The average of the images over the steps `[K, S, C, H, W]`, where the method keeps one.
         moments: Running means of the pixel gradient and of its square, where the method shrinks by them.
+        learned: What the method learns beside the images and gives with them, by name.
+        other: What else the method keeps, by name.
     """
 
     images: Tensor
@@ -40,6 +43,8 @@ class State:
     parameter_velocity: Parameters
     average: Tensor | None = None
     moments: Moments | None = None
+    learned: Mapping[str, Tensor] = field(default_factory=dict)
+    other: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def result(self) -> Tensor:
@@ -59,8 +64,14 @@ class State:
             if self.moments is None
             else {f"moments/{name}": t for name, t in self.moments._asdict().items()}
         )
-        named |= {f"parameters/{name}": tensor for name, tensor in self.parameters.items()}
-        named |= {f"parameter_velocity/{name}": tensor for name, tensor in self.parameter_velocity.items()}
+        groups = {
+            "parameters": self.parameters,
+            "parameter_velocity": self.parameter_velocity,
+            "learned": self.learned,
+            "other": self.other,
+        }
+        for group, tensors in groups.items():
+            named |= {f"{group}/{name}": tensor for name, tensor in tensors.items()}
         return named
 
     @staticmethod
@@ -89,4 +100,6 @@ class State:
             parameter_velocity=group("parameter_velocity/"),
             average=tensors.get("average"),
             moments=Moments(**moments) if moments else None,
+            learned=group("learned/"),
+            other=group("other/"),
         )

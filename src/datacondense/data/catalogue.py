@@ -28,6 +28,7 @@ class CatalogueEntry:
         std: Published normalisation standard deviation per channel, likewise.
         augmentation: Augmentation when a network is trained to score a condensed set; the published rule of
             gradient matching (Zhao et al. 2021) augments MNIST alone.
+        may_be_mirrored: Whether a mirrored image keeps its class, which digits do not.
     """
 
     hub_id: str | None
@@ -40,6 +41,7 @@ class CatalogueEntry:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     augmentation: str = "none"
+    may_be_mirrored: bool = True
 
     def filled(self, config: DataConfig) -> DataConfig:
         """Fill in what the user left unset.
@@ -76,7 +78,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         mean=(0.5071, 0.4866, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
     ),
-    DIGITS: CatalogueEntry(hub_id=None),
+    DIGITS: CatalogueEntry(hub_id=None, may_be_mirrored=False),
     "fashion-mnist": CatalogueEntry(
         hub_id="zalando-datasets/fashion_mnist", config="fashion_mnist", mean=(0.2861,), std=(0.3530,)
     ),
@@ -86,6 +88,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         mean=(0.1307,),
         std=(0.3081,),
         augmentation="crop-scale-rotate",
+        may_be_mirrored=False,
     ),
     "svhn": CatalogueEntry(
         hub_id="ufldl-stanford/svhn",
@@ -94,6 +97,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         hub_files={split: f"cropped_digits/{split}-*" for split in ("train", "test")},
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),
+        may_be_mirrored=False,
     ),
     "tiny-imagenet": CatalogueEntry(
         hub_id="zh-plus/tiny-imagenet",
@@ -102,7 +106,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    "usps": CatalogueEntry(hub_id="flwrlabs/usps", config="default"),
+    "usps": CatalogueEntry(hub_id="flwrlabs/usps", config="default", may_be_mirrored=False),
 }
 
 
@@ -115,5 +119,23 @@ def default_augmentation(dataset_name: str | None) -> str:
     Returns:
         "crop-scale-rotate" for MNIST, "none" for everything else.
     """
-    entry = CATALOGUE.get(dataset_name) if dataset_name is not None else None
+    entry = _entry(dataset_name)
     return entry.augmentation if entry is not None else "none"
+
+
+def may_be_mirrored(dataset_name: str | None) -> bool:
+    """Tell whether the images of a data set keep their classes when left and right are exchanged.
+
+    Args:
+        dataset_name: A name of the catalogue, or any other source, or None.
+
+    Returns:
+        False for the catalogue's data sets of digits, True for everything else.
+    """
+    entry = _entry(dataset_name)
+    return entry is None or entry.may_be_mirrored
+
+
+def _entry(dataset_name: str | None) -> CatalogueEntry | None:
+    """Look up a name; None where the catalogue does not have it."""
+    return CATALOGUE.get(dataset_name) if dataset_name is not None else None

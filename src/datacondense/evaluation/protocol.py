@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from datacondense.augment.names import check_strategy
-from datacondense.data.catalogue import default_augmentation
+from datacondense.augment.names import check_strategy, settled_strategy
+from datacondense.data.catalogue import default_augmentation, may_be_mirrored
 from datacondense.errors import InputError
 from datacondense.matching.names import Precision, check_precision
 from datacondense.networks.names import Engine, canonical_name, check_engine, evaluation_name, parse_name
@@ -30,9 +30,13 @@ class EvaluationConfig:
             by InstanceNorm as in the paper; ConvNet for sets that were not condensed.
         repeats: Number of networks, each with fresh parameters.
         epochs: Passes over the set. Default: 300, or 1000 with augmentation.
-        augmentation: One random change per image and epoch: "none", or operations out of crop, scale, rotate and
-            noise joined by hyphens. Default: the paper's choice for the data set, "crop-scale-rotate" for MNIST
-            and "none" for the others.
+        augmentation: One random change per image and epoch: "none"; or operations out of crop, scale, rotate and
+            noise joined by hyphens, one drawn for each image; or "dsa:" and operations out of color, crop, cutout,
+            flip, scale and rotate joined by hyphens, one drawn for each batch, as in differentiable Siamese
+            augmentation; or "dsa" for all of these, without flip on digits. Default: the paper's choice for the data
+            set, "crop-scale-rotate" for MNIST and "none" for the others.
+        learned_steps: Train as a set of Dataset Distillation says, by its own steps and learning rates, in the place of
+            all settings but network, seed and precision; a set that was learned for one network is trained on that one.
         lr: Learning rate, multiplied by 0.1 after half of the epochs.
         momentum: Momentum of the network's updates, 0 to 1.
         weight_decay: Weight of the squared norm of the parameters.
@@ -48,6 +52,7 @@ class EvaluationConfig:
     repeats: int = 20
     epochs: int | None = None
     augmentation: str | None = None
+    learned_steps: bool = False
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -82,10 +87,12 @@ class EvaluationConfig:
             dataset: Name of the data set that it stands for, as in `load`.
 
         Returns:
-            The protocol without None, its network by its canonical name.
+            The protocol without None, its network by its canonical name, its augmentation spelled out.
         """
         network = evaluation_name(condensed_with or "convnet") if self.network is None else self.network
-        augmentation = self.augmentation or default_augmentation(dataset)
+        augmentation = settled_strategy(
+            self.augmentation or default_augmentation(dataset), mirrored=may_be_mirrored(dataset)
+        )
         epochs = self.epochs or (EPOCHS if augmentation == "none" else EPOCHS_AUGMENTED)
         return replace(
             self, network=canonical_name(parse_name(network)), augmentation=augmentation, epochs=epochs

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from datacondense.augment import apply_augmentation, draw_augmentation
+from datacondense.augment import augmented
 from datacondense.environment import environment
 from datacondense.errors import InputError
+from datacondense.evaluation.learned_steps import train_by_learned_steps
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks import (
@@ -152,6 +152,8 @@ def train_one(
         moved(tensors, inputs.device, inputs.dtype) for tensors in (drawn, network.buffers())
     )
     model = once_differentiable(network, _computation(network, recipe, inputs.device))
+    if recipe.learned_steps:
+        return train_by_learned_steps(network, model, images, recipe.seed, repeat, inputs.dtype), buffers
     velocity = zero_velocity(parameters)
     order = stream(recipe.seed, "evaluation order", repeat)
     change = stream(recipe.seed, "evaluation augmentation", repeat)
@@ -166,9 +168,7 @@ def train_one(
             sgd=replace(recipe.sgd, lr=lr),
             epochs=epochs,
             generator=order,
-            augmentation=None
-            if recipe.augmentation == "none"
-            else partial(_augmented, recipe.augmentation, generator=change),
+            augmentation=partial(augmented, recipe.augmentation, generator=change),
         )
     return parameters, buffers
 
@@ -196,12 +196,6 @@ def accuracy(
         logits = model(parameters, test.normalised(batch).to(dtype), buffers)
         right += int((logits.argmax(1) == test.labels[batch]).sum())
     return right / len(test)
-
-
-def _augmented(strategy: str, images: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Change each image of a batch by one fresh random operation."""
-    n, c, h, w = images.shape
-    return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
 
 
 def _network(images: ImageSet, recipe: EvaluationConfig) -> Network:

@@ -6,7 +6,7 @@ from datacondense.lazy import lazy_names
 
 if TYPE_CHECKING:
     from datacondense.networks.builder import build_network
-    from datacondense.networks.features import features_of, penultimate_features
+    from datacondense.networks.features import embedding_network, features_of, penultimate_features
     from datacondense.networks.fused import (
         Computation,
         NetworkFunction,
@@ -21,7 +21,7 @@ else:
         __name__,
         {
             "builder": ["build_network"],
-            "features": ["features_of", "penultimate_features"],
+            "features": ["embedding_network", "features_of", "penultimate_features"],
             "fused": ["Computation", "NetworkFunction", "choose_computation", "once_differentiable"],
             "names": ["evaluation_name"],
             "network": ["Network", "Parameters", "moved"],
@@ -38,6 +38,7 @@ __all__ = [
     "build_network",
     "bytes_of_graph",
     "choose_computation",
+    "embedding_network",
     "evaluation_name",
     "features_of",
     "moved",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from typing import Any, Protocol
 
 import torch
@@ -52,14 +53,9 @@ def penultimate_features(
     Raises:
         InputError: The network calls no linear layer, or calls it on something else than one row per image.
     """
-    with _last_linear_input(network.structure) as noted:
+    with _last_linear_call(network.structure) as noted:
         network(parameters, images, buffers)
-    if not noted:
-        raise InputError(
-            f"{network.name} calls no nn.Linear, but features are the input of its last one: choose a network that "
-            "ends in a linear layer."
-        )
-    (last,) = noted
+    _, last = _only(noted, network.name)
     if last.dim() < 2 or len(last) != len(images):
         raise InputError(
             f"The last linear layer of {network.name} takes {tuple(last.shape)} for {len(images)} images, but "
@@ -93,16 +89,65 @@ def features_of(
     ])
 
 
-@contextmanager
-def _last_linear_input(structure: nn.Module) -> Iterator[list[Tensor]]:
-    """Note what the linear layer that was called last got; nothing before the first call."""
-    noted: list[Tensor] = []
+def embedding_network(network: Network) -> Network:
+    """Leave out the last linear layer, so that the network gives features instead of logits.
 
-    def note(_: nn.Module, positional: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        noted[:] = [positional[0] if positional else named["input"]]
+    Where the network ends in that layer the outputs are those of `penultimate_features`, here differentiable and, as
+    for any network, faster where that is possible (see `once_differentiable`).
+
+    Args:
+        network: The network; it does not change.
+
+    Returns:
+        A network whose parameters are those of the given one, drawn as there, without those of that layer; its outputs
+        have any number of axes, the first of which is the images'.
+
+    Raises:
+        InputError: The network calls no linear layer.
+    """
+    parameters = network.draw(torch.Generator().manual_seed(0))
+    with _last_linear_call(network.structure) as noted, torch.no_grad():
+        network(parameters, torch.zeros(2, *network.image_shape))
+    last, _ = _only(noted, network.name)
+    structure = deepcopy(network.structure)
+    structure.set_submodule(last, nn.Identity())
+
+    def others(tensors: Parameters) -> Parameters:
+        return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{last}.")}
+
+    return Network(
+        name=network.name,
+        image_shape=network.image_shape,
+        num_classes=network.num_classes,
+        structure=structure,
+        draw=lambda generator: others(network.draw(generator)),
+        buffers=others(network.buffers()),
+    )
+
+
+def _only(noted: Mapping[str, Tensor], name: str) -> tuple[str, Tensor]:
+    """Give the last linear layer's name and input."""
+    if not noted:
+        raise InputError(
+            f"{name} calls no nn.Linear, but features are the input of its last one: choose a network that ends in a "
+            "linear layer."
+        )
+    (only,) = noted.items()
+    return only
+
+
+@contextmanager
+def _last_linear_call(structure: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Note what the linear layer that was called last got, by its name; nothing before the first call."""
+    noted: dict[str, Tensor] = {}
+    names = {layer: name for name, layer in structure.named_modules()}
+
+    def note(layer: nn.Module, positional: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        noted.clear()
+        noted[names[layer]] = positional[0] if positional else named["input"]
 
     with ExitStack() as hooks:
-        for layer in structure.modules():
+        for layer in names:
             if isinstance(layer, nn.Linear):
                 hooks.enter_context(layer.register_forward_pre_hook(note, with_kwargs=True))
         yield noted

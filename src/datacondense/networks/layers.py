@@ -19,6 +19,7 @@ _PLAIN = (
     nn.Conv2d,
     nn.Flatten,
     nn.GroupNorm,
+    nn.Identity,
     nn.LeakyReLU,
     nn.Linear,
     nn.MaxPool2d,

@@ -33,11 +33,12 @@ def study_record(result: StudyResult) -> dict[str, Any]:
         "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
         "paired": [[place, partner] for place, partner in study.paired.items()],
         "environments": list(result.environments),
+        "ratios": dict(study.ratios),
     }
 
 
 def read_study_record(values: Mapping[str, Any]) -> StudyResult:
-    """Read what `study_record` wrote, also before it knew of pairs and learning rates.
+    """Read what `study_record` wrote, also before it knew of pairs, learning rates and costs.
 
     Args:
         values: Plain JSON values; others than those of `study_record` are left alone.
@@ -55,6 +56,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
             for text, better, worse, strict in values["claims"]
         ),
         paired={(a, b): (c, d) for (a, b), (c, d) in values.get("paired", ())},
+        ratios=values.get("ratios", {}),
     )
     return StudyResult(
         study=study,
@@ -73,6 +75,9 @@ def _entry_record(entry: EntryResult) -> dict[str, Any]:
         "image_lrs": list(entry.image_lrs),
         "condensing_seconds": list(entry.condensing_seconds),
         "draws": list(entry.draws),
+        "shared_seconds": list(entry.shared_seconds),
+        "memory": [list(each) for each in entry.memory],
+        "evaluating_seconds": list(entry.evaluating_seconds),
     }
 
 
@@ -85,6 +90,9 @@ def _entry(values: Mapping[str, Any]) -> EntryResult:
         image_lrs=tuple(values.get("image_lrs", ())),
         condensing_seconds=tuple(values.get("condensing_seconds", ())),
         draws=tuple(values.get("draws", ())),
+        shared_seconds=tuple(values.get("shared_seconds", ())),
+        memory=tuple((peak, added) for peak, added in values.get("memory", ())),
+        evaluating_seconds=tuple(values.get("evaluating_seconds", ())),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 from datacondense.files import write_text
+from datacondense.reports.costs import COST_COLUMNS, cost_numbers, costs_part
 from datacondense.reports.layout import NOTHING, accuracy, plain, points, table
 from datacondense.reports.paired_tables import PAIRED_COLUMNS, paired_numbers, paired_part
 
@@ -76,8 +77,8 @@ def markdown(result: "StudyResult", facts: Mapping[str, str], *, picture: str | 
         picture: Link to a picture of the numbers.
 
     Returns:
-        The page: facts, entries beside the published ones, entries relative to the whole data set, paired entries,
-        orderings, and the environments in which it was computed.
+        The page: facts, entries beside the published ones, entries relative to the whole data set, costs, paired
+        entries, orderings, and the environments in which it was computed.
     """
     study = result.study
     marks = _marks(result.entries.values())
@@ -88,6 +89,7 @@ def markdown(result: "StudyResult", facts: Mapping[str, str], *, picture: str | 
         _entries_table(result, marks),
         _notation(result, marks),
         _relative_part(result, marks),
+        costs_part(result),
         paired_part(result),
         _claims_part(result),
         _environments_part(result.environments),
@@ -104,13 +106,14 @@ def csv_text(result: "StudyResult") -> str:
     Returns:
         The lines, after one with the names of the columns. `low` and `high` are the ends of the 95 % interval of the
         mean; a single network has neither these nor `std`. `image_lr` lists the learning rates that the sets chose,
-        `condensing_seconds` (in studies with pairs) and `draws` are means over sets, and `difference`, in points, is
-        that to the paired entry, with the ends of Student's 95 % interval and of the bootstrap's.
+        `condensing_seconds` (in studies with pairs or costs) and `draws` are means over sets, and `difference`, in
+        points, is that to the paired entry, with the ends of Student's 95 % interval and of the bootstrap's.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    differences = result.differences
+    ratios = result.study.ratios
+    writer.writerow([*_COLUMNS, *(COST_COLUMNS if ratios else ())])
+    differences, timed = result.differences, bool(result.study.paired or ratios)
     for place in _declared(result):
         row, column = place
         writer.writerow([
@@ -118,7 +121,8 @@ def csv_text(result: "StudyResult") -> str:
             column,
             *_csv_numbers(result.entries[place]),
             *_csv_published(result.study.published.get(place)),
-            *paired_numbers(result.entries[place], differences.get(place), timed=bool(result.study.paired)),
+            *paired_numbers(result.entries[place], differences.get(place), timed=timed),
+            *(cost_numbers(result.entries[place], ratios[column]) if ratios else ()),
         ])
     return text.getvalue()
 

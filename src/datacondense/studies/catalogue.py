@@ -7,6 +7,7 @@ from datacondense.condensation import GradientMatchingConfig
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
 from datacondense.studies import published
 from datacondense.studies.arms import chosen_networks, condensed_with, refuse_unused
+from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.factory import CellFactory, Declaration, Source, grid
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
 from datacondense.studies.study import Claim, Entry, Published, Study
@@ -217,6 +218,7 @@ STUDIES: Mapping[str, Declaration] = {
     "width": width,
     "distance": distance,
     **NOISE_STUDIES,
+    **COMPARISONS,
 }
 
 

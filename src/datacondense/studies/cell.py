@@ -100,8 +100,8 @@ def plain_settings(config: "DataclassInstance", *, without: str | None = None) -
         without: A field that is left out.
 
     Returns:
-        Its fields; whole numbers where a fraction could stand are written as such. A field whose default is empty or
-        False is left out while it has that value, so that a new option does not rename what was recorded before it.
+        Its fields; whole numbers where a fraction could stand are written as such. A field whose default is empty,
+        False or "none" is left out while it has that value, so that a new option renames nothing that was recorded.
     """
     return {
         known.name: float(value)
@@ -114,7 +114,7 @@ def plain_settings(config: "DataclassInstance", *, without: str | None = None) -
 
 def _is_unused(default: object, value: object) -> bool:
     """Tell whether an option is off as it is by default."""
-    return (default is False or default == ()) and value == default
+    return (default is False or default in {(), "none"}) and value == default
 
 
 def cell_key(cell: Cell) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from datacondense.condensation import (
-    GradientMatchingConfig,
+    MethodConfig,
     Progress,
     ResumeError,
     RunConfig,
@@ -24,6 +24,7 @@ from datacondense.networks.names import canonical_name, parse_name
 from datacondense.selection import select_random
 from datacondense.studies.cell import Cell, Place, plain_settings
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.memory import peak_memory
 from datacondense.studies.timing import seconds_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,20 @@ class SetCell(Cell, Protocol):
         """
 
 
+def method_settings(method: MethodConfig, dataset: str) -> dict[str, Any]:
+    """Write a method as plain JSON values, in which equal methods are the same text.
+
+    Args:
+        method: Its settings.
+        dataset: Name of the data set.
+
+    Returns:
+        The method's name and its settings, without None.
+    """
+    method = replace(method, network=canonical_name(parse_name(method.network))).resolved(dataset)
+    return {"name": method.name, **plain_settings(method)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CondenseCell:
     """Learn a set; a run that was stopped continues from its checkpoint.
@@ -77,21 +92,16 @@ class CondenseCell:
     """
 
     data: DataSource
-    method: GradientMatchingConfig
+    method: MethodConfig
     seed: int
     draws: int
 
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        steps = "" if self.method.matching_steps == 1 else f" of {self.method.matching_steps} steps"
-        changes = [*self.method.transform, *(["classes joined"] if self.method.join_classes else [])]
-        changed = "".join(f", {name}" for name in changes)
-        trained = "" if self.method.matching_steps == 1 else f", {self.method.network_epochs} epochs between"
-        return (
-            f"condense with {self.method.network}{changed}: {self.draws} draws{steps}{trained}, ipc {self.ipc}, "
-            f"B = {self.method.real_batch}"
-        )
+        steps = self.method.steps_per_draw
+        of_each = "" if steps == 1 else f" of {steps} steps"
+        return f"condense with {self.method.kind}: {self.draws} draws{of_each}"
 
     @property
     def inputs(self) -> Sequence[Cell]:
@@ -101,9 +111,8 @@ class CondenseCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Method, seed, draws and images."""
-        method = replace(self.method, network=canonical_name(parse_name(self.method.network))).resolved()
         return {
-            "method": {"name": method.name, **plain_settings(method)},
+            "method": method_settings(self.method, self.data.name),
             "seed": self.seed,
             "draws": self.draws,
             "images": self.data.training_content,
@@ -126,7 +135,7 @@ class CondenseCell:
             place: Folders and device.
 
         Returns:
-            Fingerprint, last loss, outer draws, and the seconds of all parts of the run.
+            Fingerprint, last loss, outer draws, the seconds of all parts of the run, and the memory of the last.
         """
         return self.condense_into(place.folder(self), place.device)
 
@@ -146,17 +155,19 @@ class CondenseCell:
         call = partial(
             self._condensed, self.data.read().train, device, directory=folder, time_limit=time_limit
         )
-        try:
-            condensed = call(resume=True)
-        except ResumeError:
-            # Damaged, or begun with another number of threads or another version: its end would mix the two.
-            condensed = call(force=True)
+        with peak_memory(device) as memory:
+            try:
+                condensed = call(resume=True)
+            except ResumeError:
+                # Damaged, or begun with another number of threads or another version: its end would mix the two.
+                condensed = call(force=True)
         last = RunDirectory(folder).metrics()[-1]
         return {
             "fingerprint": condensed.fingerprint,
             "loss": last["loss"],
             "draws": condensed.record["draws_done"],
             "condensing_seconds": last["seconds"],
+            "memory": memory.as_dict(),
             "environment": condensed.record["environment"],
         }
 
@@ -176,11 +187,9 @@ class CondenseCell:
             if len(ends) > _TIMED_STEPS:
                 raise _EnoughTimedError
 
-        steps = self.method.resolved().matching_steps
-        assert steps is not None
         with suppress(_EnoughTimedError):
             replace(self, draws=_TIMED_STEPS + 1)._condensed(self.data.read().train, device, observer=note)
-        return (ends[-1] - ends[0]) / (len(ends) - 1) * steps * self.draws
+        return (ends[-1] - ends[0]) / (len(ends) - 1) * self.method.steps_per_draw * self.draws
 
     def image_set(self, place: Place) -> ImageSet:
         """Read the condensed set.
@@ -270,11 +279,19 @@ class RandomCell:
             place: Folders and device.
 
         Returns:
-            The fingerprint.
+            The fingerprint, and the seconds and the memory of the choice.
         """
-        chosen = select_random(self.data.read().train, self.ipc, self.seed)
+        train = self.data.read().train
+        began = time.perf_counter()
+        with peak_memory(torch.device("cpu")) as memory:
+            chosen = select_random(train, self.ipc, self.seed)
+        seconds = time.perf_counter() - began
         chosen.save(place.folder(self) / SELECTED)
-        return {"fingerprint": chosen.fingerprint}
+        return {
+            "fingerprint": chosen.fingerprint,
+            "condensing_seconds": seconds,
+            "memory": memory.as_dict(),
+        }
 
     def estimate(self, device: torch.device) -> float:
         """Choose once.

@@ -1,9 +1,10 @@
-"""The cells that choose real images by the features of a network that was trained on all of them."""
+"""The cells that choose real images by what a network that is trained on all of them makes of each."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from datacondense.environment import environment
 from datacondense.image_set import ImageSet
 from datacondense.networks import features_of, moved
 from datacondense.random_streams import stream
+from datacondense.selection.forgetting import select_forgetting
 from datacondense.selection.herding import herding_order, select_herding
 from datacondense.selection.k_center import farthest_first, select_k_center
 from datacondense.studies.cell import Cell, Place
-from datacondense.studies.cells import SELECTED
+from datacondense.studies.cells import SELECTED, SetCell
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.memory import peak_memory
 from datacondense.studies.timing import first_images, seconds_of
 from datacondense.studies.whole import WholeCell
 from datacondense.tensor_files import read_tensors, write_tensors
@@ -24,6 +27,7 @@ from datacondense.tensor_files import read_tensors, write_tensors
 Selection: TypeAlias = Literal["herding", "k-center"]
 
 _TIMED_IMAGES = 500
+_CPU = torch.device("cpu")  # where choosing is done
 _COPIES = 4  # of all features, while their file is written
 
 _FEATURES = "features.safetensors"
@@ -122,8 +126,56 @@ class FeaturesCell:
         return train, partial(features_of, network, parameters)
 
 
+class _SelectionCell(SetCell, Protocol):
+    """A cell that chooses from the training images."""
+
+    def select(self, train: ImageSet, place: Place) -> ImageSet:
+        """Choose."""
+
+
+class _Selecting:
+    """What such cells share: the choice is measured, and saved."""
+
+    @property
+    def network(self) -> str | None:
+        """None: it was not condensed."""
+        return None
+
+    def run(self: _SelectionCell, place: Place) -> Mapping[str, Any]:
+        """Choose, and save the set.
+
+        Args:
+            place: Folders and device.
+
+        Returns:
+            The fingerprint, and the seconds and memory (in MiB) of the choice.
+        """
+        train = self.data.read().train
+        with peak_memory(_CPU) as memory:
+            began = time.perf_counter()
+            chosen = self.select(train, place)
+            seconds = time.perf_counter() - began
+        chosen.save(place.folder(self) / SELECTED)
+        return {
+            "fingerprint": chosen.fingerprint,
+            "condensing_seconds": seconds,
+            "memory": memory.as_dict(),
+        }
+
+    def image_set(self: SetCell, place: Place) -> ImageSet:
+        """Read the chosen images.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The set.
+        """
+        return ImageSet.load(place.folder(self) / SELECTED)
+
+
 @dataclass(frozen=True, kw_only=True)
-class ChosenCell:
+class ChosenCell(_Selecting):
     """Choose real images by the features of a network that was trained on all of them.
 
     Attributes:
@@ -156,24 +208,17 @@ class ChosenCell:
         """The data set."""
         return self.features.trained.data
 
-    @property
-    def network(self) -> str | None:
-        """None: it was not condensed."""
-        return None
-
-    def run(self, place: Place) -> Mapping[str, Any]:
-        """Choose, and save the set.
+    def select(self, train: ImageSet, place: Place) -> ImageSet:
+        """Choose by the features.
 
         Args:
-            place: Folders and device.
+            train: The training images.
+            place: Where the features are.
 
         Returns:
-            The fingerprint.
+            The chosen images.
         """
-        features = self.features.features(place)
-        chosen = _SELECTIONS[self.method](self.data.read().train, self.ipc, features)
-        chosen.save(place.folder(self) / SELECTED)
-        return {"fingerprint": chosen.fingerprint}
+        return _SELECTIONS[self.method](train, self.ipc, self.features.features(place))
 
     def estimate(self, device: torch.device) -> float:
         """Choose from the largest class, by random features.
@@ -192,15 +237,62 @@ class ChosenCell:
         def choose() -> Tensor:
             return _ORDERS[self.method](features[largest], self.ipc)
 
-        return seconds_of(choose, torch.device("cpu")) * train.num_classes
+        return seconds_of(choose, _CPU) * train.num_classes
 
-    def image_set(self, place: Place) -> ImageSet:
-        """Read the chosen images.
+
+@dataclass(frozen=True, kw_only=True)
+class ForgettingCell(_Selecting):
+    """Choose the real images that a network forgot most often while it was trained on all of them.
+
+    Attributes:
+        ipc: Images per class.
+        trained: The cell that trains the network.
+    """
+
+    ipc: int
+    trained: WholeCell
+
+    @property
+    def kind(self) -> str:
+        """What it does."""
+        return f"choose by forgetting ipc {self.ipc}"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """The network."""
+        return (self.trained,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Number and images."""
+        return {"ipc": self.ipc, "images": self.data.training_content}
+
+    @property
+    def data(self) -> DataSource:
+        """The data set."""
+        return self.trained.data
+
+    def select(self, train: ImageSet, place: Place) -> ImageSet:
+        """Choose by the counts of the training.
 
         Args:
-            place: Where the cell ran.
+            train: The training images.
+            place: Where the counts are.
 
         Returns:
-            The set.
+            The chosen images.
         """
-        return ImageSet.load(place.folder(self) / SELECTED)
+        return select_forgetting(train, self.ipc, self.trained.forgetting(place))
+
+    def estimate(self, device: torch.device) -> float:
+        """Choose once, by counts that are all equal.
+
+        Args:
+            device: Where networks compute; choosing is done on the CPU.
+
+        Returns:
+            Seconds that `run` would take.
+        """
+        train = self.data.read().train
+        scores = torch.zeros(len(train), dtype=torch.int64)
+        return seconds_of(lambda: select_forgetting(train, self.ipc, scores), _CPU)

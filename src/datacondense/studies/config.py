@@ -1,10 +1,15 @@
 """What a user may say about any study, checked before torch is loaded."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from datacondense.augment.names import check_strategy
-from datacondense.condensation.config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
+
+Plain: TypeAlias = int | float | bool | str
 
 CELLS = "cells"  # folder of the cells, shared by all studies of one output folder
 
@@ -14,7 +19,7 @@ class StudyConfig:
     """How many sets each arm of a study learns, how long, and how each set is scored.
 
     Attributes:
-        draws: Outer draws of each condensed set; published: 1000.
+        draws: Outer draws of each condensed set. Default: the published number, 1000 for gradient matching.
         image_updates: Updates of the images of each set, in the place of `draws`: as many outer draws as that takes,
             which compares numbers of images per class at about equal work. Default: what `draws` gives.
         seeds: Sets of each arm, from seeds 0, 1, …; published: 5.
@@ -32,13 +37,15 @@ class StudyConfig:
             the arm. Default: no choice.
         choice_seeds: Sets that each of them is tried with; none of them is among the sets of the study.
         choice_repeats: Networks trained on each of these.
+        override: Settings of one method of a study that compares methods, as METHOD.SETTING=VALUE, such as
+            "dm.draws=2000", "dsa.real_batch=64" or, in the place of --image-lrs, "dm.image_lrs=1,3,10".
         whole_epochs: Passes over the whole data set when a network is trained on it, for the upper bound and for the
             features that herding compares.
         whole_networks: Networks trained on the whole data set.
         method: Settings that all arms share.
     """
 
-    draws: int = 1000
+    draws: int | None = None
     image_updates: int | None = None
     seeds: int = 5
     repeats: int = 20
@@ -52,6 +59,7 @@ class StudyConfig:
     image_lrs: tuple[float, ...] = ()
     choice_seeds: int = 1
     choice_repeats: int = 2
+    override: tuple[str, ...] = ()
     whole_epochs: int = 30
     whole_networks: int = 1
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
@@ -73,12 +81,7 @@ class StudyConfig:
                 raise InputError(f"{name} is {value}, but must be 1 or more.")
         if not 0 < self.image_lr_scale < float("inf"):
             raise InputError(f"image_lr_scale is {self.image_lr_scale}, but must be a number above 0.")
-        if not all(0 < rate < float("inf") for rate in self.image_lrs) or len(set(self.image_lrs)) < len(
-            self.image_lrs
-        ):
-            raise InputError(
-                f"image_lrs are {', '.join(map(str, self.image_lrs))}, but must be different numbers above 0."
-            )
+        check_image_lrs(self.image_lrs)
         if self.image_lrs and (self.image_lr_scale != 1 or self.method.image_lr is not None):
             raise InputError("image_lrs are given beside another image learning rate: give one of them only.")
         if any(ipc < 1 for ipc in self.ipcs):
@@ -90,3 +93,51 @@ class StudyConfig:
             )
         if self.augmentation is not None:
             check_strategy(self.augmentation)
+        for text in self.override:
+            parse_override(text)
+
+
+def check_image_lrs(rates: Sequence[float]) -> None:
+    """Check learning rates to choose from.
+
+    Args:
+        rates: The rates.
+
+    Raises:
+        InputError: They are not different numbers above 0.
+    """
+    if not all(0 < rate < float("inf") for rate in rates) or len(set(rates)) < len(rates):
+        raise InputError(
+            f"image_lrs are {', '.join(map(str, rates))}, but must be different numbers above 0."
+        )
+
+
+def parse_override(text: str) -> "tuple[str, str, Plain | tuple[Plain, ...]]":
+    """Read a setting of one method.
+
+    Args:
+        text: As METHOD.SETTING=VALUE.
+
+    Returns:
+        Method, setting and value: a number, True or False where it reads as such, else text; several where commas part
+        them.
+
+    Raises:
+        InputError: The text has another form.
+    """
+    name, equals, value = text.partition("=")
+    method, dot, setting = name.partition(".")
+    if not (equals and dot and method and setting and value):
+        raise InputError(f"override is {text!r}, but must be METHOD.SETTING=VALUE, as in dm.draws=2000.")
+    values = tuple(map(_read_value, value.split(",")))
+    return method, setting.replace("-", "_"), values if len(values) > 1 else values[0]
+
+
+def _read_value(text: str) -> Plain:
+    """Read a number or a truth value; other text stays as it is."""
+    if text in {"True", "False"}:
+        return text == "True"
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text

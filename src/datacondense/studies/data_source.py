@@ -56,17 +56,18 @@ class DataSource:
         return splits
 
 
-def identified(source: DataSource) -> DataSource:
+def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
     """Read a data set and note which images it holds, so that results are never mixed with those of others.
 
     Args:
         source: What the user named.
+        needs_test: Whether images to be scored on must be there.
 
     Returns:
         The same with fingerprints, and with paths that hold in any folder.
 
     Raises:
-        InputError: The data set cannot be read, or has no images to be scored on.
+        InputError: The data set cannot be read, or has no images to be scored on though it needs them.
     """
     root = source.config.data_root or os.environ.get(MIRROR_VARIABLE)
     path = Path(source.name).expanduser()
@@ -76,7 +77,7 @@ def identified(source: DataSource) -> DataSource:
         config=replace(source.config, data_root=Path(root).expanduser().resolve() if root else None),
     )
     splits = lasting.read()
-    if splits.test is None:
+    if needs_test and splits.test is None:
         raise InputError(
             f"{source.name} has no test images: add a test split, such as a folder test/, or hold out a part of the "
             "training images with --validation-fraction."

@@ -1,21 +1,21 @@
 """What makes the cells of a study: the settings that its arms have in common, and what each sets otherwise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import ceil
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation import MethodConfig
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig
 from datacondense.matching.names import Precision
 from datacondense.networks.fused import has_bfloat16
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name
 from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell, SetCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, Selection
-from datacondense.studies.config import StudyConfig
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, Selection
+from datacondense.studies.config import StudyConfig, check_image_lrs
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.study import Entry, Study
 from datacondense.studies.tuned import ChoiceCell, TunedCell
@@ -42,12 +42,15 @@ class CellFactory:
     config: StudyConfig
     held_out: DataSource | None = None
 
-    def condensed(self, *, as_long_as: Source | None = None, **changes: Any) -> Source:
+    def condensed(
+        self, *, method: MethodConfig | None = None, as_long_as: Source | None = None, **changes: Any
+    ) -> Source:
         """Declare sets that are condensed with some settings of their own.
 
         Args:
+            method: The method; what the user said where None.
             as_long_as: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws.
-            **changes: Fields of `GradientMatchingConfig`, or `draws`.
+            **changes: Fields of the method's config, `draws`, or `image_lrs` to choose from.
 
         Returns:
             For each seed the cell that learns the set.
@@ -58,9 +61,12 @@ class CellFactory:
         draws = changes.pop("draws", None)
         if draws is not None and (not isinstance(draws, int) or draws < 1):
             raise InputError(f"draws is {draws!r}, but must be a whole number from 1.")
-        chooses = bool(self.config.image_lrs) and changes.get("image_lr") is None
-        method = _changed(self.config.method, changes)
-        method = replace(method, network=canonical_name(parse_name(method.network))).resolved()
+        rates = _rates(changes.pop("image_lrs", self.config.image_lrs))
+        chooses = bool(rates) and changes.get("image_lr") is None
+        changed: MethodConfig = _changed(method or self.config.method, changes)
+        method = replace(changed, network=canonical_name(parse_name(changed.network))).resolved(
+            self.data.name
+        )
         assert method.image_lr is not None
         method = replace(
             method,
@@ -71,7 +77,7 @@ class CellFactory:
         condensed = partial(CondenseCell, data=self.data, method=method, draws=draws)
         if not chooses and as_long_as is None:
             return lambda seed: condensed(seed=seed)
-        choice = self._choice(method, draws) if chooses else None
+        choice = self._choice(method, draws, rates) if chooses else None
 
         def tuned(seed: int) -> TunedCell:
             limit = None if as_long_as is None else as_long_as(seed)
@@ -80,14 +86,14 @@ class CellFactory:
 
         return tuned
 
-    def _choice(self, method: GradientMatchingConfig, draws: int) -> ChoiceCell:
+    def _choice(self, method: MethodConfig, draws: int, rates: Sequence[float]) -> ChoiceCell:
         """Try every learning rate on held-out images, on the network that is condensed with."""
         assert self.held_out is not None
         candidates = {
             rate: partial(
                 CondenseCell, data=self.held_out, method=replace(method, image_lr=float(rate)), draws=draws
             )
-            for rate in self.config.image_lrs
+            for rate in rates
         }
         trained = evaluation_name(method.network)
         return ChoiceCell(
@@ -153,17 +159,22 @@ class CellFactory:
         """
         return lambda seed: RandomCell(data=self.data, ipc=ipc, seed=seed)
 
-    def chosen(self, method: Selection, ipc: int) -> Source:
-        """Declare a set of real images chosen by the features of a network trained on the whole set.
+    def chosen(self, method: Selection | Literal["forgetting"], ipc: int) -> Source:
+        """Declare a set of real images chosen by a network trained on the whole set.
 
         Args:
-            method: "herding" or "k-center".
+            method: "herding" or "k-center", by the network's features, or "forgetting", by its errors while it learns.
             ipc: Images per class.
 
         Returns:
             For each seed the same cell, since nothing is drawn.
         """
-        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self.whole()[0]))
+        trained = self.whole()[0]
+        cell: SetCell = (
+            ForgettingCell(ipc=ipc, trained=trained)
+            if method == "forgetting"
+            else ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=trained))
+        )
         return lambda seed: cell
 
     def whole(self) -> tuple[WholeCell, ...]:
@@ -191,11 +202,12 @@ class CellFactory:
             return precision
         return "bfloat16" if has_bfloat16() else "float32"
 
-    def _draws(self, method: GradientMatchingConfig) -> int:
+    def _draws(self, method: MethodConfig) -> int:
         """Give the outer draws of an arm that does not set its own."""
-        assert method.matching_steps is not None
         updates = self.config.image_updates
-        return self.config.draws if updates is None else ceil(updates / method.matching_steps)
+        if updates is not None:
+            return ceil(updates / method.steps_per_draw)
+        return self.config.draws or method.published_draws
 
     def _protocol(self, seed: int) -> EvaluationConfig:
         """Give the protocol that all arms share; each set has networks of its own."""
@@ -230,6 +242,13 @@ def grid(
         for row, source in rows.items()
         for column, changes in columns.items()
     }
+
+
+def _rates(given: Any) -> tuple[float, ...]:
+    """Check the learning rates of an arm; one alone is a list too."""
+    rates = (given,) if isinstance(given, int | float) else tuple(given)
+    check_image_lrs(rates)
+    return rates
 
 
 def _has_batch_norm(network: str | None) -> bool:

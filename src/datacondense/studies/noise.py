@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,8 @@ from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.matching.decomposition import decompose
-from datacondense.networks.names import canonical_name, parse_name
-from datacondense.studies.cell import Cell, Place, plain_settings
-from datacondense.studies.cells import CondenseCell
+from datacondense.studies.cell import Cell, Place
+from datacondense.studies.cells import CondenseCell, method_settings
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.timing import seconds_of
 
@@ -49,11 +48,7 @@ class NoiseCell:
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        transforms = "".join(f", {name}" for name in self.method.transform)
-        return (
-            f"probe {self.method.network}{transforms}: {self.num_networks} networks, {self.num_batches} batches, "
-            f"ipc {self.method.ipc}, B = {self.method.real_batch}"
-        )
+        return f"probe {self.method.kind}: {self.num_networks} networks, {self.num_batches} batches"
 
     @property
     def inputs(self) -> Sequence[Cell]:
@@ -63,9 +58,8 @@ class NoiseCell:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Method, seed, numbers and images."""
-        method = replace(self.method, network=canonical_name(parse_name(self.method.network))).resolved()
         return {
-            "method": {"name": method.name, **plain_settings(method)},
+            "method": method_settings(self.method, self.data.name),
             "seed": self.seed,
             "num_networks": self.num_networks,
             "num_batches": self.num_batches,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datacondense.condensation.config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.matching.names import parse_transform
 

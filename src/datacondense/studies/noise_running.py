@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from datacondense.condensation import GradientMatchingConfig
 from datacondense.matching.decomposition import Component, Decomposition
 from datacondense.studies.backends import WorkersConfig, opened
 from datacondense.studies.cell import Cell, cell_key
@@ -78,10 +79,12 @@ def noise_cells(data: DataSource, config: NoiseConfig) -> dict[Arm, NoiseCell]:
     cells = {}
     for network in config.networks:
         learned = _learned(source, config, network)
+        method = learned.method
+        assert isinstance(method, GradientMatchingConfig)
         for variant in config.variants:
             cells[network, variant] = NoiseCell(
                 data=source,
-                method=replace(learned.method, **variant_settings(variant)).resolved(),
+                method=replace(method, **variant_settings(variant)),
                 seed=config.seed,
                 num_networks=config.num_networks,
                 num_batches=config.num_batches,

@@ -18,6 +18,7 @@ from datacondense.studies.intervals import (
 )
 from datacondense.studies.store import Store
 from datacondense.studies.study import Claim, Entry, Published, ScoreCell, Study
+from datacondense.studies.tuned import ChoiceCell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,9 @@ class EntryResult:
         image_lrs: The learning rates that its sets chose for themselves, each once, in rising order.
         condensing_seconds: For each set, seed by seed, how long it took to learn; without sets that were not learned.
         draws: Outer draws of each, likewise, where records say it.
+        shared_seconds: How long the networks and features took that its sets were chosen by, likewise.
+        memory: Peak memory of learning each set, likewise, in MiB: of the process, and what was added to it.
+        evaluating_seconds: How long training and testing each network took, network by network.
     """
 
     accuracies: Accuracies
@@ -40,6 +44,9 @@ class EntryResult:
     image_lrs: tuple[float, ...] = ()
     condensing_seconds: tuple[float, ...] = ()
     draws: tuple[float, ...] = ()
+    shared_seconds: tuple[float, ...] = ()
+    memory: tuple[tuple[float, float], ...] = ()
+    evaluating_seconds: tuple[float, ...] = ()
 
     @property
     def n(self) -> int:
@@ -182,25 +189,27 @@ def collect(study: Study, store: Store) -> StudyResult:
 
     def read(cells: Sequence[ScoreCell]) -> EntryResult:
         accuracies: dict[tuple[int, int], float] = {}
-        origins: dict[int, str] = {}
+        sets: dict[int, Cell] = {}
         for cell in cells:
             key = cell_key(cell)
             if store.finished(key):
                 accuracies[cell.recipe.seed, cell.repeat] = result(key)["accuracy"]
                 if cell.inputs:
-                    origins[cell.recipe.seed] = cell_key(cell.inputs[0])
+                    sets[cell.recipe.seed] = cell.inputs[0]
                 for environment in _environments(cell, result):
                     environments[repr(sorted(environment.items()))] = environment
-        sets = [result(key) for key in dict.fromkeys(origins[seed] for seed in sorted(origins))]
+        origins = {seed: cell_key(made) for seed, made in sets.items()}
+        distinct = {origins[seed]: sets[seed] for seed in sorted(sets)}
+        finished = (key for key in map(cell_key, cells) if store.finished(key))
         return EntryResult(
             accuracies=accuracies,
             missing=len(cells) - len(accuracies),
             origins=origins,
-            image_lrs=tuple(sorted({made["image_lr"] for made in sets if "image_lr" in made})),
-            condensing_seconds=tuple(
-                made["condensing_seconds"] for made in sets if "condensing_seconds" in made
-            ),
-            draws=tuple(made["draws"] for made in sets if "draws" in made),
+            evaluating_seconds=tuple(record(key)["seconds"] for key in finished) if study.ratios else (),
+            **_set_numbers([result(key) for key in distinct]),
+            shared_seconds=tuple(_seconds_before(made, record) for made in distinct.values())
+            if study.ratios
+            else (),
         )
 
     entries = {
@@ -215,6 +224,34 @@ def collect(study: Study, store: Store) -> StudyResult:
         whole=read(study.whole) if study.whole else None,
         environments=[environments[name] for name in sorted(environments)],
     )
+
+
+def _set_numbers(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Gather what the records of sets say of learning them."""
+    return {
+        "image_lrs": tuple(sorted({made["image_lr"] for made in sets if "image_lr" in made})),
+        "condensing_seconds": tuple(
+            made["condensing_seconds"] for made in sets if "condensing_seconds" in made
+        ),
+        "draws": tuple(made["draws"] for made in sets if "draws" in made),
+        "memory": tuple(
+            (made["memory"]["peak"], made["memory"]["added"]) for made in sets if "memory" in made
+        ),
+    }
+
+
+def _seconds_before(cell: Cell, record: Callable[[str], Mapping[str, Any]]) -> float:
+    """Sum the seconds of all that a set was made from, without the choice of its learning rate."""
+    needed: dict[str, Cell] = {}
+
+    def visit(cells: Sequence[Cell]) -> None:
+        for each in cells:
+            if not isinstance(each, ChoiceCell):
+                needed[cell_key(each)] = each
+                visit(each.inputs)
+
+    visit(cell.inputs)
+    return sum((record(key)["seconds"] for key in needed), 0.0)
 
 
 def _environments(cell: Cell, result: Callable[[str], Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -128,7 +128,7 @@ def estimate_study(
 
 def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
     """Hold training images out where arms choose a learning rate on them."""
-    if not config.image_lrs:
+    if not config.image_lrs and not any(".image_lrs=" in text for text in config.override):
         return None
     if source.validation_fraction:
         raise InputError(

@@ -72,6 +72,8 @@ class Study:
             paired entries.
         paired: For an entry the one that it is compared with, seed by seed and network by network.
         whole: Cells that give the accuracy of the whole data set, for a second table relative to it.
+        ratios: For each column the share of the training images that its sets hold, in percent, where time and memory
+            are listed too.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Study:
     drawing: Drawing = "heat map"
     paired: Mapping[Entry, Entry] = field(default_factory=dict)
     whole: Sequence[ScoreCell] = ()
+    ratios: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for axis, labels in ((self.row_axis, self.rows), (self.column_axis, self.columns)):

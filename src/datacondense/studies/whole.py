@@ -1,8 +1,8 @@
-"""The cell that trains a network on the whole training set: the upper bound, and the giver of features.
+"""The cell that trains a network on the whole training set: the upper bound, and what selections go by.
 
 It keeps beside its record
 
-    network.safetensors      the trained parameters and buffers; written last
+    network.safetensors      the trained parameters and buffers, and how forgettable each image was; written last
     checkpoint.safetensors   training between two epochs; replaced atomically, removed at the end
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from datacondense.augment import apply_augmentation, draw_augmentation
+from datacondense.augment import augmented
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig, accuracy, computation
@@ -32,6 +32,7 @@ from datacondense.networks import (
     once_differentiable,
 )
 from datacondense.random_streams import stream
+from datacondense.selection.forgetting import ForgettingCounts
 from datacondense.studies.cell import Cell, Place, plain_settings
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.timing import first_images, seconds_of
@@ -45,6 +46,7 @@ _TIMED_IMAGES = 500  # of a pass without training
 
 _NETWORK = "network.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"
+_FORGETTING = "forgetting"
 
 
 class TrainedNetwork(NamedTuple):
@@ -100,7 +102,7 @@ class WholeCell:
             place: Folders and device.
 
         Returns:
-            The accuracy, 0 to 1.
+            The accuracy, 0 to 1; None where the data set has no images to be scored on.
         """
         assert self.recipe.epochs is not None
         training, test = self._prepared(place.device)
@@ -116,8 +118,9 @@ class WholeCell:
             if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
                 _save(folder / _CHECKPOINT, state, computed)
                 saved = time.monotonic()
-        share = accuracy(training.model, state.parameters, state.buffers, test, training.images)
+        share = training.accuracy(state, test) if test is not None else None
         trained = _named(parameters=state.parameters, buffers=state.buffers)
+        trained[_FORGETTING] = state.counts.scores()
         write_tensors(folder / _NETWORK, trained, {"network": training.network.name})
         (folder / _CHECKPOINT).unlink(missing_ok=True)
         return {"accuracy": share, "environment": computed}
@@ -138,15 +141,14 @@ class WholeCell:
             min(len(images), batches * self.recipe.batch_size)
             for batches in (_WARMING_BATCHES, _TIMED_BATCHES)
         )
-        part = first_images(test, _TIMED_IMAGES)
-
-        def measure() -> float:
-            return accuracy(training.model, state.parameters, state.buffers, part, images)
-
         training.continued(state, warming)
-        measure()
         epoch = seconds_of(lambda: training.continued(state, timed), device) * len(images) / timed
-        return self.recipe.epochs * epoch + seconds_of(measure, device) * len(test) / len(part)
+        if test is None:
+            return self.recipe.epochs * epoch
+        part = first_images(test, _TIMED_IMAGES)
+        training.accuracy(state, part)
+        scored = seconds_of(lambda: training.accuracy(state, part), device) * len(test) / len(part)
+        return self.recipe.epochs * epoch + scored
 
     def trained(self, place: Place) -> TrainedNetwork:
         """Read the result.
@@ -164,6 +166,26 @@ class WholeCell:
             _group(tensors, "buffers", place.device),
         )
 
+    def forgetting(self, place: Place) -> Tensor:
+        """Read how forgettable each training image was.
+
+        Args:
+            place: Where the cell ran.
+
+        Returns:
+            The scores of `ForgettingCounts`, int64 `[N]` on the CPU.
+
+        Raises:
+            InputError: The record is older than these scores.
+        """
+        folder = place.folder(self)
+        tensors, _ = read_tensors(folder / _NETWORK)
+        if _FORGETTING not in tensors:
+            raise InputError(
+                f"{folder} was recorded before forgetting was counted: remove it, and the network is trained anew."
+            )
+        return tensors[_FORGETTING]
+
     def structure(self) -> Network:
         """Build the structure that is trained.
 
@@ -174,10 +196,9 @@ class WholeCell:
         images = self.data.read().train
         return build_network(self.recipe.network, images.image_shape, images.num_classes)
 
-    def _prepared(self, device: torch.device) -> "tuple[_Training, ImageSet]":
-        """Bring images and network to where they compute; give the test images too."""
+    def _prepared(self, device: torch.device) -> "tuple[_Training, ImageSet | None]":
+        """Bring images and network to where they compute; give the test images too, where there are any."""
         splits = self.data.read()
-        assert splits.test is not None
         check_trainable(splits.train)
         network = self.structure()
         chosen = choose_computation(
@@ -185,7 +206,7 @@ class WholeCell:
         )
         model = once_differentiable(network, chosen)
         training = _Training(network, model, splits.train.to(device), self.recipe, self.repeat)
-        return training, splits.test.to(device)
+        return training, None if splits.test is None else splits.test.to(device)
 
 
 class _State(NamedTuple):
@@ -195,6 +216,7 @@ class _State(NamedTuple):
     parameters: Parameters
     velocity: Parameters
     buffers: Parameters
+    counts: ForgettingCounts
 
 
 @dataclass(frozen=True)
@@ -213,7 +235,8 @@ class _Training:
         parameters, buffers = (
             moved(tensors, self._device, self._dtype) for tensors in (drawn, self.network.buffers())
         )
-        return _State(0, parameters, zero_velocity(parameters), buffers)
+        counts = ForgettingCounts.none(len(self.images), self._device)
+        return _State(0, parameters, zero_velocity(parameters), buffers, counts)
 
     def continued(self, state: _State, num_images: int | None = None) -> _State:
         """Train for one epoch, on the first images alone where a number is given."""
@@ -226,6 +249,12 @@ class _Training:
         buffers = {name: buffer.clone() for name, buffer in state.buffers.items()}
         # Positions stand for images until a batch is drawn: all of them, normalised, would take four times the memory.
         positions = torch.arange(num_images or len(self.images), device=self._device)
+        counts = state.counts
+
+        def watch(seen: Tensor, logits: Tensor) -> None:
+            nonlocal counts
+            counts = counts.seen(seen, logits.argmax(1) == self.images.labels[seen])
+
         parameters, velocity = train(
             partial(self.model, buffers=buffers, training=True),
             state.parameters,
@@ -236,17 +265,19 @@ class _Training:
             epochs=1,
             generator=order,
             augmentation=partial(self._inputs, generator=change),
+            watch=watch,
         )
-        return _State(state.epoch + 1, parameters, velocity, buffers)
+        return _State(state.epoch + 1, parameters, velocity, buffers, counts)
+
+    def accuracy(self, state: _State, test: ImageSet) -> float:
+        """Give the share of right answers, 0 to 1."""
+        return accuracy(self.model, state.parameters, state.buffers, test, self.images)
 
     def _inputs(self, positions: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Give the images at some positions as the network sees them, each changed by a fresh random operation."""
+        """Give the images at some positions as the network sees them, each changed by fresh random numbers."""
         assert self.recipe.augmentation is not None
         images = self.images.normalised(positions).to(self._dtype)
-        if self.recipe.augmentation == "none":
-            return images
-        shape = (len(positions), *self.images.image_shape)
-        return apply_augmentation(draw_augmentation(self.recipe.augmentation, shape, generator), images)
+        return augmented(self.recipe.augmentation, images, generator)
 
     @property
     def _device(self) -> torch.device:
@@ -259,7 +290,12 @@ class _Training:
 
 def _save(path: Path, state: _State, computed: Mapping[str, Any]) -> None:
     """Write a checkpoint, with the environment that its end must share."""
-    tensors = _named(parameters=state.parameters, velocity=state.velocity, buffers=state.buffers)
+    tensors = _named(
+        parameters=state.parameters,
+        velocity=state.velocity,
+        buffers=state.buffers,
+        counts=state.counts._asdict(),
+    )
     write_tensors(path, tensors, {"environment": _canonical(computed), "epoch": str(state.epoch)})
 
 
@@ -277,7 +313,11 @@ def _restored(path: Path, computed: Mapping[str, Any], device: torch.device) -> 
     parameters, velocity, buffers = (
         _group(tensors, group, device) for group in ("parameters", "velocity", "buffers")
     )
-    return _State(int(metadata["epoch"]), parameters, velocity, buffers)
+    counts = _group(tensors, "counts", device)
+    # Of a release that did not count: counts that miss epochs would choose other images.
+    if not counts:
+        return None
+    return _State(int(metadata["epoch"]), parameters, velocity, buffers, ForgettingCounts(**counts))
 
 
 def _canonical(values: Mapping[str, Any]) -> str:

@@ -1,0 +1,78 @@
+"""`datacondense compare`: what a condensed set is worth against what one would do instead, in one table."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from datacondense.cli.machine import Output
+from datacondense.cli.study import Study
+from datacondense.condensation.methods import ABBREVIATIONS
+from datacondense.data import DataConfig
+from datacondense.errors import InputError
+from datacondense.studies.backends import WorkersConfig
+from datacondense.studies.config import StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Compare methods on a data set: accuracy under one protocol, share of the data, time and memory, in one table.
+
+    The same command continues a comparison that was stopped; finished parts are never run again.
+
+    Attributes:
+        dataset: Name, Hub id, folder or file, as in `condense`.
+        out: Folder for cells, table and plot.
+        methods: What to compare: random, herding, k-center, forgetting, gradient-matching (dc), siamese-matching (dsa),
+            distribution-matching (dm), parameter-matching, dataset-distillation (dd). Default: the first five, those of
+            the paper's Table 1.
+        against_distillation: The paper's Table 3 instead: Dataset Distillation, trained by its own learned steps and as
+            other sets are, beside gradient matching.
+        label: Name of the files in OUT. Default: made of the kind of comparison and DATASET.
+        dry_run: Print the cells, and the time and memory that they would take, from a timed step of each kind.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        study: Images per class (--ipcs), draws, seeds, networks, protocol, and settings of methods.
+        workers: How many cells run at once, and where.
+        data: How the data set is read.
+        output: How much to say.
+    """
+
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    out: Path
+    methods: tuple[str, ...] = ()
+    against_distillation: bool = False
+    label: str | None = None
+    dry_run: bool = False
+    device: str = "auto"
+    study: StudyConfig = field(default_factory=StudyConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code: 0; 1 where a cell failed; 130 after Ctrl-C.
+
+        Raises:
+            InputError: A value breaks a rule.
+        """
+        if self.methods and self.study.rows:
+            raise InputError("--methods and --rows say the same in two ways: give one of them.")
+        if self.methods and self.against_distillation:
+            raise InputError("--against-distillation has methods of its own: leave --methods out.")
+        rows = tuple(ABBREVIATIONS.get(name, name) for name in self.methods) or self.study.rows
+        return Study(
+            name="distillation" if self.against_distillation else "comparison",
+            dataset=self.dataset,
+            out=self.out,
+            label=self.label,
+            dry_run=self.dry_run,
+            device=self.device,
+            study=replace(self.study, rows=rows),
+            workers=self.workers,
+            data=self.data,
+            output=self.output,
+        )()

@@ -1,0 +1,200 @@
+"""`datacondense select`: choose real images, the baselines of condensation."""
+
+# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from datacondense.cli.console import Printer, Ticker, duration
+from datacondense.cli.machine import Machine, Output
+from datacondense.data import DataConfig
+from datacondense.errors import InputError
+from datacondense.studies.selection_config import BY_FEATURES, SelectionConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from datacondense.image_set import ImageSet
+    from datacondense.studies import DataSource, StudyProgress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """Choose real images, the same number of each class: the baselines of condensation.
+
+    Herding and k-center compare the features of a network that is trained on the whole data set, and forgetting watches
+    its training. Network and features are kept in --cache, so the next selection takes seconds; training that was
+    stopped continues with the same command.
+
+    Attributes:
+        dataset: Name, Hub id, folder or file, as in `condense`.
+        out: The .safetensors file to write, for `evaluate`, `show` and `export`. Its record keeps the positions of the
+            chosen images in the training set.
+        features: Your own features for herding or k-center, in the place of those of a trained network: a .npy file
+            with one row of floating-point numbers for each training image, in their order.
+        cache: Folder where trained networks and features are kept. Default: datacondense in $XDG_CACHE_HOME or
+            ~/.cache.
+        force: Replace OUT where it exists.
+        selection: The method, and the network that it goes by.
+        data: How the data set is read.
+        machine: Where to compute.
+        output: How much to say.
+    """
+
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    out: Path
+    features: Path | None = None
+    cache: Path | None = None
+    force: bool = False
+    selection: SelectionConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    machine: Machine = field(default_factory=Machine)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self) -> int:
+        """Run the subcommand.
+
+        Returns:
+            The exit code: 0, or 130 after Ctrl-C.
+        """
+        from datacondense.studies import DataSource
+
+        printer = Printer(self.output)
+        self._check()
+        device = self.machine.prepare()
+        source = DataSource(name=self.dataset, config=self.data)
+        began = time.monotonic()
+        try:
+            if self.features is None:
+                chosen = self._by_network(source, device, printer)
+            else:
+                chosen = self._by_features(source, self.features)
+        except KeyboardInterrupt:
+            printer.note("Stopped. Run the same command again to continue.")
+            return 130
+        chosen.save(self.out)
+        self._report(chosen, time.monotonic() - began, printer, scorable=source.read().test is not None)
+        return 0
+
+    def _check(self) -> None:
+        """Refuse at once what the end would refuse after minutes, and options that contradict each other."""
+        if self.out.is_dir():
+            raise InputError(f"{self.out} is a folder, but a file is to be written there: give another path.")
+        if self.out.exists() and not self.force:
+            raise InputError(f"{self.out} exists: give another --out, or --force to replace it.")
+        if self.features is not None and self.selection.method not in BY_FEATURES:
+            raise InputError(
+                f"features is {self.features}, but the method {self.selection.method} compares none: leave it out, or "
+                f"give --method {' or '.join(BY_FEATURES)}."
+            )
+
+    def _by_network(self, source: "DataSource", device: "torch.device", printer: Printer) -> "ImageSet":
+        """Choose by a trained network, once it is said how long its training takes; or at random."""
+        from datacondense.studies.selection_running import (
+            select,
+            selecting_cell,
+            selection_store,
+            training_to_do,
+        )
+
+        store = selection_store(self.cache)
+        training = training_to_do(selecting_cell(source, self.selection), store)
+        seconds = 0.0
+        if training is not None:
+            seconds = training.estimate(device)
+            printer.note(
+                f"First {training.recipe.network} is trained on the {len(source.read().train)} training images of "
+                f"{source.name}, {training.recipe.epochs} epochs: about {duration(max(1.0, seconds))}. It is kept in "
+                f"{store.path} for other selections."
+            )
+        with printer.ticker("select") as tick:
+            return select(
+                source,
+                self.selection,
+                cache=self.cache,
+                device=str(device),
+                observer=reporter(tick, seconds),
+            )
+
+    def _by_features(self, source: "DataSource", path: Path) -> "ImageSet":
+        """Choose by the user's features."""
+        from datacondense.selection import select_herding, select_k_center
+
+        choose = select_herding if self.selection.method == "herding" else select_k_center
+        chosen = choose(source.read().train, self.selection.ipc, read_features(path))
+        return replace(chosen, record={**chosen.record, "features": {"file": str(path)}})
+
+    def _report(self, chosen: "ImageSet", seconds: float, printer: Printer, *, scorable: bool) -> None:
+        """Say what was chosen and what to do with it."""
+        printer.say(
+            f"{len(chosen)} images ({self.selection.ipc} for each of {chosen.num_classes} classes) chosen by "
+            f"{self.selection.method} in {duration(seconds)}: {self.out}"
+        )
+        if scorable:
+            printer.say(f"Score it:   datacondense evaluate {self.out} --on {self.dataset}")
+        printer.say(f"Look at it: datacondense show {self.out} --out {self.out.with_suffix('.png')}")
+        printer.record({
+            "result": str(self.out),
+            "fingerprint": chosen.fingerprint,
+            "seconds": seconds,
+            "record": dict(chosen.record),
+        })
+
+
+def read_features(path: Path) -> "Tensor":
+    """Read an array that NumPy saved; pickles are refused.
+
+    Args:
+        path: A .npy file.
+
+    Returns:
+        The numbers, of the shape and type that they have there.
+
+    Raises:
+        InputError: There is no such file, or it is no array of numbers.
+    """
+    import numpy as np
+    import torch
+
+    try:
+        array = np.load(path, allow_pickle=False)
+        # In the byte order of this machine, the only one that torch knows.
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}: check the path of --features.") from error
+    except (OSError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} holds no array of numbers that can be read ({type(error).__name__}): write it with "
+            "numpy.save, as float32 [N, D]."
+        ) from error
+
+
+def reporter(tick: Ticker, seconds: float) -> Callable[["StudyProgress"], None]:
+    """Make the observer that shows how far a selection is.
+
+    Args:
+        tick: Shows it.
+        seconds: What the training takes, by estimate; 0 where there is none.
+
+    Returns:
+        The observer.
+    """
+
+    def report(progress: "StudyProgress") -> None:
+        if progress.total == 0:
+            return
+        over = progress.done + progress.failed == progress.total
+        expected = f" of about {duration(seconds)}" if seconds and not over else ""
+        tick(
+            progress.seconds,
+            progress.seconds if over else max(seconds, progress.seconds + 1),
+            f"{progress.done} of {progress.total} steps done, {duration(progress.seconds)}{expected}",
+        )
+
+    return report

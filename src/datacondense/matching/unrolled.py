@@ -1,0 +1,50 @@
+"""Gradient descent that can itself be differentiated: what methods need that judge images by the training on them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense.matching.gradients import Model
+from datacondense.networks import Parameters
+
+
+class InnerStep(NamedTuple):
+    """One step of gradient descent.
+
+    Attributes:
+        images: Normalised images `[N, C, H, W]`, the whole batch.
+        labels: Their classes `[N]`.
+        lr: Learning rate, a number or a scalar tensor.
+    """
+
+    images: Tensor
+    labels: Tensor
+    lr: Tensor | float
+
+
+def unrolled_sgd(model: Model, parameters: Parameters, steps: Sequence[InnerStep]) -> Parameters:
+    """Go some steps of plain gradient descent and keep the graph of all of them.
+
+    With the mean cross-entropy L of a batch, step i is θ_{i+1} = θ_i - η_i ∇_θ L(θ_i; x_i, y_i). Memory grows with the
+    number of steps.
+
+    Args:
+        model: Function from (parameters, images) to logits `[N, K]`, differentiable twice.
+        parameters: Where descent begins, θ_0; not changed.
+        steps: What to descend on, in order.
+
+    Returns:
+        The parameters after all steps, differentiable in the steps' images and learning rates, but not in θ_0.
+    """
+    parameters = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
+    for images, labels, lr in steps:
+        loss = F.cross_entropy(model(parameters, images), labels)
+        gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+        parameters = {
+            name: parameter - lr * gradient
+            for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
+        }
+    return parameters

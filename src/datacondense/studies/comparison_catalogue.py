@@ -1,0 +1,173 @@
+"""The studies that compare methods: real images chosen in four ways, what is learned, and the whole data set."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast, get_args
+
+from datacondense.condensation import MethodConfig
+from datacondense.condensation.methods import METHODS, method_name
+from datacondense.errors import InputError
+from datacondense.networks.names import evaluation_name
+from datacondense.studies import published
+from datacondense.studies.arms import refuse_unused
+from datacondense.studies.chosen import Selection
+from datacondense.studies.config import parse_override
+from datacondense.studies.factory import CellFactory, Declaration, Source
+from datacondense.studies.study import Entry, Published, Study
+
+_SELECTIONS = ("random", "herding", "k-center", "forgetting")
+COMPARED = (*_SELECTIONS, *METHODS)
+_USUAL = (*_SELECTIONS, "gradient-matching")  # rows of the published table
+_IPCS = ("1", "10", "50")
+
+_OWN_STEPS, _FIXED = (
+    "dataset-distillation, its own steps",
+    "dataset-distillation, its own steps, fixed network",
+)
+_TABLE_3 = (_OWN_STEPS, _FIXED, "dataset-distillation", "gradient-matching")
+_NETWORKS = {"mnist": "lenet", "cifar10": "alexcifarnet"}  # of the published table
+
+# What the user says of gradient matching holds for all methods where it means the same.
+_SHARED = ("network", "precision", "engine")
+_SHARED_BATCH = ("siamese-matching", "distribution-matching")
+
+
+def comparison(cells: CellFactory) -> Study:
+    """Compare methods at some numbers of images per class (paper, Table 1), all scored by one protocol.
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    refuse_unused(cells, "networks", "kept")
+    rows = cells.config.rows or _USUAL
+    network = evaluation_name(cells.config.method.network)
+    columns = _columns(cells, _IPCS)
+    return Study(
+        name="comparison",
+        title="What is a condensed set worth against what one would do instead?",
+        rows=rows,
+        columns=columns,
+        row_axis="method",
+        column_axis="images per class",
+        entries={
+            (row, column): cells.scored(_source(cells, row, int(column)), network=network)
+            for row in rows
+            for column in columns
+        },
+        published=_published(cells, rows, columns),
+        source=published.COMPARISON_SOURCE,
+        drawing="curves",
+        whole=cells.whole(),
+        ratios=_ratios(cells, columns),
+    )
+
+
+def distillation(cells: CellFactory) -> Study:
+    """Compare Dataset Distillation with gradient matching (paper, Table 3): accuracy, time and memory.
+
+    Args:
+        cells: Makes the cells.
+
+    Returns:
+        The study.
+    """
+    refuse_unused(cells, "networks", "kept")
+    network = cells.config.method.network
+    if network == "convnet":
+        network = _NETWORKS.get(cells.data.name, network)
+    columns = _columns(cells, _IPCS[:2])
+    sources: Mapping[str, Callable[[int], Source]] = {
+        _OWN_STEPS: lambda ipc: _learned(cells, "dataset-distillation", ipc, network=network),
+        _FIXED: lambda ipc: _learned(cells, "dataset-distillation", ipc, network=network, fixed_network=True),
+        "dataset-distillation": lambda ipc: _learned(cells, "dataset-distillation", ipc, network=network),
+        "gradient-matching": lambda ipc: _learned(cells, "gradient-matching", ipc, network=network),
+    }
+    own: Mapping[str, Mapping[str, Any]] = {row: {"learned_steps": True} for row in (_OWN_STEPS, _FIXED)}
+    return Study(
+        name="distillation",
+        title="Does matching gradients beat differentiating through training?",
+        rows=_TABLE_3,
+        columns=columns,
+        row_axis="method",
+        column_axis="images per class",
+        entries={
+            (row, column): cells.scored(
+                source(int(column)), network=evaluation_name(network), **own.get(row, {})
+            )
+            for row, source in sources.items()
+            for column in columns
+        },
+        published=_published_distillation(cells, network, columns),
+        source=f"{published.PAPER}, Table 3",
+        ratios=_ratios(cells, columns),
+    )
+
+
+COMPARISONS: Mapping[str, Declaration] = {"comparison": comparison, "distillation": distillation}
+
+
+def _columns(cells: CellFactory, usual: Sequence[str]) -> tuple[str, ...]:
+    """Give the numbers of images per class in rising order."""
+    return tuple(str(number) for number in sorted(set(cells.config.ipcs))) or tuple(usual)
+
+
+def _source(cells: CellFactory, row: str, ipc: int) -> Source:
+    """Give the sets of a method."""
+    if row == "random":
+        return cells.random(ipc)
+    if row in METHODS:
+        return _learned(cells, row, ipc)
+    if row == "forgetting":
+        return cells.chosen("forgetting", ipc)
+    if row in get_args(Selection):
+        return cells.chosen(cast(Selection, row), ipc)
+    raise InputError(f"There is no method {row!r} to compare: choose from {', '.join(COMPARED)}.")
+
+
+def _learned(cells: CellFactory, method: str, ipc: int, **changes: Any) -> Source:
+    """Give the sets that a method learns, with the settings that all share and those that the user gave for it."""
+    config, given = METHODS[method], cells.config.method
+    shared = {name: getattr(given, name) for name in _SHARED}
+    if method in _SHARED_BATCH:
+        shared["real_batch"] = given.real_batch
+    base: MethodConfig = given if method == "gradient-matching" else config(**shared)
+    own = {
+        name: value
+        for of, name, value in map(parse_override, cells.config.override)
+        if method_name(of) == method
+    }
+    return cells.condensed(method=base, **{"ipc": ipc, **changes, **own})
+
+
+def _ratios(cells: CellFactory, columns: Sequence[str]) -> dict[str, float]:
+    """Give the share of the training images that a set holds, in percent."""
+    train = cells.data.read().train
+    return {column: 100 * int(column) * train.num_classes / len(train) for column in columns}
+
+
+def _published(cells: CellFactory, rows: Sequence[str], columns: Sequence[str]) -> dict[Entry, Published]:
+    """Give what was printed for these methods, where the protocol is the printed one."""
+    printed = published.COMPARISON.get(cells.data.name)
+    # Later methods were scored under their own augmentation, earlier ones under the first paper's.
+    siamese = (cells.config.augmentation or "").startswith("dsa")
+    if printed is None or cells.data.validation_fraction or cells.config.method.network != "convnet":
+        return {}
+    names = published.SIAMESE_ROWS if siamese else published.PLAIN_ROWS
+    found = published.published_entries(printed["dsa" if siamese else "plain"], names, _IPCS)
+    return {
+        place: value
+        for place, value in found.items()
+        if place[0] in rows and place[1] in columns and value.mean
+    }
+
+
+def _published_distillation(
+    cells: CellFactory, network: str, columns: Sequence[str]
+) -> dict[Entry, Published]:
+    """Give Table 3, for its networks."""
+    printed = published.DISTILLATION.get(cells.data.name)
+    if printed is None or network != _NETWORKS.get(cells.data.name) or cells.data.validation_fraction:
+        return {}
+    return {place: value for place, value in printed.items() if place[1] in columns}

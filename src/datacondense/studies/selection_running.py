@@ -1,0 +1,127 @@
+"""From a selection that a user asks for to its images; trained networks and features are kept for the next one."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.selection import select_random
+from datacondense.studies.backends import Workers
+from datacondense.studies.cell import plain_settings, waves
+from datacondense.studies.cells import RandomCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell
+from datacondense.studies.config import CELLS
+from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.runner import RunPlace, StudyProgress, run_cells
+from datacondense.studies.selection_config import SelectionConfig
+from datacondense.studies.store import FAILURE, Store
+from datacondense.studies.whole import WholeCell
+
+SelectingCell = RandomCell | ChosenCell | ForgettingCell
+
+
+def select(
+    data: DataSource,
+    config: SelectionConfig,
+    *,
+    cache: Path | str | None = None,
+    device: str = "cpu",
+    observer: Callable[[StudyProgress], None] | None = None,
+) -> ImageSet:
+    """Choose real images; what the choice goes by is computed once for each data set and network.
+
+    Training that was stopped goes on where it was.
+
+    Args:
+        data: The data set; test images are not needed.
+        config: How to choose.
+        cache: Folder where trained networks and features are kept; `cache_folder` where None.
+        device: Where to compute.
+        observer: Called now and then, from another thread.
+
+    Returns:
+        The chosen images, class by class; the record keeps their positions among the training images as "indices",
+        and the protocol of the network as "trained".
+
+    Raises:
+        InputError: The data set cannot be read, a class has fewer than `ipc` images, the network does not fit the
+            images, or a computation failed.
+    """
+    cell = selecting_cell(data, config)
+    store = selection_store(cache)
+    threads = torch.get_num_threads()
+    outcome = run_cells([cell], store, Workers("inline", 1, threads), device=device, observer=observer)
+    for key, error in outcome.failed.items():
+        raise InputError(f"{error.rstrip('.')} ({store.folder(key) / FAILURE} tells more).")
+    images = cell.image_set(RunPlace(store, device))
+    if isinstance(cell, RandomCell):
+        return images
+    recipe = plain_settings(config.recipe(data.name), without="repeats")
+    return replace(images, record={**images.record, "trained": recipe})
+
+
+def selecting_cell(data: DataSource, config: SelectionConfig) -> SelectingCell:
+    """Make the cell that chooses, and refuse at once what its end would refuse.
+
+    Args:
+        data: The data set; it is read.
+        config: How to choose.
+
+    Returns:
+        The cell.
+
+    Raises:
+        InputError: The data set cannot be read, a class has fewer than `ipc` images, or the network does not fit the
+            images.
+    """
+    source = identified(data, needs_test=False)
+    # Every selection has the same rules for classes and `ipc`; this one takes no time.
+    select_random(source.read().train, config.ipc, config.seed)
+    if config.method == "random":
+        return RandomCell(data=source, ipc=config.ipc, seed=config.seed)
+    trained = WholeCell(data=source, recipe=config.recipe(data.name), repeat=0)
+    trained.structure()
+    if config.method == "forgetting":
+        return ForgettingCell(ipc=config.ipc, trained=trained)
+    return ChosenCell(method=config.method, ipc=config.ipc, features=FeaturesCell(trained=trained))
+
+
+def training_to_do(cell: SelectingCell, store: Store) -> WholeCell | None:
+    """Find the training that a selection has to wait for.
+
+    Args:
+        cell: The cell that chooses.
+        store: Where finished cells are.
+
+    Returns:
+        The cell that trains; None where it is finished or not needed.
+    """
+    to_do = {key: each for wave in waves([cell], store.finished) for key, each in wave.items()}
+    return next(
+        (each for key, each in to_do.items() if isinstance(each, WholeCell) and not store.finished(key)), None
+    )
+
+
+def selection_store(cache: Path | str | None = None) -> Store:
+    """Give the folder of the cells of selections; given the folder of a study, both share what they have in common.
+
+    Args:
+        cache: Folder where trained networks and features are kept; `cache_folder` where None.
+
+    Returns:
+        The folder of cells.
+    """
+    return Store((cache_folder() if cache is None else Path(cache)).expanduser().resolve() / CELLS)
+
+
+def cache_folder() -> Path:
+    """Give the user's folder for what can be computed again.
+
+    Returns:
+        $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"

@@ -1,0 +1,100 @@
+import pytest
+
+from datacondense.augment import (
+    SIAMESE_OPERATIONS,
+    STRATEGIES,
+    check_strategy,
+    is_siamese,
+    settled_strategy,
+    siamese_operations,
+)
+from datacondense.errors import InputError
+
+ALL = "dsa:color-crop-cutout-flip-scale-rotate"
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        *STRATEGIES,
+        "noise-crop",
+        "dsa",
+        ALL,
+        "dsa:flip-color",
+        *(f"dsa:{name}" for name in SIAMESE_OPERATIONS),
+    ],
+)
+def test_known_strategies_pass(strategy: str) -> None:
+    check_strategy(strategy)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "",
+        "flip",
+        "color-crop",
+        "crop-crop",
+        "none-crop",
+        "crop-dsa",
+        "dsa:",
+        "dsa-crop",
+        "dsa:noise",
+        "dsa:none",
+        "dsa:color-color",
+        "dsa:color_crop",
+        "dsa:dsa",
+        "dsa:dsa:color",
+        "DSA",
+        "dsa:Color",
+        "dsa: color",
+        "dsax",
+    ],
+)
+def test_unknown_strategies_are_refused(strategy: str) -> None:
+    message = (
+        rf"^Augmentation strategy '{strategy}' is unknown: give 'none', or some of crop, scale, rotate, noise "
+        r".*or 'dsa', or 'dsa:' before some of color, crop, cutout, flip, scale, rotate"
+    )
+    with pytest.raises(InputError, match=message):
+        check_strategy(strategy)
+    with pytest.raises(InputError, match=message):
+        settled_strategy(strategy, mirrored=True)
+    with pytest.raises(InputError, match=message):
+        siamese_operations(strategy)
+
+
+def test_siamese_strategies_are_told_apart() -> None:
+    assert all(map(is_siamese, ("dsa", "dsa:crop", ALL)))
+    assert not any(map(is_siamese, (*STRATEGIES, "dsax")))
+
+
+def test_dsa_is_spelled_out_for_the_data_set() -> None:
+    assert settled_strategy("dsa", mirrored=True) == ALL
+    assert settled_strategy("dsa", mirrored=False) == "dsa:color-crop-cutout-scale-rotate"
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_what_the_user_lists_is_only_put_in_order(mirrored: bool) -> None:
+    assert settled_strategy("dsa:rotate-flip-color", mirrored=mirrored) == "dsa:color-flip-rotate"
+    for strategy in (*STRATEGIES, "noise-crop"):
+        assert settled_strategy(strategy, mirrored=mirrored) == strategy
+
+
+def test_settled_names_stay_settled() -> None:
+    for mirrored in (True, False):
+        settled = settled_strategy("dsa", mirrored=mirrored)
+        assert settled_strategy(settled, mirrored=not mirrored) == settled
+
+
+def test_operations_are_given_in_order() -> None:
+    assert siamese_operations("dsa:rotate-flip-color") == "color-flip-rotate"
+    assert siamese_operations(ALL) == "-".join(SIAMESE_OPERATIONS)
+
+
+@pytest.mark.parametrize("strategy", ["dsa", "none", "crop-scale"])
+def test_names_without_siamese_operations_are_refused(strategy: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"strategy '{strategy}' names no Siamese operations: give it as settled"
+    ):
+        siamese_operations(strategy)

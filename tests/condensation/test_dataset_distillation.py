@@ -1,0 +1,270 @@
+"""Dataset distillation step by step, against the same written out with torch's Adam and against finite differences."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense.condensation import DatasetDistillationConfig, Progress, RunConfig, condense
+from datacondense.condensation.dataset_distillation import Moving, adam_step, fixed_parameters
+from datacondense.condensation.state import Position, State
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.networks import build_network
+from datacondense.random_streams import stream
+from tests.conftest import MakeSet
+
+SEED = 9
+CONFIG = DatasetDistillationConfig(
+    ipc=4,
+    network="convnet-w4-d1",
+    real_batch=6,
+    images_per_step=2,
+    inner_epochs=2,
+    step_lr=0.5,
+    image_lr=0.1,
+    halve_every=2,
+    precision="float64",
+)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the library catches it."""
+
+
+def real_images(train: ImageSet, size: int, draw: int) -> Tensor:
+    """Draw a real batch of all classes the way the run's streams promise."""
+    chosen = [
+        members[torch.randperm(len(members), generator=stream(SEED, "real", draw, 0, label))[:size]]
+        for label, members in enumerate(train.class_indices)
+    ]
+    return train.normalised(torch.cat(chosen)).double()
+
+
+def by_hand(train: ImageSet, config: DatasetDistillationConfig, updates: int) -> tuple[Tensor, Tensor]:
+    """Write the updates out: explicit inner steps, torch's Adam with its learning rate set anew for each."""
+    K = train.num_classes
+    images = torch.randn(K, config.ipc, *train.image_shape, generator=stream(SEED, "start")).double()
+    assert (config.step_lr, config.image_lr) == (0.5, 0.1)
+    raw = (
+        torch.full((config.inner_epochs * config.ipc // config.images_per_step,), 0.5).double().expm1().log()
+    )
+    leaves = [images.requires_grad_(), raw.requires_grad_()]
+    optimiser = torch.optim.Adam(leaves, betas=(0.5, 0.999))
+    for draw in range(updates):
+        optimiser.param_groups[0]["lr"] = 0.1 / 2 ** (draw // config.halve_every)
+        optimiser.zero_grad()
+        number = 0 if config.fixed_network else draw
+        network = build_network(config.network, train.image_shape, K)
+        weights = {name: w.double() for name, w in network.draw(stream(SEED, "network", number)).items()}
+        weights = {name: weight.requires_grad_() for name, weight in weights.items()}
+        used = 0
+        for _ in range(config.inner_epochs):
+            for first in range(0, config.ipc, config.images_per_step):
+                batch = images[:, first : first + config.images_per_step]
+                labels = torch.arange(K)[:, None].expand(batch.shape[:2]).flatten()
+                loss = F.cross_entropy(network(weights, batch.flatten(0, 1)), labels)
+                slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+                lr = torch.log1p(raw[used].exp())
+                weights = {
+                    name: weights[name] - lr * slope for name, slope in zip(weights, slopes, strict=True)
+                }
+                used += 1
+        labels = torch.arange(K).repeat_interleave(config.real_batch)
+        logits = network(weights, real_images(train, config.real_batch, draw))
+        F.cross_entropy(logits, labels).backward()
+        optimiser.step()
+    return images.detach(), raw.detach().exp().log1p()
+
+
+def after(train: ImageSet, config: DatasetDistillationConfig, updates: int) -> State:
+    method = config.build(train, SEED)
+    state = method.init()
+    for draw in range(updates):
+        state, _ = method.step(state, Position(draw, 0))
+    return state
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_updates_equal_those_written_out(tiny: ImageSet, fixed: bool) -> None:
+    config = replace(CONFIG, fixed_network=fixed)
+    state = after(tiny, config, 5)
+    images, step_lrs = by_hand(tiny, config, 5)
+    torch.testing.assert_close(state.images, images, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(state.learned["step_lrs"], step_lrs, rtol=1e-8, atol=1e-8)
+
+
+def test_adam_is_that_of_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    moving = Moving(*[torch.randn(7, generator=generator, dtype=torch.float64), *torch.zeros(2, 7).double()])
+    leaf = moving.value.clone().requires_grad_()
+    optimiser = torch.optim.Adam([leaf], lr=0.3, betas=(0.5, 0.999))
+    for number in range(1, 6):
+        leaf.grad = torch.randn(7, generator=generator, dtype=torch.float64) * 10.0 ** (number - 9)
+        moving = adam_step(moving, leaf.grad, lr=0.3, number=number)
+        optimiser.step()
+        torch.testing.assert_close(moving.value, leaf.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradient_equals_finite_differences(tiny: ImageSet) -> None:
+    method = CONFIG.build(tiny, SEED)
+    start, here = method.init(), Position(0, 0)
+    new, _ = method.step(start, here)
+    # After one update Adam's first moments are half of the gradients.
+    gradients = {"images": 2 * new.velocity, "raw_lrs": 2 * new.other["raw_lrs_mean"]}
+
+    def loss(name: str, shift: Tensor) -> float:
+        if name == "images":
+            return method.step(replace(start, images=start.images + shift), here)[1]
+        return method.step(replace(start, other={**start.other, name: start.other[name] + shift}), here)[1]
+
+    for name, gradient in gradients.items():
+        direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1)).double()
+        difference = (loss(name, 1e-6 * direction) - loss(name, -1e-6 * direction)) / 2e-6
+        assert float((gradient * direction).sum()) == pytest.approx(difference, rel=1e-5)
+        assert abs(difference) > 1e-3
+
+
+def test_steps_lower_their_own_loss(tiny: ImageSet) -> None:
+    method = replace(CONFIG, halve_every=100).build(tiny, SEED)
+    state = method.init()
+    losses = []
+    for _ in range(6):
+        state, loss = method.step(state, Position(0, 0))  # always the same network and real images
+        losses.append(loss)
+    assert losses[1] < losses[0]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
+    method = CONFIG.build(tiny, SEED)
+    # From the second state on, there is momentum that could be changed.
+    state, _ = method.step(method.init(), Position(0, 0))
+    before = {name: tensor.clone() for name, tensor in state.to_tensors().items()}
+    new, _ = method.step(state, Position(1, 0))
+    for name, tensor in state.to_tensors().items():
+        assert torch.equal(tensor, before[name])
+        assert not torch.equal(tensor, new.to_tensors()[name])
+        assert not tensor.requires_grad
+
+
+def loss_by_number(train: ImageSet, config: DatasetDistillationConfig, draw: int) -> float:
+    """Ask for the loss of the first images where the real batch is all images."""
+    method = replace(config, real_batch=12).build(train, SEED)
+    return method.step(method.init(), Position(draw, 0))[1]
+
+
+def test_a_fixed_network_is_the_same_in_every_draw(tiny: ImageSet) -> None:
+    for network in ("convnet-w4-d1", "convnet-w4-d1-bn"):
+        config = replace(CONFIG, network=network)
+        fixed = [loss_by_number(tiny, replace(config, fixed_network=True), draw) for draw in (0, 1, 7)]
+        fresh = [loss_by_number(tiny, config, draw) for draw in (0, 1, 7)]
+        assert fixed[1:] == pytest.approx([fixed[0]] * 2, rel=1e-12)
+        assert fresh[0] == pytest.approx(fixed[0], rel=1e-12)
+        assert all(abs(loss - fixed[0]) > 1e-4 for loss in fresh[1:])
+
+
+def test_the_fixed_network_can_be_drawn_again(tiny: ImageSet) -> None:
+    # Hardly trained, the network is still the one that was drawn.
+    config = replace(CONFIG, fixed_network=True, step_lr=1e-13)
+    network = build_network(config.network, tiny.image_shape, 3)
+    parameters = {name: tensor.double() for name, tensor in fixed_parameters(network, SEED).items()}
+    expected = F.cross_entropy(network(parameters, tiny.normalised().double()), tiny.labels)
+    assert loss_by_number(tiny, config, 5) == pytest.approx(float(expected), rel=1e-10)
+    other = {name: tensor.double() for name, tensor in fixed_parameters(network, SEED + 1).items()}
+    assert float(F.cross_entropy(network(other, tiny.normalised().double()), tiny.labels)) != pytest.approx(
+        float(expected), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("lr", [1e-6, 0.02, 1.0, 1000.0])
+def test_rates_begin_as_given_and_are_told(tiny: ImageSet, lr: float) -> None:
+    state = replace(CONFIG, step_lr=lr).build(tiny, 0).init()
+    assert state.learned["step_lrs"].tolist() == pytest.approx([lr] * 4, rel=1e-12)
+    assert state.learned["step_lrs"].dtype == torch.float64
+
+
+def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path) -> None:
+    method = replace(CONFIG, network="convnet-w4-d1-bn", precision="auto")
+    run = RunConfig(seed=3, draws=4, checkpoint_every=0)
+
+    def kill(progress: Progress) -> None:
+        if progress.position == (2, 0):
+            raise Killed
+
+    whole = condense(tiny, method, run, directory=tmp_path / "whole")
+    with pytest.raises(Killed):
+        condense(tiny, method, run, directory=tmp_path / "broken", observer=kill)
+    condense(tiny, method, run, directory=tmp_path / "broken", resume=True)
+    broken, unbroken = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
+    assert broken.read_bytes() == unbroken.read_bytes()
+    assert len(whole.record["learned"]["step_lrs"]) == 4
+    assert len(set(whole.record["learned"]["step_lrs"])) == 4
+    assert whole.record["method"] == "dataset-distillation"
+    used = whole.record["environment"]
+    assert (used["engine"], used["precision"]) == ("eager", "float32")
+
+
+def test_everything_is_float64_where_asked(tiny: ImageSet) -> None:
+    method = CONFIG.build(tiny, 0)
+    state, _ = method.step(method.init(), Position(0, 0))
+    assert {tensor.dtype for tensor in state.to_tensors().values()} == {torch.float64}
+    assert method.computation == ("eager", "float64")
+
+
+def test_the_record_does_not_claim_faster_layers_than_are_used(tiny: ImageSet) -> None:
+    method = replace(CONFIG, network="convnet-w32-d1", precision="auto").build(tiny, 0)
+    assert method.computation == ("eager", "float32")
+
+
+def test_defaults_are_the_published_ones() -> None:
+    config = DatasetDistillationConfig().resolved()
+    assert (config.image_lr, config.step_lr, config.halve_every) == (0.01, 0.02, 2360)
+    assert (config.start, config.images_per_step, config.inner_epochs) == ("noise", 1, 3)
+    assert (config.real_batch, config.published_draws, config.steps_per_draw) == (100, 23600, 1)
+    assert not config.fixed_network
+    assert replace(config, ipc=10, images_per_step=2).inner_steps == 15
+    assert DatasetDistillationConfig(network="AlexCifarNet").resolved("cifar10").step_lr == 0.001
+    kept = DatasetDistillationConfig(network="alexcifarnet", step_lr=0.3, image_lr=0.7).resolved()
+    assert (kept.step_lr, kept.image_lr) == (0.3, 0.7)
+
+
+def test_what_takes_other_time_has_other_words() -> None:
+    changes = [{}, {"ipc": 8}, {"inner_epochs": 1}, {"real_batch": 7}, {"network": "mlp"}]
+    kinds = [replace(CONFIG, **change).kind for change in [*changes, {"fixed_network": True}]]  # type: ignore[arg-type]
+    assert len(set(kinds)) == 6
+    assert CONFIG.kind == "dataset-distillation with convnet-w4-d1, ipc 4, 4 inner steps, B = 6"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ipc": 5}, "ipc is 5, but must be a multiple of images_per_step, which is 2: give such as --ipc 6"),
+        ({"images_per_step": 0}, "images_per_step is 0, but must be 1 or more"),
+        ({"inner_epochs": 0}, "inner_epochs is 0, but must be 1 or more"),
+        ({"halve_every": 0}, "halve_every is 0, but must be 1 or more"),
+        ({"step_lr": -0.1}, "step_lr is -0.1, but a learning rate must be a number above 0"),
+        ({"image_lr": 0.0}, "image_lr is 0.0, but a learning rate must be a number above 0"),
+        (
+            {"engine": "fused"},
+            "engine is 'fused', but dataset distillation differentiates all training twice",
+        ),
+        ({"precision": "bfloat16"}, "precision is 'bfloat16', but dataset distillation .* give 'auto'"),
+    ],
+)
+def test_wrong_settings_are_refused_when_given(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_small_classes_are_mentioned_and_real_start_is_refused(make: MakeSet) -> None:
+    train = make(per_class=3)
+    with pytest.warns(UserWarning, match="3 of 3 classes have fewer images than the real batch of 6"):
+        CONFIG.build(train, 0)
+    with pytest.raises(
+        InputError, match=r"ipc is 4, but the class 'class 0' has only 3 images to start from"
+    ):
+        replace(CONFIG, start="real").build(train, 0)
