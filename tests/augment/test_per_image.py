@@ -236,3 +236,9 @@ def test_batch_of_another_shape_is_refused() -> None:
     message = r"Images have shape \(6, 2, 6, 9\), but the augmentation was drawn for \(7, 2, 6, 9\)"
     with pytest.raises(InputError, match=message):
         apply_augmentation(draw, random_images()[1:])
+
+
+@pytest.mark.parametrize("strategy", ["dsa", "dsa:color-crop"])
+def test_siamese_strategies_are_not_drawn_image_by_image(strategy: str) -> None:
+    with pytest.raises(InputError, match=f"{strategy}' draws one operation for a batch.*use draw_siamese"):
+        draw_augmentation(strategy, (2, 1, 4, 4), generator())

@@ -201,8 +201,8 @@ def test_dry_run_prints_cells_and_writes_nothing(tmp_path: Path, capsys: pytest.
     assert main([*command(tmp_path), "--dry-run", "--json"]) == 0
     estimate = json.loads(capsys.readouterr().out)
     assert {kind["kind"]: (kind["cells"], kind["finished"]) for kind in estimate["kinds"]} == {
-        "condense with convnet-w8-d1: 4 draws, ipc 1, B = 8": (2, 0),
-        "condense with convnet-w16-d1: 6 draws, ipc 1, B = 8": (2, 0),
+        "condense with convnet-w8-d1, ipc 1, B = 8: 4 draws": (2, 0),
+        "condense with convnet-w16-d1, ipc 1, B = 8: 6 draws": (2, 0),
         "train mlp: 40 epochs of ipc 1": (8, 0),
         "train convnet-w8-d1: 40 epochs of ipc 1": (8, 0),
     }

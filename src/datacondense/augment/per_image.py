@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datacondense.augment.names import OPERATIONS, check_strategy
+from datacondense.augment.names import OPERATIONS, check_strategy, is_siamese
 from datacondense.errors import InputError
 
 CROP_PAD = 4  # pixels; the published window starts at 0 to 7 of a pad of 4, which is a shift of -4 to 3
@@ -66,6 +66,11 @@ def draw_augmentation(
         InputError: The strategy is unknown.
     """
     check_strategy(strategy)
+    if is_siamese(strategy):
+        raise InputError(
+            f"Augmentation strategy {strategy!r} draws one operation for a batch, not one for each image: use "
+            "draw_siamese."
+        )
     chosen = [number for number, name in enumerate(OPERATIONS) if name in strategy.split("-")] or [-1]
     # An image gets one operation only, so the same two numbers serve as its shift, its factors or its angle.
     uniform = torch.rand(images_shape[0], 3, generator=generator, dtype=torch.float64)

@@ -17,6 +17,7 @@ class DistributionMatchingConfig(MethodConfig):
     """Settings of distribution matching (Zhao and Bilen, WACV 2023); the defaults are the published ones.
 
     Attributes:
+        start: What the images begin as: "real" images, as published, or "noise".
         siamese: Random change of the images, the same for the real and the synthetic images of a class: "none"; "dsa",
             all operations of Zhao and Bilen (ICML 2021), without mirroring where that changes digits; or
             "dsa:OPERATIONS" out of color, crop, cutout, flip, scale and rotate joined by hyphens.

@@ -151,7 +151,12 @@ class GradientMatchingConfig(MethodConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseMatchingConfig(GradientMatchingConfig):
-    """Gradient matching as Zhao and Bilen (ICML 2021) run it: with Siamese augmentation, from real images on."""
+    """Gradient matching as Zhao and Bilen (ICML 2021) run it: with Siamese augmentation, from real images on.
+
+    Attributes:
+        start: What the images begin as: "real" images, as published, or "noise".
+        siamese: As in gradient matching, "dsa" where nothing is said.
+    """
 
     start: Start = "real"
     siamese: str = "dsa"
