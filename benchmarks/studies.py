@@ -10,7 +10,8 @@ records only.
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ Read with care:
 
 """
 ORDER = ("cross-architecture", "activation", "pooling", "norm", "depth", "width", "distance", "ipc")
+CHOSEN_FOR = ("ipc", "network", "transform", "join_classes", "average_images", "shrink_pixels", "siamese")
 VERDICTS = ("reproduced", "consistent", "undecided", "contradicted")
 
 
@@ -94,11 +96,9 @@ def choices(study: Study, store: Store) -> list[dict[str, Any]]:
             if isinstance(cell, ChoiceCell) and store.finished(key):
                 first = next(iter(cell.scores.values()))[0].source
                 assert isinstance(first, CondenseCell)
-                changed = {
-                    name: getattr(first.method, name)
-                    for name in ("network", "transform", "join_classes", "average_images", "shrink_pixels")
-                }
-                found.append({**changed, **store.record(key)["result"]})
+                method = asdict(first.method)
+                changed = {name: method[name] for name in CHOSEN_FOR if name in method}
+                found.append({"method": first.method.name, **changed, **store.record(key)["result"]})
     return found
 
 
@@ -106,17 +106,21 @@ def page() -> int:
     """Write the page of the paper's studies on MNIST, and their pictures."""
     records = [(path.stem, json.loads(path.read_text())) for path in recorded()]
     parts = [HEAD, _in_short([read_study_record(values) for _, values in records])]
-    for stem, values in records:
-        result, picture, hardware = read_study_record(values), f"{stem}.png", values["hardware"]
-        draw_study(result, DOCS / picture)
-        facts = values["facts"] | {
-            "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} "
-            f"thread(s) a cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells "
-            "side by side and other work beside them",
-        }
-        parts.append(re.sub("^#", "##", markdown(result, facts, picture=picture), flags=re.MULTILINE) + "\n")
+    parts += [section(stem, values) for stem, values in records]
     write_text(DOCS / "studies-mnist.md", "".join(parts).rstrip("\n") + "\n")
     return 0
+
+
+def section(stem: str, values: Mapping[str, Any]) -> str:
+    """Write the part of a page that shows one record, and draw its picture."""
+    result, picture, hardware = read_study_record(values), f"{stem}.png", values["hardware"]
+    draw_study(result, DOCS / picture)
+    facts = values["facts"] | {
+        "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} "
+        f"thread(s) a cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells "
+        "side by side and other work beside them",
+    }
+    return re.sub("^#", "##", markdown(result, facts, picture=picture), flags=re.MULTILINE) + "\n"
 
 
 def recorded() -> list[Path]:

@@ -24,6 +24,7 @@ def made() -> StudyResult:
         claims=(Claim(text="a ≥ b", better=(("a", "1"),), worse=(("b", "1"),), strict=False),),
         drawing="curves",
         paired={("a", "1"): ("b", "1"), ("b", "2"): ("b", "1")},
+        ratios={"1": 0.5, "2": 1.0},
     )
     accuracies = {(seed, repeat): 0.9 + seed / 100 + repeat / 1000 for seed in (0, 1) for repeat in (0, 1)}
     lower = {pair: value - 0.1 for pair, value in accuracies.items()}
@@ -36,11 +37,14 @@ def made() -> StudyResult:
                 image_lrs=(0.1, 0.5),
                 condensing_seconds=(1.5, 2.5),
                 draws=(4.0, 5.5),
+                shared_seconds=(0.0, 7.5),
+                memory=((400.0, 20.0), (402.0, 22.0)),
+                evaluating_seconds=(0.5, 0.25, 0.75),
             ),
             ("b", "2"): EntryResult(accuracies={}, missing=4),
             ("b", "1"): EntryResult(accuracies=lower, missing=0, origins={0: "same", 1: "same"}),
         },
-        whole=EntryResult(accuracies={(0, 0): 0.99}, missing=0),
+        whole=EntryResult(accuracies={(0, 0): 0.99}, missing=0, evaluating_seconds=(30.0,)),
         environments=[{"engine": "eager", "threads": 1}],
     )
 
@@ -67,7 +71,11 @@ def test_a_record_is_plain_json() -> None:
         "image_lrs": [0.1, 0.5],
         "condensing_seconds": [1.5, 2.5],
         "draws": [4.0, 5.5],
+        "shared_seconds": [0.0, 7.5],
+        "memory": [[400.0, 20.0], [402.0, 22.0]],
+        "evaluating_seconds": [0.5, 0.25, 0.75],
     }
+    assert record["ratios"] == {"1": 0.5, "2": 1.0}
 
 
 def test_older_records_know_nothing_of_pairs() -> None:
@@ -81,3 +89,17 @@ def test_older_records_know_nothing_of_pairs() -> None:
     assert [entry.accuracies for entry in result.entries.values()] == [
         entry.accuracies for entry in made().entries.values()
     ]
+
+
+def test_older_records_know_nothing_of_costs() -> None:
+    record = json.loads(json.dumps(study_record(made())))
+    del record["ratios"]
+    for entry in (*record["entries"], record["whole"]):
+        del entry["shared_seconds"], entry["memory"], entry["evaluating_seconds"]
+    result = read_study_record(record)
+    assert not result.study.ratios
+    assert result.whole is not None
+    for entry in (*result.entries.values(), result.whole):
+        assert (entry.shared_seconds, entry.memory, entry.evaluating_seconds) == ((), (), ())
+    assert result.entries["a", "1"].condensing_seconds == (1.5, 2.5)
+    assert "## Costs" not in markdown(result, {})

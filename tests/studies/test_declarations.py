@@ -26,13 +26,14 @@ from datacondense.studies import (
 from datacondense.studies import data_source as sources
 from datacondense.studies.cell import cell_key, waves
 from datacondense.studies.cells import CondenseCell
+from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.data_source import identified
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
 from datacondense.studies.published import published_entries
 from tests.studies.made_cells import MNIST
 
 SMALL = StudyConfig(seeds=2, repeats=3, draws=4)
-ALL = tuple(name for name in STUDIES if name not in NOISE_STUDIES)
+ALL = tuple(name for name in STUDIES if name not in {*NOISE_STUDIES, *COMPARISONS})
 
 
 READ = sources._read
@@ -107,7 +108,7 @@ def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
         "masks": ("largest", "100"),
         "noise-aware": ("plain", "equal seconds"),
     }
-    assert places.keys() == STUDIES.keys()
+    assert places.keys() == STUDIES.keys() - COMPARISONS.keys()
     assert len({tuple(keys(of(name), *place)) for name, place in places.items()}) == 1
     method = sets_of(of("depth"), "3", "3")[0].method
     assert replace(method, precision="auto") == GradientMatchingConfig().resolved()
@@ -356,7 +357,7 @@ def test_wrong_studies_are_refused(config: dict[str, Any], message: str) -> None
 
 def test_the_published_numbers_are_the_defaults() -> None:
     config = StudyConfig()
-    assert (config.draws, config.seeds, config.repeats) == (1000, 5, 20)
+    assert (config.draws, config.method.published_draws, config.seeds, config.repeats) == (None, 1000, 5, 20)
 
 
 @pytest.mark.parametrize("name", ALL)

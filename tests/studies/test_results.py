@@ -10,11 +10,11 @@ import pytest
 
 from datacondense.condensation import GradientMatchingConfig
 from datacondense.studies import CellFactory, Claim, Published, Study, StudyConfig
-from datacondense.studies.cell import cell_key
+from datacondense.studies.cell import cell_key, waves
 from datacondense.studies.factory import grid
 from datacondense.studies.intervals import Accuracies, mean_interval
 from datacondense.studies.results import EntryResult, StudyResult, check_claim, collect
-from datacondense.studies.store import Store
+from datacondense.studies.store import RECORD, Store
 from tests.studies.made_cells import MNIST
 
 
@@ -302,3 +302,81 @@ def test_differences_need_finished_pairs() -> None:
 def test_known_entries_have_numbers() -> None:
     entries = {"b": entry(numbers([0.5])), "none": entry({}), "a": entry(numbers([0.6]))}
     assert list(paired(entries, {}).known) == [("b", ""), ("a", "")]
+
+
+def costly(tmp_path: Path) -> tuple[Study, Store]:
+    """Record a study of a random, a herded and a tuned row, all in one column, with what each cell took."""
+    cells = CellFactory(
+        data=MNIST,
+        config=StudyConfig(seeds=2, repeats=2, method=GradientMatchingConfig(network="mlp")),
+        held_out=replace(MNIST, validation_fraction=0.1),
+    )
+    rows = {
+        "random": cells.random(1),
+        "herding": cells.chosen("herding", 1),
+        "tuned": cells.condensed(image_lrs=(0.1, 0.5)),
+    }
+    made = Study(
+        name="made",
+        title="?",
+        rows=tuple(rows),
+        columns=("1",),
+        row_axis="r",
+        column_axis="c",
+        entries=grid(cells, rows=rows, columns={"1": {"network": "mlp"}}),
+        whole=cells.whole(),
+        ratios={"1": 0.5},
+    )
+    store = Store(tmp_path)
+    seconds = {"WholeCell": 40.0, "FeaturesCell": 2.0, "ChoiceCell": 1000.0, "EvaluateCell": 3.0}
+    for wave in waves(made.cells):
+        for number, (key, cell) in enumerate(wave.items()):
+            memory = {"peak": 400 + number, "added": 10 * number}
+            # What a set took is in its result, and that of the cell is more: it reads the data first.
+            result = {"accuracy": 0.5, "condensing_seconds": 5.0 + number, "memory": memory}
+            store.finish(key, {"result": result, "seconds": seconds.get(type(cell).__name__, 77.0)})
+    return made, store
+
+
+def test_what_sets_cost_is_gathered_where_a_study_asks_for_it(tmp_path: Path) -> None:
+    made, store = costly(tmp_path)
+
+    found = collect(made, store)
+
+    random, herding, tuned = (found.entries[row, "1"] for row in made.rows)
+    assert random.condensing_seconds == (5.0, 6.0)  # one for each of two sets
+    assert random.memory == ((400, 0), (401, 10))
+    assert random.shared_seconds == (0.0, 0.0)
+    # The network and its features, once; the set is one for both seeds.
+    assert herding.shared_seconds == (42.0,)
+    assert len(herding.memory) == len(herding.condensing_seconds) == 1
+    # The choice of a learning rate, and what it needed, are not counted.
+    assert tuned.shared_seconds == (0.0, 0.0)
+    assert [entry.evaluating_seconds for entry in (random, herding, tuned)] == [(3.0,) * 4] * 3
+    assert found.whole is not None
+    assert (found.whole.evaluating_seconds, found.whole.shared_seconds) == ((40.0,), ())
+
+
+def test_other_studies_say_nothing_of_shared_or_evaluating_seconds(tmp_path: Path) -> None:
+    made, store = costly(tmp_path)
+    found = collect(replace(made, ratios={}), store)
+    for entry in found.entries.values():
+        assert (entry.shared_seconds, entry.evaluating_seconds) == ((), ())
+        assert entry.condensing_seconds
+        assert entry.memory
+
+
+def test_records_without_memory_and_unfinished_networks_leave_it_out(tmp_path: Path) -> None:
+    made, store = costly(tmp_path)
+    first, *_, last = made.entries["random", "1"]
+    store.finish(cell_key(first.inputs[0]), {"result": {"condensing_seconds": 8.0}, "seconds": 77.0})
+    (store.folder(cell_key(last)) / RECORD).unlink()
+    (store.folder(cell_key(made.whole[0])) / RECORD).unlink()
+    entries = collect(made, store).entries
+    random, herding = entries["random", "1"], entries["herding", "1"]
+    assert herding.shared_seconds == ()
+    assert herding.n == 4
+    assert random.condensing_seconds == (8.0, 6.0)
+    assert random.memory == ((401, 10),)
+    assert random.evaluating_seconds == (3.0,) * 3
+    assert random.missing == 1

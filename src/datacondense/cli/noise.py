@@ -11,7 +11,7 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
-from datacondense.cli.study import flags, reporter, say_failures
+from datacondense.cli.study import flags, report_cells, reporter
 from datacondense.data import DataConfig
 from datacondense.studies.backends import WorkersConfig
 from datacondense.studies.noise_config import NoiseConfig
@@ -81,19 +81,13 @@ class Noise:
         from datacondense.reports.noise import write_noise
         from datacondense.reports.noise_records import noise_record
 
-        outcome = run.outcome
-        say_failures(outcome, self.out, printer)
-        files = write_noise(run.result, self.facts(), self.out, self.stem)
-        printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
-        printer.record({
-            "files": [str(path) for path in files],
-            "computed": len(outcome.computed),
-            "reused": len(outcome.reused),
-            "failed": dict(outcome.failed),
-            "blocked": len(outcome.blocked),
-            **noise_record(run.result),
-        })
-        return 1 if outcome.failed or outcome.blocked else 0
+        return report_cells(
+            run.outcome,
+            self.out,
+            lambda: write_noise(run.result, self.facts(), self.out, self.stem),
+            noise_record(run.result),
+            printer,
+        )
 
     @property
     def stem(self) -> str:

@@ -3,10 +3,10 @@
 # ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -96,19 +96,13 @@ class Study:
         from datacondense.reports import write_study
         from datacondense.reports.study_records import study_record
 
-        outcome = run.outcome
-        say_failures(outcome, self.out, printer)
-        files = write_study(run.result, self.facts(), self.out, self.stem)
-        printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
-        printer.record({
-            "files": [str(path) for path in files],
-            "computed": len(outcome.computed),
-            "reused": len(outcome.reused),
-            "failed": dict(outcome.failed),
-            "blocked": len(outcome.blocked),
-            **study_record(run.result),
-        })
-        return 1 if outcome.failed or outcome.blocked else 0
+        return report_cells(
+            run.outcome,
+            self.out,
+            lambda: write_study(run.result, self.facts(), self.out, self.stem),
+            study_record(run.result),
+            printer,
+        )
 
     @property
     def stem(self) -> str:
@@ -141,7 +135,8 @@ class Study:
         )
         return {
             "Data set": f"{self.dataset}, scored on {scored_on}",
-            "Sets": f"{config.seeds} of each arm, {length}, {method.real_batch} real images per class and step",
+            "Sets": f"{config.seeds} of each arm, {length}, {method.real_batch} real images per class and step"
+            + (" where gradients or features are matched" if self.name in COMPARISONS else ""),
             **self._choice_facts(),
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
@@ -187,14 +182,41 @@ class Study:
         return shlex.join([*words, "--out", "OUT"])
 
 
-def say_failures(outcome: "Outcome", out: Path, printer: Printer) -> None:
-    """Say which cells failed and what to do about it; nothing where none did.
+def report_cells(
+    outcome: "Outcome",
+    out: Path,
+    write: Callable[[], list[Path]],
+    numbers: Mapping[str, Any],
+    printer: Printer,
+) -> int:
+    """Say what failed, write what there is, and say where it is.
 
     Args:
         outcome: What came of a run of cells.
         out: Its folder.
+        write: Writes the files, the page first, and gives their paths.
+        numbers: What the JSON record holds beside.
         printer: Says it.
+
+    Returns:
+        The exit code: 0, or 1 where a cell failed.
     """
+    _say_failures(outcome, out, printer)
+    files = write()
+    printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
+    printer.record({
+        "files": [str(path) for path in files],
+        "computed": len(outcome.computed),
+        "reused": len(outcome.reused),
+        "failed": dict(outcome.failed),
+        "blocked": len(outcome.blocked),
+        **numbers,
+    })
+    return 1 if outcome.failed or outcome.blocked else 0
+
+
+def _say_failures(outcome: "Outcome", out: Path, printer: Printer) -> None:
+    """Say which cells failed and what to do about it; nothing where none did."""
     for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
         printer.note(f"Failed: {out / CELLS / key}: {error}")
     if outcome.failed:

@@ -18,8 +18,7 @@ from datacondense.condensation.method import Draws, check_class_sizes
 from datacondense.condensation.state import Position, State
 from datacondense.image_set import ImageSet
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
-from datacondense.networks import Computation, Network, Parameters, build_network, choose_computation
-from datacondense.random_streams import stream
+from datacondense.networks import Computation, build_network
 
 _BETAS = (0.5, 0.999)
 _EPSILON = 1e-8
@@ -57,19 +56,6 @@ def adam_step(moving: Moving, gradient: Tensor, *, lr: float, number: int) -> Mo
     return Moving(moving.value - lr * mean / (1 - _BETAS[0] ** number) / deviation, mean, square)
 
 
-def fixed_parameters(network: Network, seed: int) -> Parameters:
-    """Draw the one network that a run with `fixed_network` learns for.
-
-    Args:
-        network: Its structure.
-        seed: The run's seed.
-
-    Returns:
-        float32 CPU tensors by name.
-    """
-    return network.draw(stream(seed, "network", 0))
-
-
 class DatasetDistillation:
     """For each drawn network: train it on the images, ask real images how good it is, move images and rates."""
 
@@ -77,9 +63,7 @@ class DatasetDistillation:
         self._config = config.resolved(train.record.get("source", {}).get("name"))
         self._draws = Draws(train, seed, config.precision)
         self._network = build_network(config.network, train.image_shape, train.num_classes)
-        self._computation = choose_computation(
-            self._network, train.images.device, precision=config.precision, engine="eager"
-        )
+        self._computation = Computation("eager", "float64" if config.precision == "float64" else "float32")
         self._labels = torch.arange(train.num_classes, device=train.images.device)
         check_class_sizes(train, config)
 

@@ -26,6 +26,9 @@ class DatasetDistillationConfig(MethodConfig):
         fixed_network: Learn for one network, always the same as drawn from the seed, instead of a fresh one for every
             update.
         halve_every: Updates after which the learning rate of images and learning rates is halved, again and again.
+        precision: "float64", slow, for checks; everything is float32 with "auto", "float32" and "bfloat16" alike, since
+            nothing here is differentiated only once.
+        engine: "auto" or "eager", which are the same here for the same reason.
     """
 
     real_batch: int = 100
@@ -44,13 +47,11 @@ class DatasetDistillationConfig(MethodConfig):
                 f"ipc is {self.ipc}, but must be a multiple of images_per_step, which is {self.images_per_step}: give "
                 f"such as --ipc {(self.ipc // self.images_per_step + 1) * self.images_per_step}."
             )
-        # Nothing here is differentiated only once, and kernels and bfloat16 are for nothing else.
-        for name, refused in (("engine", "fused"), ("precision", "bfloat16")):
-            if getattr(self, name) == refused:
-                raise InputError(
-                    f"{name} is {refused!r}, but dataset distillation differentiates all training twice, with torch's "
-                    "own layers in float32 or float64: give 'auto'."
-                )
+        if self.engine == "fused":
+            raise InputError(
+                "engine is 'fused', but dataset distillation differentiates all training twice, which only torch's own "
+                "layers can: give 'auto'."
+            )
 
     @property
     def name(self) -> str:

@@ -26,8 +26,8 @@ _NOTES = (
     "Ratio is the share of the training images that a set holds. Times and memory are means over the sets: condensing "
     "is learning or choosing one set, shared is what choosing needs once for all sets of a network (training it on the "
     "whole set, and its features), and evaluation is training and testing one network. Choosing learning rates is not "
-    "counted. Peak memory is that of the process (on a GPU, of its tensors) while the set was made, in brackets what "
-    "of it was not there before: program and images. Times hold for the machine below and what ran beside."
+    "counted. Peak memory is that of the process (on a GPU, of its tensors) while the set was made, in brackets the "
+    "part that was not there before (program and images were). Times hold for the machine below and what ran beside."
 )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from datacondense.files import write_text
+from datacondense.reports.environments import environments_part
 from datacondense.reports.layout import NOTHING, plain, table
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def noise_markdown(
         _all_classes_table(result),
         _READING + _missing(result),
         *(_classes_part(arm, entry) for arm, entry in _finished(result) if by_class),
-        _environments_part(result),
+        environments_part(result.environments),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -182,14 +183,3 @@ def _missing(result: "NoiseResult") -> str:
         else "",
     ]
     return "".join(f" {sentence}" for sentence in sentences if sentence)
-
-
-def _environments_part(result: "NoiseResult") -> str:
-    """List where the cells were computed."""
-    if not result.environments:
-        return ""
-    lines = {
-        "- " + plain(", ".join(f"{name} {value}" for name, value in sorted(environment.items())))
-        for environment in result.environments
-    }
-    return "\n\n".join(["## Environments", "\n".join(sorted(lines))])

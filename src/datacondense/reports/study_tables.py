@@ -5,11 +5,12 @@ import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
 from datacondense.files import write_text
 from datacondense.reports.costs import COST_COLUMNS, cost_numbers, costs_part
+from datacondense.reports.environments import environments_part
 from datacondense.reports.layout import NOTHING, accuracy, plain, points, table
 from datacondense.reports.paired_tables import PAIRED_COLUMNS, paired_numbers, paired_part
 
@@ -34,14 +35,6 @@ _COLUMNS = (
     "published_std",
     *PAIRED_COLUMNS,
 )
-_ENVIRONMENT = ("engine", "precision", "threads", "torch", "device", "datacondense")  # what is said first
-_MIXED = {
-    "precision": "precisions",
-    "threads": "numbers of threads",
-    "torch": "versions of torch",
-    "device": "devices",
-    "datacondense": "versions of datacondense",
-}
 
 
 def write_study(result: "StudyResult", facts: Mapping[str, str], folder: Path | str, stem: str) -> list[Path]:
@@ -92,7 +85,7 @@ def markdown(result: "StudyResult", facts: Mapping[str, str], *, picture: str | 
         costs_part(result),
         paired_part(result),
         _claims_part(result),
-        _environments_part(result.environments),
+        environments_part(result.environments),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -325,24 +318,3 @@ def _verdicts(checked: Sequence["ClaimResult"]) -> str:
             else ""
         )
     )
-
-
-def _environments_part(environments: Sequence[Mapping[str, Any]]) -> str:
-    """List where the cells were computed, and warn where that differs in what numbers depend on."""
-    if not environments:
-        return ""
-    lines = sorted({_environment(environment) for environment in environments})
-    mixed = [
-        words
-        for name, words in _MIXED.items()
-        if len({str(environment.get(name)) for environment in environments}) > 1
-    ]
-    warning = f"**The table mixes different {' and '.join(mixed)}**: entries may differ for that reason too."
-    return "\n\n".join(["## Environments", "\n".join(lines), *([warning] if mixed else [])])
-
-
-def _environment(values: Mapping[str, Any]) -> str:
-    """Write one environment."""
-    first = [name for name in _ENVIRONMENT if name in values]
-    names = [*first, *sorted(set(values) - set(first))]
-    return "- " + plain(", ".join(f"{name} {values[name]}" for name in names))

@@ -1,5 +1,6 @@
-"""Which networks the arms of a study are about, as the catalogues choose them."""
+"""Which networks the arms of a study are about, and what of a study was published, as the catalogues choose them."""
 
+from datacondense.condensation import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.networks.names import canonical_name, parse_name
 from datacondense.studies import published
@@ -60,3 +61,19 @@ def refuse_unused(cells: CellFactory, *names: str) -> None:
         given = " ".join(map(str, getattr(cells.config, name)))
         if given:
             raise InputError(f"{name} is {given}, but this study has no such choice: leave --{name} out.")
+
+
+def is_comparable(cells: CellFactory) -> bool:
+    """Tell whether what is measured is what was published, but for how long and how often: images, test, gradients.
+
+    Args:
+        cells: What the user said.
+
+    Returns:
+        Whether published numbers may stand beside.
+    """
+    data, method, usual = cells.data, cells.config.method, GradientMatchingConfig()
+    same_images = not data.validation_fraction and data.config.resize is None and data.config.channels is None
+    return same_images and all(
+        getattr(method, name) == getattr(usual, name) for name in ("distance", "transform", "compare")
+    )

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from datacondense.condensation import GradientMatchingConfig
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
 from datacondense.studies import published
-from datacondense.studies.arms import chosen_networks, condensed_with, refuse_unused
+from datacondense.studies.arms import chosen_networks, condensed_with, is_comparable, refuse_unused
 from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.factory import CellFactory, Declaration, Source, grid
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
@@ -180,7 +179,7 @@ def ipc(cells: CellFactory) -> Study:
         "random": cells.random,
     }
     refuse_unused(cells, "networks", "kept")
-    printed = published.IPC.get(cells.data.name) if _is_comparable(cells) and _is_default(cells) else None
+    printed = published.IPC.get(cells.data.name) if is_comparable(cells) and _is_default(cells) else None
     return Study(
         name="ipc",
         title="How does accuracy grow with the number of images per class?",
@@ -279,7 +278,7 @@ def _published(
     kept: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Mapping[Entry, Published]:
     """Give what was published, for the data set that it was published for and the rows and columns that are kept."""
-    if cells.data.name != "mnist" or cells.config.method.ipc != 1 or not _is_comparable(cells):
+    if cells.data.name != "mnist" or cells.config.method.ipc != 1 or not is_comparable(cells):
         return {}
     kept_rows, kept_columns = kept or (rows, columns or rows)
     return {
@@ -287,15 +286,6 @@ def _published(
         for (row, column), value in published.published_entries(table, rows, columns or rows).items()
         if row in kept_rows and column in kept_columns
     }
-
-
-def _is_comparable(cells: CellFactory) -> bool:
-    """Tell whether what is measured is what was published, but for how long and how often: images, test, gradients."""
-    data, method, usual = cells.data, cells.config.method, GradientMatchingConfig()
-    same_images = not data.validation_fraction and data.config.resize is None and data.config.channels is None
-    return same_images and all(
-        getattr(method, name) == getattr(usual, name) for name in ("distance", "transform", "compare")
-    )
 
 
 def _is_default(cells: CellFactory) -> bool:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
+from datacondense.augment.names import settled_strategy
 from datacondense.condensation import MethodConfig
 from datacondense.condensation.methods import METHODS, method_name
+from datacondense.data.catalogue import default_augmentation, may_be_mirrored
 from datacondense.errors import InputError
-from datacondense.networks.names import evaluation_name
+from datacondense.networks.names import canonical_name, evaluation_name, parse_name
 from datacondense.studies import published
-from datacondense.studies.arms import refuse_unused
+from datacondense.studies.arms import is_comparable, refuse_unused
 from datacondense.studies.chosen import Selection
 from datacondense.studies.config import parse_override
 from datacondense.studies.factory import CellFactory, Declaration, Source
@@ -42,6 +44,7 @@ def comparison(cells: CellFactory) -> Study:
     """
     refuse_unused(cells, "networks", "kept")
     rows = cells.config.rows or _USUAL
+    _refuse_overrides(cells, rows)
     network = evaluation_name(cells.config.method.network)
     columns = _columns(cells, _IPCS)
     return Study(
@@ -74,6 +77,7 @@ def distillation(cells: CellFactory) -> Study:
         The study.
     """
     refuse_unused(cells, "networks", "kept")
+    _refuse_overrides(cells, _TABLE_3)
     network = cells.config.method.network
     if network == "convnet":
         network = _NETWORKS.get(cells.data.name, network)
@@ -141,6 +145,21 @@ def _learned(cells: CellFactory, method: str, ipc: int, **changes: Any) -> Sourc
     return cells.condensed(method=base, **{"ipc": ipc, **changes, **own})
 
 
+def _refuse_overrides(cells: CellFactory, rows: Sequence[str]) -> None:
+    """Refuse settings of methods that are not compared, and those that are the table's own."""
+    for text in cells.config.override:
+        of, setting, _ = parse_override(text)
+        method = method_name(of)
+        if setting == "ipc":
+            raise InputError(
+                f"override is {text!r}, but images per class are the columns of the table: give --ipcs."
+            )
+        if method not in rows:
+            raise InputError(
+                f"override is {text!r}, but {method} is not compared here: leave it out, or compare {method} too."
+            )
+
+
 def _ratios(cells: CellFactory, columns: Sequence[str]) -> dict[str, float]:
     """Give the share of the training images that a set holds, in percent."""
     train = cells.data.read().train
@@ -149,13 +168,12 @@ def _ratios(cells: CellFactory, columns: Sequence[str]) -> dict[str, float]:
 
 def _published(cells: CellFactory, rows: Sequence[str], columns: Sequence[str]) -> dict[Entry, Published]:
     """Give what was printed for these methods, where the protocol is the printed one."""
-    printed = published.COMPARISON.get(cells.data.name)
-    # Later methods were scored under their own augmentation, earlier ones under the first paper's.
-    siamese = (cells.config.augmentation or "").startswith("dsa")
-    if printed is None or cells.data.validation_fraction or cells.config.method.network != "convnet":
+    printed, protocol = published.COMPARISON.get(cells.data.name), _printed_protocol(cells)
+    network = canonical_name(parse_name(cells.config.method.network))
+    if printed is None or protocol is None or network != "convnet":
         return {}
-    names = published.SIAMESE_ROWS if siamese else published.PLAIN_ROWS
-    found = published.published_entries(printed["dsa" if siamese else "plain"], names, _IPCS)
+    names = published.SIAMESE_ROWS if protocol == "dsa" else published.PLAIN_ROWS
+    found = published.published_entries(printed[protocol], names, _IPCS)
     return {
         place: value
         for place, value in found.items()
@@ -163,11 +181,19 @@ def _published(cells: CellFactory, rows: Sequence[str], columns: Sequence[str]) 
     }
 
 
+def _printed_protocol(cells: CellFactory) -> str | None:
+    """Name the printed numbers that go with the protocol; later methods were scored under their own augmentation."""
+    mirrored, usual = may_be_mirrored(cells.data.name), default_augmentation(cells.data.name)
+    used = settled_strategy(cells.config.augmentation or usual, mirrored=mirrored)
+    protocols = {settled_strategy("dsa", mirrored=mirrored): "dsa", usual: "plain"}
+    return protocols.get(used) if is_comparable(cells) else None
+
+
 def _published_distillation(
     cells: CellFactory, network: str, columns: Sequence[str]
 ) -> dict[Entry, Published]:
     """Give Table 3, for its networks."""
     printed = published.DISTILLATION.get(cells.data.name)
-    if printed is None or network != _NETWORKS.get(cells.data.name) or cells.data.validation_fraction:
+    if printed is None or network != _NETWORKS[cells.data.name] or _printed_protocol(cells) != "plain":
         return {}
     return {place: value for place, value in printed.items() if place[1] in columns}

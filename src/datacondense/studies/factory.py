@@ -246,7 +246,9 @@ def grid(
 
 def _rates(given: Any) -> tuple[float, ...]:
     """Check the learning rates of an arm; one alone is a list too."""
-    rates = (given,) if isinstance(given, int | float) else tuple(given)
+    rates = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if not _fits(rates, tuple[float, ...]):
+        raise InputError(f"image_lrs is {given!r}, but must be of the type {_words(tuple[float, ...])}.")
     check_image_lrs(rates)
     return rates
 

@@ -7,15 +7,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 from datacondense.condensation import GradientMatchingConfig
 from datacondense.matching.decomposition import Component, Decomposition
-from datacondense.studies.backends import WorkersConfig, opened
+from datacondense.studies.backends import WorkersConfig
 from datacondense.studies.cell import Cell, cell_key
 from datacondense.studies.cells import CondenseCell
-from datacondense.studies.config import CELLS, StudyConfig
+from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.factory import CellFactory
 from datacondense.studies.noise import NoiseCell
 from datacondense.studies.noise_config import NoiseConfig, variant_settings
-from datacondense.studies.runner import Outcome, StudyProgress, run_cells
+from datacondense.studies.runner import Outcome, StudyProgress
+from datacondense.studies.running import run_recorded
 from datacondense.studies.store import Store
 
 Arm: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
@@ -120,9 +121,7 @@ def run_noise(
             cannot be written.
     """
     cells = noise_cells(data, config)
-    store = Store(Path(out).resolve() / CELLS)
-    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
-        outcome = run_cells(cells.values(), store, ready, device=device, observer=observer)
+    store, outcome = run_recorded(cells.values(), out, workers, device, observer)
     return NoiseRun(collect_noise(cells, store), outcome)
 
 

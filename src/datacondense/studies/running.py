@@ -1,6 +1,6 @@
 """From a declaration to its table: the one way in which studies run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +8,9 @@ from typing import NamedTuple
 from datacondense.errors import InputError
 from datacondense.studies.backends import WorkersConfig, opened
 from datacondense.studies.catalogue import STUDIES
-from datacondense.studies.config import CELLS, StudyConfig
+from datacondense.studies.cell import Cell
+from datacondense.studies.comparison_catalogue import COMPARISONS
+from datacondense.studies.config import CELLS, StudyConfig, parse_override
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.estimate import StudyEstimate, estimate
 from datacondense.studies.factory import CellFactory, Declaration
@@ -69,6 +71,10 @@ def declared(declaration: Declaration, data: DataSource, config: StudyConfig | N
         InputError: The data set cannot be read, or a setting does not fit the study.
     """
     config = config or StudyConfig()
+    if config.override and declaration not in COMPARISONS.values():
+        raise InputError(
+            f"override is {config.override[0]!r}, but this study does not compare methods: leave --override out."
+        )
     source = data if data.content else identified(data)
     study = declaration(CellFactory(data=source, config=config, held_out=_held_out(source, config)))
     return study.restricted(config.rows) if config.rows else study
@@ -99,10 +105,35 @@ def run_study(
     Raises:
         InputError: The cluster cannot be reached, or the folder cannot be written.
     """
+    store, outcome = run_recorded(study.cells, out, workers, device, observer)
+    return StudyRun(collect(study, store), outcome)
+
+
+def run_recorded(
+    cells: Iterable[Cell],
+    out: Path | str,
+    workers: WorkersConfig | None,
+    device: str,
+    observer: Callable[[StudyProgress], None] | None,
+) -> tuple[Store, Outcome]:
+    """Run the cells that are not finished, in a folder that all studies with the same `out` share.
+
+    Args:
+        cells: What is wanted.
+        out: As in `run_study`, like the others.
+        workers: How many cells run at once, and where.
+        device: Where each cell computes.
+        observer: Called now and then, from another thread.
+
+    Returns:
+        Where the records are, and what was done.
+
+    Raises:
+        InputError: As `run_study` does.
+    """
     store = _store(out)
     with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
-        outcome = run_cells(study.cells, store, ready, device=device, observer=observer)
-    return StudyRun(collect(study, store), outcome)
+        return store, run_cells(cells, store, ready, device=device, observer=observer)
 
 
 def estimate_study(
@@ -128,7 +159,9 @@ def estimate_study(
 
 def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
     """Hold training images out where arms choose a learning rate on them."""
-    if not config.image_lrs and not any(".image_lrs=" in text for text in config.override):
+    if not config.image_lrs and all(
+        setting != "image_lrs" for _, setting, _ in map(parse_override, config.override)
+    ):
         return None
     if source.validation_fraction:
         raise InputError(

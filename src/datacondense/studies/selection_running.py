@@ -78,7 +78,7 @@ def selecting_cell(data: DataSource, config: SelectionConfig) -> SelectingCell:
         InputError: The data set cannot be read, a class has fewer than `ipc` images, or the network does not fit the
             images.
     """
-    source = identified(data)
+    source = identified(data, needs_test=False)
     # Every selection has the same rules for classes and `ipc`; this one takes no time.
     select_random(source.read().train, config.ipc, config.seed)
     if config.method == "random":

@@ -1,0 +1,101 @@
+"""The page of recorded comparisons of methods, docs/compared.md, from benchmarks/results.
+
+    python benchmarks/studies.py record comparison mnist --ipcs 1 --seeds 3 --repeats 7 --out studies
+    python benchmarks/comparisons.py
+
+Records are made with `python benchmarks/studies.py record …`; the page needs them only.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import measure
+from studies import DOCS, section
+
+from datacondense.files import write_text
+from datacondense.reports.layout import accuracy, table
+from datacondense.reports.study_records import read_study_record
+from datacondense.studies import StudyResult
+
+HEAD = """# Recorded comparisons of methods
+
+Written by `python benchmarks/comparisons.py` from the records in [benchmarks/results](../benchmarks/results)
+(`study-comparison-*.json`, `study-distillation-*.json`), which hold every accuracy with its seed and network.
+[comparison.md](comparison.md) says what the words mean; `python benchmarks/studies.py record …` with the options of a
+command below repeats its record.
+
+Read with care:
+
+- Everything ran on two processor cores in one afternoon. Published sets are learned in 1000 outer draws (20,000 for
+  distribution matching, 23,600 updates for Dataset Distillation) at 256 real images per class; each table says what
+  ours had. Learning rates of the images were chosen by accuracy on a tenth of the training images, held out, never on
+  the test images.
+- All rows of one table are scored by one protocol, which is printed with it. Protocols differ from table to table, and
+  from those of the papers in epochs: compare within a table.
+- A selection that draws nothing is one set, however many networks are trained on it: its ± says how networks differ,
+  not how other sets would.
+- Seconds were measured with one thread while other work ran on the other core.
+
+"""
+WITHIN = 2  # published standard deviations
+
+Values = Mapping[str, Any]
+
+
+def page() -> None:
+    """Write the page and its pictures."""
+    records = [(path.stem, json.loads(path.read_text())) for path in recorded()]
+    parts = [HEAD, "## Against the published numbers\n\n", against([values for _, values in records]), "\n\n"]
+    parts += [section(stem, values) for stem, values in records]
+    write_text(DOCS / "compared.md", "".join(parts).rstrip("\n") + "\n")
+
+
+def recorded() -> list[Path]:
+    """List the records of the page: first comparisons, then Dataset Distillation."""
+    names = ("comparison", "draws", "distillation")
+    return [path for name in names for path in sorted(measure.RESULTS.glob(f"study-{name}-*.json"))]
+
+
+def against(records: list[Values]) -> str:
+    """Tell for every accuracy that was published too whether ours lies within two published standard deviations."""
+    header = [
+        "data set",
+        "method",
+        "images per class",
+        "ours, % (n, sets)",
+        "published, %",
+        "difference",
+        "verdict",
+    ]
+    rows = [row for values in records for row in _published_rows(values, read_study_record(values))]
+    words = (
+        f"Within means that our mean lies no more than {WITHIN} published standard deviations from the published mean; "
+        "learned sets had fewer draws than published ones, so that lower accuracies are to be expected there."
+    )
+    return f"{table(header, rows, words=3)}\n\n{words}"
+
+
+def _published_rows(values: Values, result: StudyResult) -> Iterator[list[str]]:
+    """Compare the entries of one record."""
+    dataset = values["facts"]["Data set"].partition(",")[0]
+    for (row, column), printed in result.study.published.items():
+        entry = result.entries.get((row, column))
+        if entry is None or entry.n == 0:
+            continue
+        difference = 100 * entry.mean - printed.mean
+        near = printed.std is not None and abs(difference) <= WITHIN * printed.std
+        yield [
+            dataset,
+            row,
+            column,
+            f"{accuracy(entry)} ({entry.n}, {entry.sets})",
+            f"{printed.mean:.1f}±{printed.std:.1f}",
+            f"{difference:+.1f}",
+            "within" if near else ("above" if difference > 0 else "below"),
+        ]
+
+
+if __name__ == "__main__":
+    page()

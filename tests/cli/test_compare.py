@@ -1,0 +1,221 @@
+"""`datacondense compare` on the embedded digits: one table, whatever is compared and whatever fails on the way."""
+
+import csv
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datacondense.cli import main
+from datacondense.cli.compare import Compare
+from datacondense.cli.main import _parsed
+from datacondense.cli.study import Study
+from datacondense.studies.comparison_catalogue import COMPARED
+
+SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
+TINY = [
+    *("--network", "convnet-w8-d1", "--real-batch", "8", "--draws", "2", "--epochs", "3", "--repeats", "1"),
+    *("--seeds", "2", "--whole-epochs", "1", "--backend", "inline", "--threads", "1", "--device", "cpu"),
+]
+# Nothing is trained on the whole set twice, and no cell of one table is computed for another.
+SETS, WHOLE = 2 * (1 + 5) + 3, 2  # of one number of images; the network and its features
+SCORES = len(SHORT) * 2
+
+
+def compare(folder: Path, *options: str) -> list[str]:
+    return ["compare", "digits", "--out", str(folder), *TINY, *options]
+
+
+def read(folder: Path, stem: str = "comparison-digits") -> tuple[str, list[dict[str, str]]]:
+    """Read page and table."""
+    with (folder / f"{stem}.csv").open(encoding="utf-8", newline="") as file:
+        return (folder / f"{stem}.md").read_text(encoding="utf-8"), list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compare everything once."""
+    folder = tmp_path_factory.mktemp("every")
+    assert main(compare(folder, "--methods", *SHORT, "--ipcs", "1", "2", "--quiet")) == 0
+    return folder
+
+
+def test_everything_is_compared_in_one_table(every: Path) -> None:
+    page, table = read(every)
+    assert [(line["row"], line["column"]) for line in table] == [
+        (row, column) for row in COMPARED for column in ("1", "2")
+    ]
+    for line in table:
+        assert (line["n"], line["missing"]) == ("2", "0")
+        assert 0 <= float(line["mean"]) <= 100
+        assert float(line["ratio"]) == pytest.approx(100 * 10 * int(line["column"]) / 1442, rel=1e-5)
+        assert float(line["condensing_seconds"]) >= 0
+        assert float(line["memory_peak"]) > 50
+        assert float(line["evaluating_seconds"]) > 0
+        assert line["draws"] == ("2.0" if line["row"] in COMPARED[4:] else "")
+        chosen = line["row"] in {"herding", "k-center", "forgetting"}
+        assert (float(line["shared_seconds"]) > 0) == chosen
+        assert line["sets"] == ("1" if chosen else "2")
+    assert "## Relative to the whole data set, %" in page
+    assert "| whole data set | all | 100 | 1 |" in page
+    assert (
+        "- Protocol of all rows: SGD with learning rate 0.01, a tenth of it after half of the epochs" in page
+    )
+    assert (every / "comparison-digits.png").read_bytes().startswith(b"\x89PNG")
+    assert "![" in page
+    assert "(comparison-digits.png)" in page
+
+
+def test_the_same_command_computes_nothing_again(every: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"comparison-digits.{ending}" for ending in ("md", "csv", "png")]
+    before = [(every / name).read_bytes() for name in names]
+    assert main(compare(every, "--methods", *SHORT, "--ipcs", "1", "2", "--json")) == 0
+    record: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (record["computed"], record["failed"]) == (0, {})
+    assert record["reused"] == WHOLE + 2 * (SETS + SCORES)
+    assert record["files"] == [str(every / name) for name in names]
+    assert record["ratios"].keys() == {"1", "2"}
+    assert [(every / name).read_bytes() for name in names] == before
+
+
+def test_a_smaller_table_reuses_the_cells_of_a_larger(
+    every: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(compare(every, "--ipcs", "2", "--label", "five", "--json")) == 0
+    record: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert record["computed"] == 0
+    assert record["study"]["rows"] == [*COMPARED[:5]]  # as published
+    _, table = read(every, "five")
+    larger = {(line["row"], line["column"]): line for line in read(every)[1]}
+    assert table == [larger[row, "2"] for row in COMPARED[:5]]
+
+
+@pytest.mark.slow
+def test_dry_run_tells_every_kind_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(compare(tmp_path, "--methods", "herding", "dc", "dm", "--ipcs", "1", "--dry-run", "--json")) == 0
+    )
+    kinds = {kind["kind"]: kind["cells"] for kind in json.loads(capsys.readouterr().out)["kinds"]}
+    assert kinds == {
+        "train convnet-w8-d1 on the whole set": 1,
+        "features of convnet-w8-d1": 1,
+        "choose by herding ipc 1": 1,
+        "condense with convnet-w8-d1, ipc 1, B = 8: 2 draws": 2,
+        "condense with convnet-w8-d1 by distribution matching, dsa:color-crop-cutout-scale-rotate, ipc 1, B = 8: "
+        "2 draws": 2,
+        "train convnet-w8-d1: 3 epochs of ipc 1": 6,
+    }
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_arm_that_fails_leaves_a_mark_and_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--methods", "random", "dm", "--ipcs", "1", "--override", "dm.network=no_such_package:build"]
+    assert main(compare(tmp_path, *options)) == 1
+    said = capsys.readouterr()
+    assert "no_such_package" in said.err
+    assert "Cells that failed: 2; that could not run for want of them: 2." in said.err
+    page, (random, matched) = read(tmp_path)
+    assert (random["n"], random["missing"], matched["n"], matched["missing"]) == ("2", "0", "0", "2")
+    assert "| distribution-matching | –† |" in page
+    assert "† 2 of 2 networks are missing: failed or not yet run." in page
+    assert "- Settings of single methods: dm.network=no_such_package:build" in page
+    assert (tmp_path / "comparison-digits.png").exists()
+
+
+def test_distillation_has_a_table_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--against-distillation",
+        "--ipcs",
+        "1",
+        "2",
+        "--override",
+        "dd.real-batch=4",
+        "dd.inner-epochs=2",
+    ]
+    assert main(compare(tmp_path, *options, "--json")) == 0
+    record: dict[str, Any] = json.loads(capsys.readouterr().out)
+    # Three rows learn sets, of which one is scored in two ways.
+    assert record["computed"] == 2 * (3 * 2 + 4 * 2)
+    page, table = read(tmp_path, "distillation-digits")
+    assert list(dict.fromkeys(line["row"] for line in table)) == [
+        "dataset-distillation, its own steps",
+        "dataset-distillation, its own steps, fixed network",
+        "dataset-distillation",
+        "gradient-matching",
+    ]
+    assert {(line["n"], line["missing"], line["shared_seconds"]) for line in table} == {("2", "0", "0.000")}
+    own, _, plain, _ = table[::2]
+    assert own["condensing_seconds"] == plain["condensing_seconds"]
+    assert "## Costs" in page
+    assert "whole data set |" not in page
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--methods", "random", "foo"],
+            "There is no method 'foo' to compare: choose from random, herding, k-center, forgetting, "
+            "gradient-matching, siamese-matching, distribution-matching, parameter-matching, dataset-distillation.",
+        ),
+        (
+            ["--methods", "dc", "--rows", "random"],
+            "--methods and --rows say the same in two ways: give one of them.",
+        ),
+        (
+            ["--methods", "dc", "--against-distillation"],
+            "--against-distillation has methods of its own: leave --methods out.",
+        ),
+        (
+            ["--override", "dm.draws=3"],
+            "override is 'dm.draws=3', but distribution-matching is not compared here: leave it out, or compare "
+            "distribution-matching too.",
+        ),
+        (
+            ["--override", "dm.draws"],
+            "override is 'dm.draws', but must be METHOD.SETTING=VALUE, as in dm.draws=2000.",
+        ),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(compare(tmp_path, *options)) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"datacondense: {message}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--methods", "random", "dm", "--ipcs", "1", "10", "--augmentation", "dsa", "--dry-run"],
+        ["--against-distillation", "--override", "dd.draws=5", "dc.image_lrs=0.1,0.5"],
+    ],
+)
+def test_the_command_on_the_page_gives_the_same_study(
+    options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Study] = []
+
+    def note(study: Study) -> int:
+        ran.append(study)
+        return 3
+
+    monkeypatch.setattr(Study, "__call__", note)
+    given = _parsed(["compare", "mnist", "--out", "OUT", *options])
+    assert isinstance(given, Compare)
+    assert given() == 3
+    (study,) = ran
+    assert study.study.rows == (("random", "distribution-matching") if "--methods" in options else ())
+    _, *words = shlex.split(study.command())
+    assert study.dry_run == ("--dry-run" in options)
+    assert _parsed(words) == replace(study, dry_run=False)

@@ -1,0 +1,428 @@
+"""What the studies that compare methods declare: the right cell for every row, one protocol, what was published."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from datacondense.condensation import GradientMatchingConfig, MethodConfig
+from datacondense.condensation.methods import METHODS
+from datacondense.data import DataConfig, DataSplits
+from datacondense.errors import InputError
+from datacondense.studies import DataSource, Published, Study, StudyConfig, declared, find_study
+from datacondense.studies.cell import Cell, cell_key
+from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell
+from datacondense.studies.comparison_catalogue import COMPARED
+from datacondense.studies.config import parse_override
+from datacondense.studies.tuned import ChoiceCell, TunedCell
+from datacondense.studies.whole import WholeCell
+from tests.conftest import make_set
+from tests.studies.made_cells import MNIST
+
+TABLE_1 = ("random", "herding", "k-center", "forgetting", "gradient-matching")
+OWN, FIXED = (
+    "dataset-distillation, its own steps",
+    "dataset-distillation, its own steps, fixed network",
+)
+SMALL = StudyConfig(seeds=2, repeats=3, draws=4)
+EVERY = replace(SMALL, rows=COMPARED, ipcs=(2,))
+CIFAR = replace(MNIST, name="cifar10")
+SPLITS = DataSplits(train=make_set(num_classes=10, per_class=50), test=make_set(num_classes=10, seed=5))
+
+
+@pytest.fixture(autouse=True)
+def _made_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DataSource, "read", lambda _: SPLITS)
+
+
+def of(config: StudyConfig = SMALL, data: DataSource = MNIST, name: str = "comparison") -> Study:
+    return declared(find_study(name), data, config)
+
+
+def scores(study: Study, row: str, column: str) -> list[EvaluateCell]:
+    cells = study.entries[row, column]
+    found = [cell for cell in cells if isinstance(cell, EvaluateCell)]
+    assert len(found) == len(cells)
+    return found
+
+
+def sources(study: Study, row: str, column: str) -> list[Cell]:
+    """Give the sets of an entry, each once, seed by seed."""
+    return list({cell_key(cell.source): cell.source for cell in scores(study, row, column)}.values())
+
+
+def learned(study: Study, row: str, column: str) -> CondenseCell:
+    """Give the first set of a row that learns its sets with the learning rate that is declared."""
+    first = sources(study, row, column)[0]
+    assert isinstance(first, CondenseCell)
+    return first
+
+
+def method(study: Study, row: str, column: str) -> MethodConfig:
+    return learned(study, row, column).method
+
+
+def test_the_defaults_are_the_published_table() -> None:
+    study = of(StudyConfig(seeds=1, repeats=1))
+    assert (study.name, study.rows, study.columns) == ("comparison", TABLE_1, ("1", "10", "50"))
+    assert (study.row_axis, study.column_axis, study.drawing) == ("method", "images per class", "curves")
+    assert study.entries.keys() == {(row, column) for row in TABLE_1 for column in study.columns}
+    assert [learned(study, "gradient-matching", ipc).draws for ipc in study.columns] == [1000] * 3
+    assert not study.claims
+    assert not study.paired
+
+
+def test_rows_and_columns_are_those_that_the_user_lists() -> None:
+    study = of(replace(SMALL, rows=("distribution-matching", "random"), ipcs=(20, 1, 20)))
+    assert (study.rows, study.columns) == (("distribution-matching", "random"), ("1", "20"))
+    for cells in study.entries.values():
+        pairs = [(cell.recipe.seed, cell.repeat) for cell in cells]
+        assert pairs == [(seed, number) for seed in range(2) for number in range(3)]
+
+
+def test_a_row_of_real_images_has_the_cell_that_chooses_them() -> None:
+    study = of(EVERY)
+    random = sources(study, "random", "2")
+    assert random == [RandomCell(data=MNIST, ipc=2, seed=seed) for seed in range(2)]
+    trained = study.whole[0]
+    assert isinstance(trained, WholeCell)
+    features = FeaturesCell(trained=trained)
+    # Nothing is drawn for these, so all seeds share a set.
+    assert sources(study, "herding", "2") == [ChosenCell(method="herding", ipc=2, features=features)]
+    assert sources(study, "k-center", "2") == [ChosenCell(method="k-center", ipc=2, features=features)]
+    assert sources(study, "forgetting", "2") == [ForgettingCell(ipc=2, trained=trained)]
+
+
+@pytest.mark.parametrize("row", METHODS)
+def test_a_row_of_learned_images_has_its_method_at_its_defaults(row: str) -> None:
+    first, second = sources(of(EVERY), row, "2")
+    assert isinstance(first, CondenseCell)
+    assert isinstance(second, CondenseCell)
+    assert (first.seed, second.seed, first.draws, first.data) == (0, 1, 4, MNIST)
+    assert type(first.method) is METHODS[row]
+    usual = METHODS[row](ipc=2, precision=first.method.precision)
+    assert first.method == usual.resolved("mnist")
+    assert second == replace(first, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("row", "draws"),
+    [
+        ("gradient-matching", 1000),
+        ("siamese-matching", 1000),
+        ("distribution-matching", 20000),
+        ("parameter-matching", 1000),
+        ("dataset-distillation", 23600),
+    ],
+)
+def test_each_method_learns_for_its_published_number_of_draws(row: str, draws: int) -> None:
+    assert learned(of(replace(EVERY, draws=None)), row, "2").draws == draws
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_every_method_can_be_compared_on_every_processor(
+    bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datacondense.studies.factory.has_bfloat16", lambda: bfloat16)
+    study = of(EVERY)
+    precisions = {cell.recipe.precision for cell in study.cells}
+    precisions |= {method(study, row, "2").precision for row in METHODS}
+    assert precisions == {"bfloat16" if bfloat16 else "float32"}
+
+
+def test_what_the_user_says_of_gradients_holds_for_others_where_it_means_the_same() -> None:
+    given = GradientMatchingConfig(
+        network="convnet-w16-d2", precision="float64", engine="eager", real_batch=32, image_lr=0.7
+    )
+    study = of(replace(EVERY, method=given))
+    methods = {row: method(study, row, "2") for row in METHODS}
+    assert {(each.network, each.precision, each.engine) for each in methods.values()} == {
+        ("convnet-w16-d2", "float64", "eager")
+    }
+    assert {row: each.real_batch for row, each in methods.items()} == {
+        "gradient-matching": 32,
+        "siamese-matching": 32,
+        "distribution-matching": 32,
+        "parameter-matching": 16,
+        "dataset-distillation": 100,
+    }
+    assert {row: each.image_lr for row, each in methods.items()} == {
+        "gradient-matching": 0.7,
+        "siamese-matching": 0.1,
+        "distribution-matching": 1.0,
+        "parameter-matching": 0.1,
+        "dataset-distillation": 0.01,
+    }
+    assert {cell.recipe.network for cell in study.cells} == {"convnet-w16-d2"}
+
+
+@pytest.mark.parametrize("network", ["convnet", "convnet-bn"])
+@pytest.mark.parametrize("augmentation", [None, "none", "dsa"])
+def test_all_rows_have_one_protocol(network: str, augmentation: str | None) -> None:
+    given = replace(EVERY, method=GradientMatchingConfig(network=network), augmentation=augmentation)
+    study = of(replace(given, ipcs=(1, 2)))
+    by_seed = {
+        seed: {cell.recipe for cells in study.entries.values() for cell in cells if cell.recipe.seed == seed}
+        for seed in range(2)
+    }
+    assert [len(recipes) for recipes in by_seed.values()] == [1, 1]
+    (first,), (second,) = by_seed.values()
+    assert replace(second, seed=first.seed) == first
+    # BatchNorm is replaced where a set is scored.
+    assert (first.network, first.learned_steps) == ("convnet", False)
+    expected = {None: "crop-scale-rotate", "dsa": "dsa:color-crop-cutout-scale-rotate"}
+    assert first.augmentation == expected.get(augmentation, augmentation)
+
+
+def test_the_whole_data_set_is_the_upper_bound() -> None:
+    study = of(replace(SMALL, whole_networks=2, whole_epochs=5))
+    assert [(cell.recipe.epochs, cell.repeat) for cell in study.whole] == [(5, 0), (5, 1)]
+    assert study.cells[-2:] == list(study.whole)
+    assert all(isinstance(cell, WholeCell) for cell in study.whole)
+
+
+def test_a_ratio_is_images_of_all_classes_over_training_images() -> None:
+    assert of().ratios == pytest.approx({"1": 2.0, "10": 20.0, "50": 100.0})  # 10 classes, 500 images
+
+
+def overridden(*texts: str, **more: Any) -> Study:
+    return of(replace(EVERY, override=texts, **more))
+
+
+def test_an_override_changes_one_method_alone() -> None:
+    usual = of(EVERY)
+    study = overridden("dm.draws=9", "distribution-matching.siamese=none", "dsa.real-batch=64")
+    changed = {row for row in COMPARED if sources(study, row, "2") != sources(usual, row, "2")}
+    assert changed == {"distribution-matching", "siamese-matching"}
+    first = learned(study, "distribution-matching", "2")
+    assert (first.draws, first.settings["method"]["siamese"]) == (9, "none")
+    assert method(study, "siamese-matching", "2").real_batch == 64
+
+
+def test_each_method_may_choose_from_learning_rates_of_its_own() -> None:
+    study = overridden("dm.image-lrs=1,3.5", "dsa.image_lrs=0.2", image_lrs=(0.1, 0.5))
+    rates = {}
+    for row in METHODS:
+        first = sources(study, row, "2")[0]
+        assert isinstance(first, TunedCell)
+        assert isinstance(first.choice, ChoiceCell)
+        rates[row] = tuple(first.choice.scores)
+        tried = {
+            type(cell.source.method)
+            for cells in first.choice.scores.values()
+            for cell in cells
+            if isinstance(cell.source, CondenseCell)
+        }
+        assert tried == {METHODS[row]}
+    assert rates.pop("distribution-matching") == (1, 3.5)
+    assert rates.pop("siamese-matching") == (0.2,)
+    assert set(rates.values()) == {(0.1, 0.5)}
+    # One that is given is not chosen.
+    fixed = overridden("dm.image_lr=3", image_lrs=(0.1, 0.5))
+    assert method(fixed, "distribution-matching", "2").image_lr == 3
+
+
+@pytest.mark.parametrize("name", ["dm.image_lrs", "dm.image-lrs"])
+def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -> None:
+    study = overridden(f"{name}=1,3")
+    tuned = {row for row in METHODS if isinstance(sources(study, row, "2")[0], TunedCell)}
+    assert tuned == {"distribution-matching"}
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("dm.draws=2000", ("dm", "draws", 2000)),
+        ("dm.image-lr=1e-2", ("dm", "image_lr", 0.01)),
+        ("dc.join_classes=True", ("dc", "join_classes", True)),
+        ("dd.fixed_network=False", ("dd", "fixed_network", False)),
+        ("dsa.siamese=dsa:color-crop", ("dsa", "siamese", "dsa:color-crop")),
+        ("dm.image_lrs=1,3,10", ("dm", "image_lrs", (1, 3, 10))),
+        ("dc.network=package.module:make=2", ("dc", "network", "package.module:make=2")),
+    ],
+)
+def test_an_override_is_read(text: str, read: tuple[str, str, Any]) -> None:
+    found = parse_override(text)
+    assert found == read
+    assert type(found[2]) is type(read[2])
+
+
+@pytest.mark.parametrize("text", ["dm.draws", "draws=3", "dm.draws=", ".draws=3", "dm.=3", ""])
+def test_an_override_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"must be METHOD\.SETTING=VALUE, as in dm\.draws=2000"):
+        StudyConfig(override=(text,))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("foo.draws=3", r"There is no method 'foo': choose from gradient-matching \(dc\)"),
+        ("dm.matching_steps=3", "no setting 'matching_steps' of DistributionMatchingConfig: choose from ipc"),
+        ("dm.draws=1.5", "draws is 1.5, but must be a whole number from 1"),
+        ("dm.draws=0", "draws is 0, but must be a whole number from 1"),
+        ("dm.real_batch=many", "real_batch is 'many', but must be of the type int"),
+        ("dm.image_momentum=1", "image_momentum is 1, but must be at least 0 and below 1"),
+        ("dm.image_lrs=slow", "image_lrs is 'slow', but must be of the type list of float"),
+        ("dm.image_lrs=1,-3", "image_lrs are 1, -3, but must be different numbers above 0"),
+        ("dm.network=convnot", "no network 'convnot'"),
+        (
+            "dm.ipc=5",
+            "override is 'dm.ipc=5', but images per class are the columns of the table: give --ipcs",
+        ),
+    ],
+)
+def test_an_override_that_cannot_be_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        overridden(text)
+
+
+def test_an_override_that_would_change_nothing_is_refused() -> None:
+    given = replace(SMALL, override=("dm.draws=9",))
+    message = (
+        r"override is 'dm.draws=9', but distribution-matching is not compared here: leave it out, or compare"
+    )
+    for name in ("comparison", "distillation"):
+        with pytest.raises(InputError, match=message):
+            of(given, name=name)
+    with pytest.raises(InputError, match="this study does not compare methods: leave --override out"):
+        of(given, name="activation")
+
+
+def test_an_unknown_row_is_named() -> None:
+    with pytest.raises(
+        InputError, match="no method 'hoarding' to compare: choose from random, herding, k-center"
+    ):
+        of(replace(SMALL, rows=("random", "hoarding")))
+
+
+@pytest.mark.parametrize("config", [{"networks": ("mlp",)}, {"kept": (5.0,)}])
+@pytest.mark.parametrize("name", ["comparison", "distillation"])
+def test_settings_that_change_nothing_are_refused(name: str, config: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="but this study has no such choice"):
+        of(replace(SMALL, **config), name=name)
+
+
+@pytest.mark.parametrize(
+    ("data", "row", "column", "mean", "std"),
+    [
+        ("mnist", "random", "1", 64.9, 3.5),
+        ("mnist", "gradient-matching", "50", 98.8, 0.2),
+        ("fashion-mnist", "k-center", "10", 54.7, 1.5),
+        ("svhn", "forgetting", "1", 12.1, 1.7),
+        ("cifar10", "herding", "50", 40.4, 0.6),
+        ("cifar10", "gradient-matching", "10", 44.9, 0.5),
+    ],
+)
+def test_published_accuracies_stand_in_their_places(
+    data: str, row: str, column: str, mean: float, std: float
+) -> None:
+    study = of(data=replace(MNIST, name=data))
+    assert study.published[row, column] == Published(mean, std)
+    assert study.published.keys() == study.entries.keys()
+
+
+def test_later_methods_were_published_under_siamese_augmentation_alone() -> None:
+    every = replace(EVERY, ipcs=())
+    plain = of(every, CIFAR).published
+    assert {row for row, _ in plain} == set(TABLE_1)
+    siamese = of(replace(every, augmentation="dsa"), CIFAR).published
+    assert {row for row, _ in siamese} == {"siamese-matching", "distribution-matching"}
+    assert siamese["siamese-matching", "10"] == Published(52.1, 0.5)
+    assert siamese["distribution-matching", "50"] == Published(63.0, 0.4)
+    # What was not printed is not a zero.
+    for data in (MNIST, CIFAR):
+        published = of(replace(every, augmentation="dsa"), data).published
+        assert all(value.mean > 0 for value in published.values())
+    spelled = replace(every, augmentation="dsa:rotate-scale-crop-cutout-color")
+    assert of(spelled, MNIST).published == of(replace(every, augmentation="dsa"), MNIST).published
+
+
+@pytest.mark.parametrize(
+    ("config", "data"),
+    [
+        ({"augmentation": "none"}, MNIST),  # MNIST is augmented in the paper
+        ({"augmentation": "crop-scale-rotate"}, CIFAR),  # and CIFAR-10 is not
+        ({"augmentation": "dsa:color"}, CIFAR),
+        ({"method": GradientMatchingConfig(network="convnet-w64")}, MNIST),
+        ({"method": GradientMatchingConfig(distance="squared")}, MNIST),
+        ({}, replace(MNIST, validation_fraction=0.1)),
+        ({}, replace(MNIST, config=DataConfig(resize=16))),
+        ({}, replace(MNIST, name="usps")),
+    ],
+)
+def test_under_another_protocol_nothing_is_published(config: dict[str, Any], data: DataSource) -> None:
+    assert of(replace(SMALL, **config), data).published == {}
+    if "method" not in config:
+        assert of(replace(SMALL, **config), data, "distillation").published == {}
+
+
+def test_published_numbers_are_those_of_the_columns_that_are_shown() -> None:
+    study = of(replace(SMALL, ipcs=(10, 20), rows=("random", "parameter-matching")))
+    assert study.published == {("random", "10"): Published(95.1, 0.9)}
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "expected"),
+    [
+        ("mnist", "convnet", "lenet"),
+        ("cifar10", "convnet", "alexcifarnet"),
+        ("usps", "convnet", "convnet"),
+        ("mnist", "mlp", "mlp"),
+    ],
+)
+def test_distillation_learns_for_the_networks_of_its_paper(data: str, network: str, expected: str) -> None:
+    given = replace(SMALL, method=GradientMatchingConfig(network=network))
+    study = of(given, replace(MNIST, name=data), "distillation")
+    assert (study.name, study.columns) == ("distillation", ("1", "10"))
+    assert study.rows == (OWN, FIXED, "dataset-distillation", "gradient-matching")
+    assert {method(study, row, "1").network for row in study.rows} == {expected}
+    assert {cell.recipe.network for cell in study.cells} == {expected}
+    assert bool(study.published) == (expected == {"mnist": "lenet", "cifar10": "alexcifarnet"}.get(data))
+    assert not study.whole
+
+
+def test_only_rows_with_learned_steps_are_trained_by_them() -> None:
+    study = of(name="distillation")
+    by_own_steps = {
+        row: {cell.recipe.learned_steps for cell in scores(study, row, "10")} for row in study.rows
+    }
+    assert by_own_steps == {
+        OWN: {True},
+        FIXED: {True},
+        "dataset-distillation": {False},
+        "gradient-matching": {False},
+    }
+    names = {row: learned(study, row, "10").settings["method"] for row in study.rows}
+    assert {row: settings.get("fixed_network", False) for row, settings in names.items()} == {
+        row: row == FIXED for row in study.rows
+    }
+    # One set, scored in two ways.
+    assert sources(study, OWN, "10") == sources(study, "dataset-distillation", "10")
+    recipes = {replace(cell.recipe, learned_steps=False, seed=0) for cell in study.cells}
+    assert len(recipes) == 1
+
+
+def test_published_table_of_distillation() -> None:
+    mnist, cifar = (of(data=data, name="distillation").published for data in (MNIST, CIFAR))
+    assert mnist == {
+        (OWN, "10"): Published(79.5, 8.1),
+        ("gradient-matching", "1"): Published(85.0, 1.6),
+        ("gradient-matching", "10"): Published(93.9, 0.6),
+    }
+    assert cifar == {
+        (OWN, "10"): Published(36.8, 1.2),
+        ("gradient-matching", "1"): Published(24.2, 0.9),
+        ("gradient-matching", "10"): Published(39.1, 1.2),
+    }
+    assert of(replace(SMALL, ipcs=(1,)), name="distillation").published.keys() == {("gradient-matching", "1")}
+
+
+def test_overrides_reach_all_rows_of_their_method() -> None:
+    study = of(replace(SMALL, override=("dd.draws=7", "dc.draws=8")), name="distillation")
+    assert {row: learned(study, row, "1").draws for row in study.rows} == {
+        OWN: 7,
+        FIXED: 7,
+        "dataset-distillation": 7,
+        "gradient-matching": 8,
+    }

@@ -1,0 +1,168 @@
+"""Selections as a user asks for them: the choice, what is kept for the next one, and what is refused at once."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datacondense.data import load
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.selection import select_forgetting, select_herding, select_random
+from datacondense.studies import DataSource, StudyProgress
+from datacondense.studies.runner import RunPlace
+from datacondense.studies.selection_config import METHODS, SelectionConfig, SelectionMethod
+from datacondense.studies.selection_running import (
+    cache_folder,
+    select,
+    selecting_cell,
+    selection_store,
+    training_to_do,
+)
+from datacondense.studies.whole import WholeCell
+from tests.conftest import make_set
+
+
+def write(path: Path, images: ImageSet) -> DataSource:
+    """Write training images alone, as npz."""
+    np.savez(path, x_train=images.images[:, 0].numpy(), y_train=images.labels.numpy())
+    return DataSource(name=str(path))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataSource:
+    """Three classes of twelve images, without test images."""
+    return write(tmp_path / "set.npz", make_set())
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[WholeCell]:
+    """Cells that trained."""
+    begun: list[WholeCell] = []
+    run = WholeCell.run
+
+    def noted(cell: WholeCell, place: Any) -> Any:
+        begun.append(cell)
+        return run(cell, place)
+
+    monkeypatch.setattr(WholeCell, "run", noted)
+    return begun
+
+
+def config(method: SelectionMethod, ipc: int = 2, seed: int = 0, epochs: int = 1) -> SelectionConfig:
+    return SelectionConfig(method=method, ipc=ipc, seed=seed, network="mlp", epochs=epochs)
+
+
+def test_one_training_serves_all_selections(
+    data: DataSource, tmp_path: Path, trainings: list[WholeCell]
+) -> None:
+    train, cache = load(data.name).train, tmp_path / "cache"
+    seen: list[StudyProgress] = []
+    chosen = {method: select(data, config(method), cache=cache, observer=seen.append) for method in METHODS}
+    assert len(trainings) == 1
+    (trained,) = trainings
+    place = RunPlace(selection_store(cache), "cpu")
+    expected: dict[SelectionMethod, ImageSet] = {
+        "random": select_random(train, 2, 0),
+        "forgetting": select_forgetting(train, 2, trained.forgetting(place)),
+    }
+    for method, images in expected.items():
+        assert chosen[method].fingerprint == images.fingerprint
+        assert chosen[method].record["indices"] == images.record["indices"]
+    assert chosen["random"].record == expected["random"].record
+    for method in METHODS[1:]:
+        record = chosen[method].record
+        assert record["method"] == method
+        assert record["trained"].items() >= {"network": "mlp", "epochs": 1, "seed": 0}.items()
+        assert "repeats" not in record["trained"]
+        assert len(record["indices"]) == 6
+    assert {progress.total for progress in seen} == {1, 3}
+    assert selection_store(cache).path == cache / "cells"
+
+
+def test_the_network_is_known_by_the_images_not_by_their_place(
+    data: DataSource, tmp_path: Path, trainings: list[WholeCell]
+) -> None:
+    cache = tmp_path / "cache"
+    select(data, config("forgetting"), cache=cache)
+    select(write(tmp_path / "copy.npz", make_set()), config("forgetting"), cache=cache)
+    assert len(trainings) == 1
+    store = selection_store(cache)
+    for other, settings in (
+        (data, config("herding", epochs=2)),
+        (data, config("herding", seed=1)),
+        (write(tmp_path / "other.npz", make_set(seed=1)), config("herding")),
+    ):
+        assert training_to_do(selecting_cell(other, settings), store) is not None
+    assert training_to_do(selecting_cell(data, config("herding")), store) is None
+    assert training_to_do(selecting_cell(data, config("random")), store) is None
+
+
+def test_herding_goes_by_the_trained_network(data: DataSource, tmp_path: Path) -> None:
+    chosen = select(data, config("herding"), cache=tmp_path)
+    cell = selecting_cell(data, config("herding"))
+    features = cell.inputs[0].features(RunPlace(selection_store(tmp_path), "cpu"))  # type: ignore[attr-defined]
+    expected = select_herding(load(data.name).train, 2, features)
+    assert chosen.record["indices"] == expected.record["indices"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_more_images_than_there_are_are_refused_before_any_training(
+    data: DataSource, tmp_path: Path, trainings: list[WholeCell], method: SelectionMethod
+) -> None:
+    with pytest.raises(
+        InputError, match="ipc is 13, but the class '0' has 12 images to choose from: give 1 to 12"
+    ):
+        select(data, config(method, ipc=13), cache=tmp_path / "cache")
+    assert not trainings
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_network_that_does_not_fit_is_refused_before_any_training(data: DataSource, tmp_path: Path) -> None:
+    wrong = SelectionConfig(method="forgetting", network="convnet-d9")
+    with pytest.raises(InputError, match="convnet-d9"):
+        selecting_cell(data, wrong)
+
+
+def test_what_failed_is_said_and_where_more_is_told(
+    data: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(cell: WholeCell, place: Any) -> Any:
+        raise RuntimeError("out of memory.")
+
+    monkeypatch.setattr(WholeCell, "run", broken)
+    with pytest.raises(InputError, match=r"^RuntimeError: out of memory \(.*failure\.json tells more\)\.$"):
+        select(data, config("forgetting"), cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "best"}, "method is 'best': choose one of random, herding, k-center, forgetting"),
+        ({"ipc": 0}, "ipc is 0, but must be 1 or more"),
+        ({"epochs": 0}, "epochs is 0, but must be 1 or more"),
+        ({"seed": -1}, "seed is -1, but seeds are whole numbers from 0"),
+        ({"network": "convnt"}, "convnt"),
+        ({"augmentation": "shear"}, "shear"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SelectionConfig(**{"method": "herding", **settings})
+
+
+def test_the_recipe_is_the_protocol_of_the_data_set() -> None:
+    recipe = SelectionConfig(method="herding", seed=3).recipe("mnist")
+    assert (recipe.network, recipe.epochs, recipe.seed) == ("convnet", 30, 3)
+    assert recipe.augmentation == "crop-scale-rotate"
+    assert SelectionConfig(method="herding", augmentation="none").recipe("mnist").augmentation == "none"
+
+
+def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "datacondense"
+    assert selection_store().path == tmp_path / "datacondense" / "cells"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "datacondense"
