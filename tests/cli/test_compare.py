@@ -13,9 +13,11 @@ from datacondense.cli import main
 from datacondense.cli.compare import Compare
 from datacondense.cli.main import _parsed
 from datacondense.cli.study import Study
+from datacondense.condensation.methods import METHODS
 from datacondense.studies.comparison_catalogue import COMPARED
 
 SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
+ROWS = (*SHORT[:4], *METHODS)
 TINY = [
     *("--network", "convnet-w8-d1", "--real-batch", "8", "--draws", "2", "--epochs", "3", "--repeats", "1"),
     *("--seeds", "2", "--whole-epochs", "1", "--backend", "inline", "--threads", "1", "--device", "cpu"),
@@ -46,7 +48,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_compared_in_one_table(every: Path) -> None:
     page, table = read(every)
     assert [(line["row"], line["column"]) for line in table] == [
-        (row, column) for row in COMPARED for column in ("1", "2")
+        (row, column) for row in ROWS for column in ("1", "2")
     ]
     for line in table:
         assert (line["n"], line["missing"]) == ("2", "0")
@@ -55,7 +57,7 @@ def test_everything_is_compared_in_one_table(every: Path) -> None:
         assert float(line["condensing_seconds"]) >= 0
         assert float(line["memory_peak"]) > 50
         assert float(line["evaluating_seconds"]) > 0
-        assert line["draws"] == ("2.0" if line["row"] in COMPARED[4:] else "")
+        assert line["draws"] == ("2.0" if line["row"] in ROWS[4:] else "")
         chosen = line["row"] in {"herding", "k-center", "forgetting"}
         assert (float(line["shared_seconds"]) > 0) == chosen
         assert line["sets"] == ("1" if chosen else "2")
@@ -87,10 +89,10 @@ def test_a_smaller_table_reuses_the_cells_of_a_larger(
     assert main(compare(every, "--ipcs", "2", "--label", "five", "--json")) == 0
     record: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert record["computed"] == 0
-    assert record["study"]["rows"] == [*COMPARED[:5]]  # as published
+    assert record["study"]["rows"] == [*ROWS[:5]]  # as published
     _, table = read(every, "five")
     larger = {(line["row"], line["column"]): line for line in read(every)[1]}
-    assert table == [larger[row, "2"] for row in COMPARED[:5]]
+    assert table == [larger[row, "2"] for row in ROWS[:5]]
 
 
 @pytest.mark.slow
@@ -162,8 +164,7 @@ def test_distillation_has_a_table_of_its_own(tmp_path: Path, capsys: pytest.Capt
     [
         (
             ["--methods", "random", "foo"],
-            "There is no method 'foo' to compare: choose from random, herding, k-center, forgetting, "
-            "gradient-matching, siamese-matching, distribution-matching, parameter-matching, dataset-distillation.",
+            f"There is no method 'foo' to compare: choose from {', '.join(COMPARED)}.",
         ),
         (
             ["--methods", "dc", "--rows", "random"],

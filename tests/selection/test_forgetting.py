@@ -139,3 +139,13 @@ def test_counts_and_images_may_lie_on_another_device(tiny: ImageSet) -> None:
     record = select_forgetting(tiny, 2, expected).record
     assert select_forgetting(tiny, 2, counts.scores()).record == record
     assert select_forgetting(tiny.to("cuda"), 2, expected).record == record
+
+
+def test_what_was_never_learned_can_come_last() -> None:
+    counts = ForgettingCounts(
+        torch.tensor([True, False, False, True]),
+        torch.tensor([True, False, True, True]),
+        torch.tensor([2, 0, 1, 0]),
+    )
+    assert counts.scores().tolist() == [2, 3, 1, 0]
+    assert counts.scores("last").tolist() == [2, -1, 1, 0]

@@ -45,9 +45,9 @@ def test_what_a_network_forgot_is_chosen_and_scored(data: DataSource, place: Run
     scored = EvaluateCell(source=chosen, recipe=replace(RECIPE, epochs=2), repeat=0)
     outcome = run_cells([scored], place.store, Workers("inline", 1, 1))
     assert (len(outcome.computed), outcome.failed) == (3, {})
-    expected = select_forgetting(data.read().train, 3, trained.forgetting(place))
+    expected = select_forgetting(data.read().train, 3, trained.forgetting(place).scores())
     found = chosen.image_set(place)
-    assert found.record == expected.record
+    assert found.record == {**expected.record, "settings": {"ipc": 3, "never_learned": "first"}}
     assert found.fingerprint == expected.fingerprint
     assert (chosen.data, chosen.ipc, chosen.network) == (data, 3, None)
 

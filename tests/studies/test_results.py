@@ -345,7 +345,7 @@ def test_what_sets_cost_is_gathered_where_a_study_asks_for_it(tmp_path: Path) ->
 
     random, herding, tuned = (found.entries[row, "1"] for row in made.rows)
     assert random.condensing_seconds == (5.0, 6.0)  # one for each of two sets
-    assert random.memory == ((400, 0), (401, 10))
+    assert random.memory == ((400.0, 0.0), (401.0, 10.0))
     assert random.shared_seconds == (0.0, 0.0)
     # The network and its features, once; the set is one for both seeds.
     assert herding.shared_seconds == (42.0,)
@@ -374,9 +374,9 @@ def test_records_without_memory_and_unfinished_networks_leave_it_out(tmp_path: P
     (store.folder(cell_key(made.whole[0])) / RECORD).unlink()
     entries = collect(made, store).entries
     random, herding = entries["random", "1"], entries["herding", "1"]
-    assert herding.shared_seconds == ()
+    assert not herding.shared_seconds
     assert herding.n == 4
     assert random.condensing_seconds == (8.0, 6.0)
-    assert random.memory == ((401, 10),)
+    assert random.memory == ((401.0, 10.0),)
     assert random.evaluating_seconds == (3.0,) * 3
     assert random.missing == 1

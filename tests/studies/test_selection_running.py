@@ -65,7 +65,8 @@ def test_one_training_serves_all_selections(
     place = RunPlace(selection_store(cache), "cpu")
     expected: dict[SelectionMethod, ImageSet] = {
         "random": select_random(train, 2, 0),
-        "forgetting": select_forgetting(train, 2, trained.forgetting(place)),
+        "forgetting": select_forgetting(train, 2, trained.forgetting(place).scores()),
+        "forgetting-learned": select_forgetting(train, 2, trained.forgetting(place).scores("last")),
     }
     for method, images in expected.items():
         assert chosen[method].fingerprint == images.fingerprint
@@ -73,7 +74,7 @@ def test_one_training_serves_all_selections(
     assert chosen["random"].record == expected["random"].record
     for method in METHODS[1:]:
         record = chosen[method].record
-        assert record["method"] == method
+        assert record["method"] == method.removesuffix("-learned")
         assert record["trained"].items() >= {"network": "mlp", "epochs": 1, "seed": 0}.items()
         assert "repeats" not in record["trained"]
         assert len(record["indices"]) == 6

@@ -220,7 +220,7 @@ def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
     forgotten = [sum(a and not b for a, b in pairwise(right)) for right in history]
     never = max(count for count, right in zip(forgotten, history, strict=True) if any(right)) + 1
     expected = [count if any(right) else never for count, right in zip(forgotten, history, strict=True)]
-    assert cell.forgetting(place).tolist() == expected
+    assert cell.forgetting(place).scores().tolist() == expected
     assert len(set(expected)) > 1
 
 
@@ -235,8 +235,8 @@ def test_a_stopped_cell_remembers_what_was_forgotten(
     assert halfway["counts/learned"].any()
     assert halfway["counts/forgotten"].any()
     cell.run(place)
-    assert torch.equal(cell.forgetting(place), cell.forgetting(unbroken))
-    assert cell.forgetting(place).any()
+    assert torch.equal(cell.forgetting(place).scores(), cell.forgetting(unbroken).scores())
+    assert cell.forgetting(place).scores().any()
 
 
 def test_a_checkpoint_without_counts_is_discarded(
@@ -256,7 +256,9 @@ def test_a_checkpoint_without_counts_is_discarded(
 def test_a_record_without_counts_says_what_to_do(data: DataSource, place: RunPlace) -> None:
     cell = WholeCell(data=data, recipe=replace(RECIPE, epochs=1), repeat=0)
     cell.run(place)
-    _rewrite_without(place.folder(cell) / "network.safetensors", "forgetting")
+    _rewrite_without(
+        place.folder(cell) / "network.safetensors", *(f"counts/{name}" for name in ForgettingCounts._fields)
+    )
     match = f"{place.folder(cell)} was recorded before forgetting was counted: remove it, and the network is trained"
     with pytest.raises(InputError, match=match):
         cell.forgetting(place)
@@ -276,7 +278,7 @@ def test_a_set_without_test_images_is_trained_on_and_not_scored(place: RunPlace,
     cell = WholeCell(data=source, recipe=RECIPE, repeat=0)
     assert cell.estimate(torch.device("cpu")) > 0
     assert cell.run(place)["accuracy"] is None
-    assert cell.forgetting(place).shape == (20,)
+    assert cell.forgetting(place).forgotten.shape == (20,)
 
 
 def test_the_seed_and_the_number_give_other_networks(data: DataSource, place: RunPlace) -> None:

@@ -24,9 +24,10 @@ class Compare:
     Attributes:
         dataset: Name, Hub id, folder or file, as in `condense`.
         out: Folder for cells, table and plot.
-        methods: What to compare: random, herding, k-center, forgetting, gradient-matching (dc), siamese-matching (dsa),
-            distribution-matching (dm), parameter-matching, dataset-distillation (dd). Default: the first five, those of
-            the paper's Table 1.
+        methods: What to compare: random, herding, k-center, forgetting, forgetting-learned (without images that were
+            never learned), gradient-matching (dc), siamese-matching (dsa), distribution-matching (dm),
+            parameter-matching, dataset-distillation (dd). Default: the first four and gradient-matching, as in the
+            paper's Table 1.
         against_distillation: The paper's Table 3 instead: Dataset Distillation, trained by its own learned steps and as
             other sets are, beside gradient matching.
         label: Name of the files in OUT. Default: made of the kind of comparison and DATASET.

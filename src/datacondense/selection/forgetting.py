@@ -1,6 +1,6 @@
 """Forgetting (Toneva et al. 2019): images that a network in training gets right, and then wrong again, most often."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -8,6 +8,8 @@ from torch import Tensor
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.selection.by_class import select_by_class
+
+NeverLearned: TypeAlias = Literal["first", "last"]
 
 
 class ForgettingCounts(NamedTuple):
@@ -53,14 +55,21 @@ class ForgettingCounts(NamedTuple):
             self.forgotten.index_add(0, positions, (self.right[positions] & ~right).long()),
         )
 
-    def scores(self) -> Tensor:
-        """Tell how forgettable each image is: the number of times, and more than any of these where never learned.
+    def scores(self, never_learned: NeverLearned = "first") -> Tensor:
+        """Tell how forgettable each image is: how often it was forgotten.
+
+        Args:
+            never_learned: Where images come that were never right: "first", as in the paper, which counts them as
+                forgotten more often than any other; or "last", which leaves out what no network may be able to learn,
+                such as wrong labels.
 
         Returns:
-            int64 `[N]`.
+            int64 `[N]`; the highest are to be chosen first.
         """
-        never = int(self.forgotten.max()) + 1 if len(self.forgotten) else 0
-        return torch.where(self.learned, self.forgotten, never)
+        if never_learned == "last":
+            return torch.where(self.learned, self.forgotten, -1)
+        most = int(self.forgotten.max()) + 1 if len(self.forgotten) else 0
+        return torch.where(self.learned, self.forgotten, most)
 
 
 def select_forgetting(train: ImageSet, ipc: int, scores: Tensor) -> ImageSet:

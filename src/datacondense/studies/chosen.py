@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -13,7 +13,7 @@ from datacondense.environment import environment
 from datacondense.image_set import ImageSet
 from datacondense.networks import features_of, moved
 from datacondense.random_streams import stream
-from datacondense.selection.forgetting import select_forgetting
+from datacondense.selection.forgetting import NeverLearned, select_forgetting
 from datacondense.selection.herding import herding_order, select_herding
 from datacondense.selection.k_center import farthest_first, select_k_center
 from datacondense.studies.cell import Cell, Place
@@ -247,10 +247,12 @@ class ForgettingCell(_Selecting):
     Attributes:
         ipc: Images per class.
         trained: The cell that trains the network.
+        never_learned: Where images come that it never got right, as in `ForgettingCounts.scores`.
     """
 
     ipc: int
     trained: WholeCell
+    never_learned: NeverLearned = "first"
 
     @property
     def kind(self) -> str:
@@ -264,8 +266,9 @@ class ForgettingCell(_Selecting):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Number and images."""
-        return {"ipc": self.ipc, "images": self.data.training_content}
+        """Number and images, and what is other than in the paper."""
+        own = {} if self.never_learned == "first" else {"never_learned": self.never_learned}
+        return {"ipc": self.ipc, "images": self.data.training_content, **own}
 
     @property
     def data(self) -> DataSource:
@@ -282,7 +285,10 @@ class ForgettingCell(_Selecting):
         Returns:
             The chosen images.
         """
-        return select_forgetting(train, self.ipc, self.trained.forgetting(place))
+        scores = self.trained.forgetting(place).scores(self.never_learned)
+        chosen = select_forgetting(train, self.ipc, scores)
+        settings = {**chosen.record["settings"], "never_learned": self.never_learned}
+        return replace(chosen, record={**chosen.record, "settings": settings})
 
     def estimate(self, device: torch.device) -> float:
         """Choose once, by counts that are all equal.

@@ -16,9 +16,10 @@ from datacondense.studies.config import parse_override
 from datacondense.studies.factory import CellFactory, Declaration, Source
 from datacondense.studies.study import Entry, Published, Study
 
-_SELECTIONS = ("random", "herding", "k-center", "forgetting")
+_LEARNED_ONLY = "forgetting-learned"  # forgetting among the images that the network ever got right
+_SELECTIONS = ("random", "herding", "k-center", "forgetting", _LEARNED_ONLY)
 COMPARED = (*_SELECTIONS, *METHODS)
-_USUAL = (*_SELECTIONS, "gradient-matching")  # rows of the published table
+_USUAL = (*_SELECTIONS[:-1], "gradient-matching")  # rows of the published table
 _IPCS = ("1", "10", "50")
 
 _OWN_STEPS, _FIXED = (
@@ -124,7 +125,9 @@ def _source(cells: CellFactory, row: str, ipc: int) -> Source:
     if row in METHODS:
         return _learned(cells, row, ipc)
     if row == "forgetting":
-        return cells.chosen("forgetting", ipc)
+        return cells.forgotten(ipc)
+    if row == _LEARNED_ONLY:
+        return cells.forgotten(ipc, "last")
     if row in get_args(Selection):
         return cells.chosen(cast(Selection, row), ipc)
     raise InputError(f"There is no method {row!r} to compare: choose from {', '.join(COMPARED)}.")

@@ -13,6 +13,7 @@ from datacondense.evaluation import EvaluationConfig
 from datacondense.matching.names import Precision
 from datacondense.networks.fused import has_bfloat16
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name
+from datacondense.selection.forgetting import NeverLearned
 from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell, SetCell
 from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, Selection
 from datacondense.studies.config import StudyConfig, check_image_lrs
@@ -159,22 +160,30 @@ class CellFactory:
         """
         return lambda seed: RandomCell(data=self.data, ipc=ipc, seed=seed)
 
-    def chosen(self, method: Selection | Literal["forgetting"], ipc: int) -> Source:
-        """Declare a set of real images chosen by a network trained on the whole set.
+    def chosen(self, method: Selection, ipc: int) -> Source:
+        """Declare a set of real images chosen by the features of a network trained on the whole set.
 
         Args:
-            method: "herding" or "k-center", by the network's features, or "forgetting", by its errors while it learns.
+            method: "herding" or "k-center".
             ipc: Images per class.
 
         Returns:
             For each seed the same cell, since nothing is drawn.
         """
-        trained = self.whole()[0]
-        cell: SetCell = (
-            ForgettingCell(ipc=ipc, trained=trained)
-            if method == "forgetting"
-            else ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=trained))
-        )
+        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self.whole()[0]))
+        return lambda seed: cell
+
+    def forgotten(self, ipc: int, never_learned: NeverLearned = "first") -> Source:
+        """Declare a set of the real images that a network forgets most often while it trains on the whole set.
+
+        Args:
+            ipc: Images per class.
+            never_learned: Where images come that it never gets right.
+
+        Returns:
+            For each seed the same cell, since nothing is drawn.
+        """
+        cell = ForgettingCell(ipc=ipc, trained=self.whole()[0], never_learned=never_learned)
         return lambda seed: cell
 
     def whole(self) -> tuple[WholeCell, ...]:

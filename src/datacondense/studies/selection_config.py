@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 from datacondense.errors import InputError
 from datacondense.evaluation import EvaluationConfig
 
-SelectionMethod: TypeAlias = Literal["random", "herding", "k-center", "forgetting"]
+SelectionMethod: TypeAlias = Literal["random", "herding", "k-center", "forgetting", "forgetting-learned"]
 
 METHODS: tuple[SelectionMethod, ...] = get_args(SelectionMethod)
 BY_FEATURES: tuple[SelectionMethod, ...] = ("herding", "k-center")
@@ -21,7 +21,7 @@ class SelectionConfig:
     Attributes:
         method: "random"; "herding" (the mean stays that of the class) and "k-center" (no image is far from all that are
             chosen), which compare features; or "forgetting" (images that the network in training got right, and then
-            wrong again, most often).
+            wrong again, most often), where those that it never got right come first, or last in "forgetting-learned".
         ipc: Images per class.
         seed: Seed of the random choice, or of the network.
         network: Name of the network that is trained.

@@ -87,6 +87,8 @@ def selecting_cell(data: DataSource, config: SelectionConfig) -> SelectingCell:
     trained.structure()
     if config.method == "forgetting":
         return ForgettingCell(ipc=config.ipc, trained=trained)
+    if config.method == "forgetting-learned":
+        return ForgettingCell(ipc=config.ipc, trained=trained, never_learned="last")
     return ChosenCell(method=config.method, ipc=config.ipc, features=FeaturesCell(trained=trained))
 
 

@@ -2,7 +2,7 @@
 
 It keeps beside its record
 
-    network.safetensors      the trained parameters and buffers, and how forgettable each image was; written last
+    network.safetensors      the trained parameters and buffers, and what was forgotten; written last
     checkpoint.safetensors   training between two epochs; replaced atomically, removed at the end
 """
 
@@ -46,7 +46,6 @@ _TIMED_IMAGES = 500  # of a pass without training
 
 _NETWORK = "network.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"
-_FORGETTING = "forgetting"
 
 
 class TrainedNetwork(NamedTuple):
@@ -119,8 +118,7 @@ class WholeCell:
                 _save(folder / _CHECKPOINT, state, computed)
                 saved = time.monotonic()
         share = training.accuracy(state, test) if test is not None else None
-        trained = _named(parameters=state.parameters, buffers=state.buffers)
-        trained[_FORGETTING] = state.counts.scores()
+        trained = _named(parameters=state.parameters, buffers=state.buffers, counts=state.counts._asdict())
         write_tensors(folder / _NETWORK, trained, {"network": training.network.name})
         (folder / _CHECKPOINT).unlink(missing_ok=True)
         return {"accuracy": share, "environment": computed}
@@ -166,25 +164,25 @@ class WholeCell:
             _group(tensors, "buffers", place.device),
         )
 
-    def forgetting(self, place: Place) -> Tensor:
-        """Read how forgettable each training image was.
+    def forgetting(self, place: Place) -> ForgettingCounts:
+        """Read what was remembered of each training image.
 
         Args:
             place: Where the cell ran.
 
         Returns:
-            The scores of `ForgettingCounts`, int64 `[N]` on the CPU.
+            The counts, on the CPU.
 
         Raises:
-            InputError: The record is older than these scores.
+            InputError: The record is older than these counts.
         """
         folder = place.folder(self)
-        tensors, _ = read_tensors(folder / _NETWORK)
-        if _FORGETTING not in tensors:
+        counts = _group(read_tensors(folder / _NETWORK)[0], "counts", torch.device("cpu"))
+        if not counts:
             raise InputError(
                 f"{folder} was recorded before forgetting was counted: remove it, and the network is trained anew."
             )
-        return tensors[_FORGETTING]
+        return ForgettingCounts(**counts)
 
     def structure(self) -> Network:
         """Build the structure that is trained.
