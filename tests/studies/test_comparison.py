@@ -70,6 +70,8 @@ def test_the_defaults_are_the_published_table() -> None:
     assert [learned(study, "gradient-matching", ipc).draws for ipc in study.columns] == [1000] * 3
     assert not study.claims
     assert not study.paired
+    # In a picture of one number of images curves would be points on top of each other.
+    assert of(StudyConfig(seeds=1, repeats=1, ipcs=(10,))).drawing == "heat map"
 
 
 def test_rows_and_columns_are_those_that_the_user_lists() -> None:

@@ -18,6 +18,7 @@ from datacondense.studies.config import parse_override
         ("dd.fixed_network=False", ("dd", "fixed_network", False)),
         ("dsa.siamese=dsa:color-crop", ("dsa", "siamese", "dsa:color-crop")),
         ("dm.image_lrs=1,3,10", ("dm", "image_lrs", (1, 3, 10))),
+        ("dc.transform=max-pool-1,", ("dc", "transform", ("max-pool-1",))),
         ("dc.network=package.module:make=2", ("dc", "network", "package.module:make=2")),
     ],
 )

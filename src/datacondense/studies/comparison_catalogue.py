@@ -62,7 +62,8 @@ def comparison(cells: CellFactory) -> Study:
         },
         published=_published(cells, rows, columns),
         source=published.COMPARISON_SOURCE,
-        drawing="curves",
+        # Curves through one number of images would be points on top of each other.
+        drawing="curves" if len(columns) > 1 else "heat map",
         whole=cells.whole(),
         ratios=_ratios(cells, columns),
     )

@@ -119,8 +119,8 @@ def parse_override(text: str) -> "tuple[str, str, Plain | tuple[Plain, ...]]":
         text: As METHOD.SETTING=VALUE.
 
     Returns:
-        Method, setting and value: a number, True or False where it reads as such, else text; several where commas part
-        them.
+        Method, setting and value: a number, True or False where it reads as such, else text; a list where there is a
+        comma, also of one with a comma behind it.
 
     Raises:
         InputError: The text has another form.
@@ -129,8 +129,10 @@ def parse_override(text: str) -> "tuple[str, str, Plain | tuple[Plain, ...]]":
     method, dot, setting = name.partition(".")
     if not (equals and dot and method and setting and value):
         raise InputError(f"override is {text!r}, but must be METHOD.SETTING=VALUE, as in dm.draws=2000.")
-    values = tuple(map(_read_value, value.split(",")))
-    return method, setting.replace("-", "_"), values if len(values) > 1 else values[0]
+    read = (
+        tuple(_read_value(part) for part in value.split(",") if part) if "," in value else _read_value(value)
+    )
+    return method, setting.replace("-", "_"), read
 
 
 def _read_value(text: str) -> Plain:
