@@ -1,6 +1,5 @@
 """Distribution matching (Zhao and Bilen, WACV 2023): the mean features of each class, on freshly drawn networks."""
 
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -50,8 +49,7 @@ class DistributionMatching:
         Returns:
             The state before the first step.
         """
-        images = self._draws.start(self._config)
-        return State(images=images, velocity=torch.zeros_like(images), parameters={}, parameter_velocity={})
+        return State.begun(self._draws.start(self._config))
 
     def step(self, state: State, position: Position) -> tuple[State, float]:
         """Move the images once.
@@ -73,10 +71,9 @@ class DistributionMatching:
         synthetic = features.unflatten(0, leaf.shape[:2]).mean(1)
         loss = (real - synthetic).square().sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
-        velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
-        images = state.images - self._config.image_lr * velocity
-        return replace(state, images=images, velocity=velocity), float(loss.detach())
+        new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
+        return new, float(loss.detach())
 
     @torch.no_grad()
     def _real_means(

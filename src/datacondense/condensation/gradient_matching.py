@@ -1,5 +1,6 @@
 """Dataset condensation with gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): Algorithm 1 as `init` and `step`."""
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -81,13 +82,7 @@ class GradientMatching:
             The state before the first step; its network is drawn by that step.
         """
         images = self._draws.start(self._config)
-        return State(
-            images=images,
-            velocity=torch.zeros_like(images),
-            parameters={},
-            parameter_velocity={},
-            average=images if self._config.average_images else None,
-        )
+        return replace(State.begun(images), average=images if self._config.average_images else None)
 
     def step(self, state: State, position: Position) -> tuple[State, float]:
         """Move the images once, and train the network unless the draw ends here.
@@ -108,16 +103,15 @@ class GradientMatching:
         moments = None
         if self._config.shrink_pixels:
             gradient, moments = shrink_pixels(gradient, state.moments, self._steps_with(position))
-        velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
-        images = state.images - self._config.image_lr * velocity
+        new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
         if position.step + 1 < self._config.steps_per_draw:
             assert self._config.network_epochs is not None
             parameters, parameter_velocity = train(
                 partial(self._fast, buffers=buffers),
                 parameters,
                 parameter_velocity,
-                images.flatten(0, 1),
+                new.images.flatten(0, 1),
                 self._labels.repeat_interleave(self._config.ipc),
                 sgd=SGD(
                     lr=self._config.network_lr,
@@ -128,12 +122,11 @@ class GradientMatching:
                 generator=self._draws.generator("order", *position),
                 augmentation=self._augmentation(*position),
             )
-        new = State(
-            images=images,
-            velocity=velocity,
+        new = replace(
+            new,
             parameters=parameters,
             parameter_velocity=parameter_velocity,
-            average=None if state.average is None else self._averaged(state.average, images, position),
+            average=None if state.average is None else self._averaged(state.average, new.images, position),
             moments=moments,
         )
         return new, float(distances.sum())

@@ -45,8 +45,7 @@ class ParameterMatching:
         Returns:
             The state before the first step.
         """
-        images = self._draws.start(self._config)
-        return State(images=images, velocity=torch.zeros_like(images), parameters={}, parameter_velocity={})
+        return State.begun(self._draws.start(self._config))
 
     def step(self, state: State, position: Position) -> tuple[State, float]:
         """Move the images once.
@@ -68,12 +67,9 @@ class ParameterMatching:
         found = self._trained_on_synthetic(start, buffers, leaf)
         loss = _squared_distance(found, target) / _squared_distance(target, start)
         (gradient,) = torch.autograd.grad(loss, leaf)
-        velocity = self._config.image_momentum * state.velocity + gradient
         assert self._config.image_lr is not None
-        images = state.images - self._config.image_lr * velocity
-        return State(images=images, velocity=velocity, parameters={}, parameter_velocity={}), float(
-            loss.detach()
-        )
+        new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
+        return new, float(loss.detach())
 
     def _trained_on_real(self, parameters: Parameters, buffers: Parameters, position: Position) -> Parameters:
         """Go the steps on real images, each on one batch of all classes."""

@@ -1,9 +1,10 @@
 """What a method carries from one step to the next, and the position in the loop that it belongs to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from datacondense.matching.pixel_filter import Moments
@@ -39,8 +40,8 @@ class State:
 
     images: Tensor
     velocity: Tensor
-    parameters: Parameters
-    parameter_velocity: Parameters
+    parameters: Parameters = field(default_factory=dict)
+    parameter_velocity: Parameters = field(default_factory=dict)
     average: Tensor | None = None
     moments: Moments | None = None
     learned: Mapping[str, Tensor] = field(default_factory=dict)
@@ -50,6 +51,32 @@ class State:
     def result(self) -> Tensor:
         """The images that a run would give if it ended here `[K, S, C, H, W]`, normalised."""
         return self.images if self.average is None else self.average
+
+    @staticmethod
+    def begun(images: Tensor) -> "State":
+        """Give the state before the first step.
+
+        Args:
+            images: Where the images begin `[K, S, C, H, W]`, normalised.
+
+        Returns:
+            These images at rest.
+        """
+        return State(images=images, velocity=torch.zeros_like(images))
+
+    def descended(self, gradient: Tensor, *, lr: float, momentum: float) -> "State":
+        """Move the images by one step of gradient descent: `v = momentum·v + gradient`, `x = x - lr·v`.
+
+        Args:
+            gradient: Of the loss with respect to the images `[K, S, C, H, W]`.
+            lr: Learning rate.
+            momentum: Share of the last update that is kept, 0 to 1.
+
+        Returns:
+            The new state, everything else as it was.
+        """
+        velocity = momentum * self.velocity + gradient
+        return replace(self, images=self.images - lr * velocity, velocity=velocity)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Name every tensor, for a file.
