@@ -183,6 +183,13 @@ def test_the_whole_data_set_is_the_upper_bound() -> None:
     assert all(isinstance(cell, WholeCell) for cell in study.whole)
 
 
+def test_without_the_upper_bound_selections_still_have_a_network_to_go_by() -> None:
+    with_it, without = (of(replace(SMALL, whole_networks=number)) for number in (1, 0))
+    assert len(with_it.whole) == 1
+    assert without.whole == ()
+    assert sources(without, "herding", "2") == sources(with_it, "herding", "2")
+
+
 def test_a_ratio_is_images_of_all_classes_over_training_images() -> None:
     assert of().ratios == pytest.approx({"1": 2.0, "10": 20.0, "50": 100.0})  # 10 classes, 500 images
 

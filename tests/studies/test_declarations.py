@@ -340,9 +340,9 @@ def test_unknown_settings_and_wrong_values_are_refused(
                 "repeats",
                 "epochs",
                 "whole_epochs",
-                "whole_networks",
             )
         ),
+        ({"whole_networks": -1}, "whole_networks is -1, but must be 0 or more"),
         ({"image_lr_scale": 0.0}, "image_lr_scale is 0.0, but must be a number above 0"),
         ({"image_lr_scale": float("nan")}, "image_lr_scale is nan"),
         ({"image_lr_scale": float("inf")}, "image_lr_scale is inf"),

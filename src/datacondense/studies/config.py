@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from datacondense.augment.names import check_strategy
+from datacondense.condensation.config import check_at_least
 from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
 
@@ -41,7 +42,8 @@ class StudyConfig:
             "dm.draws=2000", "dsa.real_batch=64" or, in the place of --image-lrs, "dm.image_lrs=1,3,10".
         whole_epochs: Passes over the whole data set when a network is trained on it, for the upper bound and for the
             features that herding compares.
-        whole_networks: Networks trained on the whole data set.
+        whole_networks: Networks trained on the whole data set for the upper bound; 0: none. What selections need
+            is trained all the same.
         method: Settings that all arms share.
     """
 
@@ -65,20 +67,13 @@ class StudyConfig:
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
 
     def __post_init__(self) -> None:
-        for name in (
-            "draws",
-            "image_updates",
-            "seeds",
-            "repeats",
-            "epochs",
-            "choice_seeds",
-            "choice_repeats",
-            "whole_epochs",
-            "whole_networks",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, but must be 1 or more.")
+        check_at_least(
+            self,
+            1,
+            *("draws", "image_updates", "seeds", "repeats", "epochs"),
+            *("choice_seeds", "choice_repeats", "whole_epochs"),
+        )
+        check_at_least(self, 0, "whole_networks")
         if not 0 < self.image_lr_scale < float("inf"):
             raise InputError(f"image_lr_scale is {self.image_lr_scale}, but must be a number above 0.")
         check_image_lrs(self.image_lrs)

@@ -170,7 +170,7 @@ class CellFactory:
         Returns:
             For each seed the same cell, since nothing is drawn.
         """
-        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self.whole()[0]))
+        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self._whole(0)))
         return lambda seed: cell
 
     def forgotten(self, ipc: int, never_learned: NeverLearned = "first") -> Source:
@@ -183,7 +183,7 @@ class CellFactory:
         Returns:
             For each seed the same cell, since nothing is drawn.
         """
-        cell = ForgettingCell(ipc=ipc, trained=self.whole()[0], never_learned=never_learned)
+        cell = ForgettingCell(ipc=ipc, trained=self._whole(0), never_learned=never_learned)
         return lambda seed: cell
 
     def whole(self) -> tuple[WholeCell, ...]:
@@ -192,12 +192,13 @@ class CellFactory:
         Returns:
             `whole_networks` cells.
         """
+        return tuple(map(self._whole, range(self.config.whole_networks)))
+
+    def _whole(self, repeat: int) -> WholeCell:
+        """Train one network on the whole data set."""
         protocol = replace(self._protocol(0), epochs=self.config.whole_epochs)
         recipe = protocol.resolved(self.config.method.network, self.data.name)
-        return tuple(
-            WholeCell(data=self.data, recipe=recipe, repeat=repeat)
-            for repeat in range(self.config.whole_networks)
-        )
+        return WholeCell(data=self.data, recipe=recipe, repeat=repeat)
 
     @property
     def _precision(self) -> Precision:
