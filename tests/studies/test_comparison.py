@@ -187,7 +187,7 @@ def test_without_the_upper_bound_selections_still_have_a_network_to_go_by() -> N
     with_it, without = (of(replace(SMALL, whole_networks=number)) for number in (1, 0))
     assert len(with_it.whole) == 1
     assert without.whole == ()
-    assert sources(without, "herding", "2") == sources(with_it, "herding", "2")
+    assert sources(without, "herding", "10") == sources(with_it, "herding", "10")
 
 
 def test_a_ratio_is_images_of_all_classes_over_training_images() -> None:
