@@ -8,13 +8,13 @@ import pytest
 
 from datacondense.data import load
 from datacondense.errors import InputError
+from datacondense.files import cache_folder
 from datacondense.image_set import ImageSet
 from datacondense.selection import select_forgetting, select_herding, select_random
 from datacondense.studies import DataSource, StudyProgress
 from datacondense.studies.runner import RunPlace
 from datacondense.studies.selection_config import METHODS, SelectionConfig, SelectionMethod
 from datacondense.studies.selection_running import (
-    cache_folder,
     select,
     selecting_cell,
     selection_store,

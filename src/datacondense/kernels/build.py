@@ -10,6 +10,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from datacondense.files import cache_folder
+
 _SOURCES = tuple(sorted(Path(__file__).parent.glob("*.c")))
 _OPTIONS = (
     "-O3",
@@ -47,17 +49,12 @@ def library() -> ctypes.CDLL:
     if compiler is None:
         raise UnavailableError("there is no C compiler (cc, gcc or clang)")
     try:
-        path = _cache_folder() / f"kernels-{_key(compiler)}.so"
+        path = cache_folder() / f"kernels-{_key(compiler)}.so"
         if not path.exists():
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
         raise UnavailableError(f"{compiler} made no library of the kernels ({_reason(error)})") from error
-
-
-def _cache_folder() -> Path:
-    """Give the user's folder for files that can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"
 
 
 def _key(compiler: str) -> str:

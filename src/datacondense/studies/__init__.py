@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datacondense.studies.results import ClaimResult, EntryResult, StudyResult
     from datacondense.studies.runner import Outcome, StudyProgress
     from datacondense.studies.running import StudyRun, declared, estimate_study, find_study, run_study
+    from datacondense.studies.selection_config import SelectionConfig
+    from datacondense.studies.selection_running import select
     from datacondense.studies.study import Claim, Published, ScoreCell, Study
 else:
     __getattr__, __dir__ = lazy_names(
@@ -29,6 +31,8 @@ else:
             "runner": ["Outcome", "StudyProgress"],
             "estimate": ["KindEstimate", "StudyEstimate"],
             "running": ["StudyRun", "declared", "estimate_study", "find_study", "run_study"],
+            "selection_config": ["SelectionConfig"],
+            "selection_running": ["select"],
             "factory": ["CellFactory", "grid"],
             "study": ["Claim", "Published", "ScoreCell", "Study"],
         },
@@ -47,6 +51,7 @@ __all__ = [
     "Place",
     "Published",
     "ScoreCell",
+    "SelectionConfig",
     "Study",
     "StudyConfig",
     "StudyEstimate",
@@ -59,4 +64,5 @@ __all__ = [
     "find_study",
     "grid",
     "run_study",
+    "select",
 ]

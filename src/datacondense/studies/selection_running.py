@@ -1,6 +1,5 @@
 """From a selection that a user asks for to its images; trained networks and features are kept for the next one."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 
 from datacondense.errors import InputError
+from datacondense.files import cache_folder
 from datacondense.image_set import ImageSet
 from datacondense.selection import select_random
 from datacondense.studies.backends import Workers
@@ -118,12 +118,3 @@ def selection_store(cache: Path | str | None = None) -> Store:
         The folder of cells.
     """
     return Store((cache_folder() if cache is None else Path(cache)).expanduser().resolve() / CELLS)
-
-
-def cache_folder() -> Path:
-    """Give the user's folder for what can be computed again.
-
-    Returns:
-        $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense.
-    """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"
