@@ -1,7 +1,6 @@
 """Atomic writes: a reader sees the old content or the new, never a part.
 
-Whatever goes wrong on the way (full disk, missing permission, a kill), the destination stays as it was. What can be
-computed again is kept in the user's cache folder.
+Whatever goes wrong on the way (full disk, missing permission, a kill), the destination stays as it was.
 """
 
 import errno
@@ -119,15 +118,6 @@ def _swap_folders(new: Path, destination: Path, *, aside: Path) -> None:
     except OSError:
         aside.rename(destination)
         raise
-
-
-def cache_folder() -> Path:
-    """Give the user's folder for what can be computed again.
-
-    Returns:
-        $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense.
-    """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"
 
 
 def _flush_to_disk(path: Path) -> None:

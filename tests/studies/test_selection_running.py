@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datacondense.cache import cache_folder
 from datacondense.data import load
 from datacondense.errors import InputError
-from datacondense.files import cache_folder
 from datacondense.image_set import ImageSet
 from datacondense.selection import select_forgetting, select_herding, select_random
 from datacondense.studies import DataSource, StudyProgress

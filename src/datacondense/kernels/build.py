@@ -10,7 +10,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from datacondense.files import cache_folder
+from datacondense.cache import cache_folder
 
 _SOURCES = tuple(sorted(Path(__file__).parent.glob("*.c")))
 _OPTIONS = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from datacondense.cache import cache_folder
 from datacondense.errors import InputError
-from datacondense.files import cache_folder
 from datacondense.image_set import ImageSet
 from datacondense.selection import select_random
 from datacondense.studies.backends import Workers

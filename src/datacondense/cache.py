@@ -1,0 +1,13 @@
+"""Where to keep what can be computed again."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Give the user's folder for what can be computed again.
+
+    Returns:
+        $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"
