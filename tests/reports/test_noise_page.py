@@ -80,7 +80,10 @@ def test_a_share_without_interval_stands_alone() -> None:
 def test_environments_are_listed_once_each() -> None:
     result = replace(RESULT, environments=[ENVIRONMENT, dict(ENVIRONMENT), {"engine": "eager", "threads": 2}])
     page = noise_markdown(result, {})
-    assert page.endswith("## Environments\n\n- engine eager, threads 2\n- engine fused, threads 1\n")
+    listed = "## Environments\n\n- engine eager, threads 2\n- engine fused, threads 1\n\n"
+    assert page.endswith(
+        f"{listed}**The table mixes different numbers of threads**: entries may differ for that reason too.\n"
+    )
     assert "Environments" not in noise_markdown(replace(RESULT, environments=[]), {})
 
 
