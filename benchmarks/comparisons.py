@@ -50,13 +50,22 @@ def page() -> None:
     results = [read_study_record(values) for _, values in records]
     parts = [HEAD, "## Against the published numbers\n\n", against([values for _, values in records]), "\n\n"]
     parts += [f"{text}\n\n" for text in forgetting(results)]
-    parts += [section(stem, values) for stem, values in records]
+    parts += [_section(stem, values) for stem, values in records]
     write_text(DOCS / "compared.md", "".join(parts).rstrip("\n") + "\n")
+
+
+def _section(stem: str, values: Values) -> str:
+    """Write the part of one record under a heading of its own."""
+    title, dataset = values["study"]["title"], values["facts"]["Data set"].partition(",")[0]
+    augmentation = values["facts"]["Networks"].rpartition("augmentation ")[2]
+    return section(stem, values).replace(
+        f"## {title}", f"## {dataset}, augmentation {augmentation}: {title}", 1
+    )
 
 
 def recorded() -> list[Path]:
     """List the records of the page: first comparisons, then Dataset Distillation."""
-    names = ("comparison", "draws", "distillation")
+    names = ("comparison", "distillation")
     return [path for name in names for path in sorted(measure.RESULTS.glob(f"study-{name}-*.json"))]
 
 

@@ -136,7 +136,11 @@ class Study:
         return {
             "Data set": f"{self.dataset}, scored on {scored_on}",
             "Sets": f"{config.seeds} of each arm, {length}, {method.real_batch} real images per class and step"
-            + (" where gradients or features are matched" if self.name in COMPARISONS else ""),
+            + (
+                " where gradients or features are matched, unless a method has its own"
+                if self.name in COMPARISONS
+                else ""
+            ),
             **self._choice_facts(),
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "

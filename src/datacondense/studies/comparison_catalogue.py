@@ -50,7 +50,7 @@ def comparison(cells: CellFactory) -> Study:
     columns = _columns(cells, _IPCS)
     return Study(
         name="comparison",
-        title="What is a condensed set worth against what one would do instead?",
+        title=f"What is a condensed set worth against what one would do instead, on {network}?",
         rows=rows,
         columns=columns,
         row_axis="method",
@@ -93,7 +93,7 @@ def distillation(cells: CellFactory) -> Study:
     own: Mapping[str, Mapping[str, Any]] = {row: {"learned_steps": True} for row in (_OWN_STEPS, _FIXED)}
     return Study(
         name="distillation",
-        title="Does matching gradients beat differentiating through training?",
+        title=f"Does matching gradients beat differentiating through training, on {network}?",
         rows=_TABLE_3,
         columns=columns,
         row_axis="method",
