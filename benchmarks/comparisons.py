@@ -66,13 +66,15 @@ def _section(stem: str, values: Values) -> str:
 def recorded() -> list[Path]:
     """List the records of the page: first comparisons, then Dataset Distillation."""
     names = ("comparison", "distillation")
-    return [path for name in names for path in sorted(measure.RESULTS.glob(f"study-{name}-*.json"))]
+    found = [sorted(measure.RESULTS.glob(f"study-{name}-*.json")) for name in names]
+    # The shortest names are those of the largest tables.
+    return [path for paths in found for path in sorted(paths, key=lambda path: (len(path.stem), path.stem))]
 
 
 def against(records: list[Values]) -> str:
     """Tell for every accuracy that was published too whether ours lies within two published standard deviations."""
     header = [
-        "data set",
+        "data set, network",
         "method",
         "images per class",
         "ours, % (n, sets)",
@@ -115,7 +117,7 @@ def _published_rows(values: Values, result: StudyResult) -> Iterator[list[str]]:
         difference = 100 * entry.mean - printed.mean
         near = printed.std is not None and abs(difference) <= WITHIN * printed.std
         yield [
-            dataset,
+            f"{dataset}, {result.study.title.rpartition(' on ')[2].rstrip('?')}",
             row,
             column,
             f"{accuracy(entry)} ({entry.n}, {entry.sets})",

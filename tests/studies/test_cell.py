@@ -27,6 +27,7 @@ OTHER_METHOD = {
     "join_classes": True,
     "shrink_pixels": True,
     "average_images": True,
+    "siamese": "dsa:color",
     "ipc": 2,
     "network": "lenet",
     "distance": "squared",
@@ -45,6 +46,7 @@ OTHER_METHOD = {
     "graph_memory": 64,
 }
 OTHER_RECIPE = {
+    "learned_steps": True,
     "network": "lenet",
     "epochs": 7,
     "augmentation": "none",
@@ -101,7 +103,7 @@ def test_any_other_setting_has_another_key() -> None:
 def test_options_that_are_off_do_not_enter_a_key() -> None:
     # Or every option that is added would have all recorded cells computed again.
     method = CONDENSE.settings["method"]
-    off = {"transform", "join_classes", "shrink_pixels", "average_images"}
+    off = {"transform", "join_classes", "shrink_pixels", "average_images", "siamese"}
     assert not off & method.keys()
     assert {"ipc", "network", "network_momentum", "engine"} <= method.keys()
     zero = replace(CONDENSE, method=replace(METHOD, matching_steps=2, network_epochs=0))

@@ -131,7 +131,7 @@ def test_a_cell_is_known_by_all_that_changes_its_result() -> None:
 
 def test_kind_says_what_takes_time() -> None:
     cell = made(MNIST, method=replace(METHOD, transform=("wiener:4",)))
-    assert cell.kind == "probe convnet-w4-d1, wiener:4: 3 networks, 4 batches, ipc 2, B = 4"
+    assert cell.kind == "probe convnet-w4-d1, wiener:4, ipc 2, B = 4: 3 networks, 4 batches"
 
 
 def test_an_estimate_is_near_the_real_seconds(digits: DataSource, place: RunPlace) -> None:

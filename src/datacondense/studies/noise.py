@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,8 @@ class NoiseCell:
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        return f"probe {self.method.kind}: {self.num_networks} networks, {self.num_batches} batches"
+        untrained = replace(self.method, matching_steps=1)  # a probe has no training between steps
+        return f"probe {untrained.kind}: {self.num_networks} networks, {self.num_batches} batches"
 
     @property
     def inputs(self) -> Sequence[Cell]:
