@@ -9,13 +9,14 @@ Records are made with `python benchmarks/studies.py record …`; the page needs 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import measure
 from studies import DOCS, section
 
 from datacondense.files import write_text
-from datacondense.reports.layout import accuracy, table
+from datacondense.reports.layout import NOTHING, accuracy, table
 from datacondense.reports.study_records import read_study_record
 from datacondense.studies import StudyResult
 
@@ -77,6 +78,7 @@ def against(records: list[Values]) -> str:
         "data set, network",
         "method",
         "images per class",
+        "draws",
         "ours, % (n, sets)",
         "published, %",
         "difference",
@@ -120,6 +122,7 @@ def _published_rows(values: Values, result: StudyResult) -> Iterator[list[str]]:
             f"{dataset}, {result.study.title.rpartition(' on ')[2].rstrip('?')}",
             row,
             column,
+            f"{fmean(entry.draws):g}" if entry.draws else NOTHING,
             f"{accuracy(entry)} ({entry.n}, {entry.sets})",
             f"{printed.mean:.1f}±{printed.std:.1f}",
             f"{difference:+.1f}",
