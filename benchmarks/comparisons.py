@@ -48,9 +48,8 @@ Values = Mapping[str, Any]
 def page() -> None:
     """Write the page and its pictures."""
     records = [(path.stem, json.loads(path.read_text())) for path in recorded()]
-    results = [read_study_record(values) for _, values in records]
     parts = [HEAD, "## Against the published numbers\n\n", against([values for _, values in records]), "\n\n"]
-    parts += [f"{text}\n\n" for text in forgetting(results)]
+    parts += [forgetting([values for _, values in records]), "\n\n"]
     parts += [_section(stem, values) for stem, values in records]
     write_text(DOCS / "compared.md", "".join(parts).rstrip("\n") + "\n")
 
@@ -92,21 +91,25 @@ def against(records: list[Values]) -> str:
     return f"{table(header, rows, words=3)}\n\n{words}"
 
 
-def forgetting(results: list[StudyResult]) -> Iterator[str]:
+def forgetting(records: list[Values]) -> str:
     """Say what becomes of forgetting without the images that no network learned."""
-    for result in results:
+    found = []
+    for values in records:
+        result, dataset = read_study_record(values), values["facts"]["Data set"].partition(",")[0]
         for column in result.study.columns:
             first, last = (result.entries.get((row, column)) for row in ("forgetting", "forgetting-learned"))
             printed = result.study.published.get(("forgetting", column))
-            if first is None or last is None or printed is None or not (first.n and last.n):
-                continue
-            yield (
-                "**Forgetting** as its paper defines it counts images that the network never got right as forgotten "
-                f"most often, and so chooses these: {accuracy(first)} %. Without them (`forgetting-learned`) it is "
-                f"{accuracy(last)} %, where {printed.mean:.1f}±{printed.std:.1f} % was published. After few epochs "
-                "most images are forgotten equally often, and which of them comes first decides: of equal ones the "
-                "lowest position is chosen here."
-            )
+            if first and last and printed and first.n and last.n:
+                found.append(
+                    f"{dataset} at {column} per class {accuracy(first)} % and {accuracy(last)} % without them, where "
+                    f"{printed.mean:.1f}±{printed.std:.1f} % was published"
+                )
+    return (
+        "**Forgetting** as its paper defines it counts images that the network never got right as forgotten most often, "
+        f"and so chooses these; `forgetting-learned` leaves them out: {'; '.join(found)}. After few epochs most images "
+        "are forgotten equally often, and which of them comes first decides: of equal ones the lowest position is "
+        "chosen here."
+    )
 
 
 def _published_rows(values: Values, result: StudyResult) -> Iterator[list[str]]:
