@@ -107,8 +107,8 @@ def forgetting(records: list[Values]) -> str:
     return (
         "**Forgetting** as its paper defines it counts images that the network never got right as forgotten most "
         f"often, and so chooses these; `forgetting-learned` leaves them out: {'; '.join(found)}. After few epochs "
-        "most images are forgotten equally often, and which of them comes first decides: of equal ones the lowest position is "
-        "chosen here."
+        "most images are forgotten equally often, and which of them comes first decides: of equal ones the lowest "
+        "position is chosen here."
     )
 
 
