@@ -6,9 +6,13 @@ from datacondense.lazy import lazy_names
 
 if TYPE_CHECKING:
     from datacondense.condensation import (
+        DatasetDistillationConfig,
+        DistributionMatchingConfig,
         GradientMatchingConfig,
+        ParameterMatchingConfig,
         Progress,
         RunConfig,
+        SiameseMatchingConfig,
         condense,
         published_schedule,
     )
@@ -28,15 +32,25 @@ if TYPE_CHECKING:
     from datacondense.image_set import ImageSet
     from datacondense.networks import Network, build_network
     from datacondense.reports import draw_grid
-    from datacondense.selection import select_herding, select_k_center, select_random
+    from datacondense.selection import (
+        ForgettingCounts,
+        select_forgetting,
+        select_herding,
+        select_k_center,
+        select_random,
+    )
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "condensation": [
+                "DatasetDistillationConfig",
+                "DistributionMatchingConfig",
                 "GradientMatchingConfig",
+                "ParameterMatchingConfig",
                 "Progress",
                 "RunConfig",
+                "SiameseMatchingConfig",
                 "condense",
                 "published_schedule",
             ],
@@ -56,22 +70,33 @@ else:
             "image_set": ["ImageSet"],
             "networks": ["Network", "build_network"],
             "reports": ["draw_grid"],
-            "selection": ["select_herding", "select_k_center", "select_random"],
+            "selection": [
+                "ForgettingCounts",
+                "select_forgetting",
+                "select_herding",
+                "select_k_center",
+                "select_random",
+            ],
         },
     )
 
 __all__ = [
     "DataConfig",
     "DataSplits",
+    "DatasetDistillationConfig",
+    "DistributionMatchingConfig",
     "EvaluationConfig",
     "ExportReport",
+    "ForgettingCounts",
     "GradientMatchingConfig",
     "ImageSet",
     "InputError",
     "Network",
+    "ParameterMatchingConfig",
     "Progress",
     "RunConfig",
     "Score",
+    "SiameseMatchingConfig",
     "build_network",
     "condense",
     "draw_grid",
@@ -83,6 +108,7 @@ __all__ = [
     "load",
     "load_export",
     "published_schedule",
+    "select_forgetting",
     "select_herding",
     "select_k_center",
     "select_random",

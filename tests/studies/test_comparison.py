@@ -332,6 +332,8 @@ def test_later_methods_were_published_under_siamese_augmentation_alone() -> None
         ({"augmentation": "dsa:color"}, CIFAR),
         ({"method": GradientMatchingConfig(network="convnet-w64")}, MNIST),
         ({"method": GradientMatchingConfig(distance="squared")}, MNIST),
+        ({"method": GradientMatchingConfig(siamese="dsa")}, MNIST),
+        ({"method": GradientMatchingConfig(join_classes=True)}, MNIST),
         ({}, replace(MNIST, validation_fraction=0.1)),
         ({}, replace(MNIST, config=DataConfig(resize=16))),
         ({}, replace(MNIST, name="usps")),

@@ -14,6 +14,10 @@ _NETWORKS = dict(
 _CONDENSED_WITH = {"vgg11": "vgg11-bn", "resnet18": "resnet18-bn-ap"}
 
 
+# What makes gradient matching another method than the published one.
+_PUBLISHED_AS = ("distance", "transform", "compare", "join_classes", "siamese")
+
+
 def chosen_networks(cells: CellFactory) -> dict[str, str]:
     """Give the networks that the user listed, else all six.
 
@@ -74,6 +78,4 @@ def is_comparable(cells: CellFactory) -> bool:
     """
     data, method, usual = cells.data, cells.config.method, GradientMatchingConfig()
     same_images = not data.validation_fraction and data.config.resize is None and data.config.channels is None
-    return same_images and all(
-        getattr(method, name) == getattr(usual, name) for name in ("distance", "transform", "compare")
-    )
+    return same_images and all(getattr(method, name) == getattr(usual, name) for name in _PUBLISHED_AS)
