@@ -12,7 +12,8 @@ from datacondense.data import DataConfig
 from datacondense.evaluation import EvaluationConfig
 from datacondense.studies import CellFactory, StudyConfig
 from datacondense.studies.cell import Cell, cell_key, description, waves
-from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell
+from datacondense.studies.cells import CondenseCell, EvaluateCell
+from datacondense.studies.chosen import RandomCell
 from tests.studies.made_cells import MNIST, MadeCell
 
 METHOD = GradientMatchingConfig().resolved()

@@ -14,7 +14,8 @@ from datacondense.image_set import ImageSet
 from datacondense.selection import select_random
 from datacondense.studies import cells as studies_cells
 from datacondense.studies.cell import cell_key
-from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell
+from datacondense.studies.cells import CondenseCell, EvaluateCell
+from datacondense.studies.chosen import RandomCell
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.runner import RunPlace, run_cell, run_cells
 from datacondense.studies.store import Store

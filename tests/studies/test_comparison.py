@@ -11,8 +11,8 @@ from datacondense.data import DataConfig, DataSplits
 from datacondense.errors import InputError
 from datacondense.studies import DataSource, Published, Study, StudyConfig, declared, find_study
 from datacondense.studies.cell import Cell, cell_key
-from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell
+from datacondense.studies.cells import CondenseCell, EvaluateCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, RandomCell
 from datacondense.studies.comparison_catalogue import COMPARED
 from datacondense.studies.tuned import ChoiceCell, TunedCell
 from datacondense.studies.whole import WholeCell

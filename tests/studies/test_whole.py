@@ -23,8 +23,8 @@ from datacondense.studies import chosen as choosing
 from datacondense.studies import whole
 from datacondense.studies.backends import Workers
 from datacondense.studies.cell import Cell, cell_key
-from datacondense.studies.cells import EvaluateCell, RandomCell, SetCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell
+from datacondense.studies.cells import EvaluateCell, SetCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, RandomCell
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.runner import RunPlace, run_cells
 from datacondense.studies.store import Store

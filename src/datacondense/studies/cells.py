@@ -1,4 +1,4 @@
-"""The cells that studies share: condense a set, choose one, and score one with one network."""
+"""The cells that studies share: condense a set, and score one with one network."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +29,6 @@ from datacondense.studies.timing import seconds_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SELECTED = "selected.safetensors"  # the chosen images, in their cell's folder
 
 _TIMED_STEPS = 4  # after one to warm up
 _TIMED_EPOCHS = 12
@@ -236,85 +234,6 @@ class CondenseCell:
             device=device,
             observer=observer,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomCell:
-    """Choose real images at random.
-
-    Attributes:
-        data: The data set.
-        ipc: Images per class.
-        seed: Seed of the choice.
-    """
-
-    data: DataSource
-    ipc: int
-    seed: int
-
-    @property
-    def kind(self) -> str:
-        """What it does."""
-        return "choose at random"
-
-    @property
-    def inputs(self) -> Sequence[Cell]:
-        """None."""
-        return ()
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Number, seed and images."""
-        return {"ipc": self.ipc, "seed": self.seed, "images": self.data.training_content}
-
-    @property
-    def network(self) -> str | None:
-        """None: it was not condensed."""
-        return None
-
-    def run(self, place: Place) -> Mapping[str, Any]:
-        """Choose, and save the set.
-
-        Args:
-            place: Folders and device.
-
-        Returns:
-            The fingerprint, and the seconds and the memory of the choice.
-        """
-        train = self.data.read().train
-        began = time.perf_counter()
-        with peak_memory(torch.device("cpu")) as memory:
-            chosen = select_random(train, self.ipc, self.seed)
-        seconds = time.perf_counter() - began
-        chosen.save(place.folder(self) / SELECTED)
-        return {
-            "fingerprint": chosen.fingerprint,
-            "condensing_seconds": seconds,
-            "memory": memory.as_dict(),
-        }
-
-    def estimate(self, device: torch.device) -> float:
-        """Choose once.
-
-        Args:
-            device: Where to compute.
-
-        Returns:
-            Seconds.
-        """
-        train = self.data.read().train
-        return seconds_of(lambda: select_random(train, self.ipc, self.seed), device)
-
-    def image_set(self, place: Place) -> ImageSet:
-        """Read the chosen images.
-
-        Args:
-            place: Where the cell ran.
-
-        Returns:
-            The set.
-        """
-        return ImageSet.load(place.folder(self) / SELECTED)
 
 
 @dataclass(frozen=True, kw_only=True)

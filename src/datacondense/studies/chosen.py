@@ -1,4 +1,4 @@
-"""The cells that choose real images by what a network that is trained on all of them makes of each."""
+"""The cells that choose real images: at random, or by what a network that is trained on all of them makes of each."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +16,9 @@ from datacondense.random_streams import stream
 from datacondense.selection.forgetting import NeverLearned, select_forgetting
 from datacondense.selection.herding import herding_order, select_herding
 from datacondense.selection.k_center import farthest_first, select_k_center
+from datacondense.selection.random import select_random
 from datacondense.studies.cell import Cell, Place
-from datacondense.studies.cells import SELECTED, SetCell
+from datacondense.studies.cells import SetCell
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.memory import peak_memory
 from datacondense.studies.timing import first_images, seconds_of
@@ -31,6 +32,7 @@ _CPU = torch.device("cpu")  # where choosing is done
 _COPIES = 4  # of all features, while their file is written
 
 _FEATURES = "features.safetensors"
+_SELECTED = "selected.safetensors"  # the chosen images, in their cell's folder
 
 _SELECTIONS: Mapping[Selection, Callable[[ImageSet, int, Tensor], ImageSet]] = {
     "herding": select_herding,
@@ -155,7 +157,7 @@ class _Selecting:
             began = time.perf_counter()
             chosen = self.select(train, place)
             seconds = time.perf_counter() - began
-        chosen.save(place.folder(self) / SELECTED)
+        chosen.save(place.folder(self) / _SELECTED)
         return {
             "fingerprint": chosen.fingerprint,
             "condensing_seconds": seconds,
@@ -171,7 +173,61 @@ class _Selecting:
         Returns:
             The set.
         """
-        return ImageSet.load(place.folder(self) / SELECTED)
+        return ImageSet.load(place.folder(self) / _SELECTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomCell(_Selecting):
+    """Choose real images at random.
+
+    Attributes:
+        data: The data set.
+        ipc: Images per class.
+        seed: Seed of the choice.
+    """
+
+    data: DataSource
+    ipc: int
+    seed: int
+
+    @property
+    def kind(self) -> str:
+        """What it does."""
+        return "choose at random"
+
+    @property
+    def inputs(self) -> Sequence[Cell]:
+        """None."""
+        return ()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Number, seed and images."""
+        return {"ipc": self.ipc, "seed": self.seed, "images": self.data.training_content}
+
+    def select(self, train: ImageSet, place: Place) -> ImageSet:
+        """Choose by the seed alone.
+
+        Args:
+            train: The training images.
+            place: Not used.
+
+        Returns:
+            The chosen images.
+        """
+        return select_random(train, self.ipc, self.seed)
+
+    def estimate(self, device: torch.device) -> float:
+        """Choose once.
+
+        Args:
+            device: Where to compute.
+
+        Returns:
+            Seconds.
+        """
+        train = self.data.read().train
+        return seconds_of(lambda: select_random(train, self.ipc, self.seed), device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from datacondense.matching.names import Precision
 from datacondense.networks.fused import has_bfloat16
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name
 from datacondense.selection.forgetting import NeverLearned
-from datacondense.studies.cells import CondenseCell, EvaluateCell, RandomCell, SetCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, Selection
+from datacondense.studies.cells import CondenseCell, EvaluateCell, SetCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, RandomCell, Selection
 from datacondense.studies.config import StudyConfig, check_image_lrs
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.study import Entry, Study

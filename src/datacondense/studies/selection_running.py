@@ -12,8 +12,7 @@ from datacondense.image_set import ImageSet
 from datacondense.selection import select_random
 from datacondense.studies.backends import Workers
 from datacondense.studies.cell import plain_settings, waves
-from datacondense.studies.cells import RandomCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell
+from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, RandomCell
 from datacondense.studies.config import CELLS
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.runner import RunPlace, StudyProgress, run_cells
