@@ -22,10 +22,8 @@ COMPARED = (*_SELECTIONS, *METHODS)
 _USUAL = (*_SELECTIONS[:-1], "gradient-matching")  # rows of the published table
 _IPCS = ("1", "10", "50")
 
-_OWN_STEPS, _FIXED = (
-    "dataset-distillation, its own steps",
-    "dataset-distillation, its own steps, fixed network",
-)
+_OWN_STEPS = published.OWN_STEPS
+_FIXED = f"{_OWN_STEPS}, fixed network"
 _TABLE_3 = (_OWN_STEPS, _FIXED, "dataset-distillation", "gradient-matching")
 _NETWORKS = {"mnist": "lenet", "cifar10": "alexcifarnet"}  # of the published table
 
