@@ -1,6 +1,6 @@
 """Accuracy of condensed sets under the paper's evaluation, one record per data set and seed.
 
-    python benchmarks/accuracy.py --dataset mnist --seeds 0 1 2 --draws 200 --real-batch 64 --image-lr 0.5 \
+    python benchmarks/accuracy.py --dataset mnist --seeds 0 1 2 --iterations 200 --real-batch 64 --image-lr 0.5 \
         --precision bfloat16
 
 Runs continue where they were stopped: condensation from its checkpoint, and a seed whose record exists is skipped.
@@ -19,15 +19,21 @@ import torch
 from measure import RESULTS, header
 
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
-from datacondense.data import DataConfig, hold_out, load
-from datacondense.evaluation import EvaluationConfig, evaluate
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.run_folder import RunFolder
+from datacondense.data.config import DataConfig
+from datacondense.data.sources import load
+from datacondense.data.validation import hold_out
+from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.scoring import evaluate
 from datacondense.files import write_text
 
 
 def run_name(options: argparse.Namespace, seed: int) -> str:
     """Name a run by what tells it from the others."""
-    return f"{options.dataset}-ipc{options.ipc}-draws{options.draws}-lr{options.image_lr:g}-seed{seed}"
+    return f"{options.dataset}-ipc{options.ipc}-draws{options.iterations}-lr{options.image_lr:g}-seed{seed}"
 
 
 def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, Any]:
@@ -48,17 +54,17 @@ def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, An
         train, validation = hold_out(train, 0.04, seed)
     run = RunConfig(
         seed=seed,
-        draws=options.draws,
+        iterations=options.iterations,
         validate_every=options.validate,
         validation_networks=options.validation_networks,
         time_limit=options.time_limit,
     )
 
     def report(progress: Progress) -> None:
-        done = progress.position
-        if progress.validation is not None or (done.step == 0 and done.draw % 20 == 0):
+        done = progress.step
+        if progress.validation is not None or (done.inner == 0 and done.outer % 20 == 0):
             print(
-                f"{options.dataset} seed {seed} draw {done.draw + 1} loss {progress.loss:.1f} "
+                f"{options.dataset} seed {seed} iteration {done.outer + 1} loss {progress.loss:.1f} "
                 f"{progress.seconds:.0f} s {progress.validation or ''}",
                 flush=True,
             )
@@ -67,16 +73,16 @@ def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, An
     condensed = condense(
         train, method, run, validation=validation, directory=folder, resume=True, observer=report
     )
-    metrics = RunDirectory(folder).metrics()
+    metrics = RunFolder(folder).metrics()
     record: dict[str, Any] = {
         "seed": seed,
-        "draws_done": condensed.record["draws_done"],
+        "iterations_done": condensed.provenance["iterations_done"],
         "condensing_seconds": metrics[-1]["seconds"],
         "fingerprint": condensed.fingerprint,
-        "validations": {str(m["draw"] + 1): m["validation"] for m in metrics if "validation" in m},
+        "validations": {str(m["iteration"] + 1): m["validation"] for m in metrics if "validation" in m},
         "method": asdict(method.resolved()),
         "run": asdict(run),
-        "source": condensed.record["source"],
+        "source": condensed.provenance["source"],
     }
     if not options.validate:
         began = time.monotonic()
@@ -99,7 +105,7 @@ def main() -> None:
     parser.add_argument("--ipc", type=int, default=1)
     parser.add_argument("--network", default="convnet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--time-limit", default=None)
     parser.add_argument("--real-batch", type=int, default=256)
     parser.add_argument("--image-lr", type=float, default=0.1)

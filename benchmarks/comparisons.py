@@ -18,7 +18,7 @@ from studies import DOCS, section
 from datacondense.files import write_text
 from datacondense.reports.layout import NOTHING, accuracy, table
 from datacondense.reports.study_records import read_study_record
-from datacondense.studies import StudyResult
+from datacondense.studies.results import StudyResult
 
 HEAD = """# Recorded comparisons of methods
 
@@ -77,7 +77,7 @@ def against(records: list[Values]) -> str:
         "data set, network",
         "method",
         "images per class",
-        "draws",
+        "iterations",
         "ours, % (n, sets)",
         "published, %",
         "difference",
@@ -125,7 +125,7 @@ def _published_rows(values: Values, result: StudyResult) -> Iterator[list[str]]:
             f"{dataset}, {result.study.title.rpartition(' on ')[2].rstrip('?')}",
             row,
             column,
-            f"{fmean(entry.draws):g}" if entry.draws else NOTHING,
+            f"{fmean(entry.iterations):g}" if entry.iterations else NOTHING,
             f"{accuracy(entry)} ({entry.n}, {entry.sets})",
             f"{printed.mean:.1f}±{printed.std:.1f}",
             f"{difference:+.1f}",

@@ -1,6 +1,6 @@
 """Accuracy of the same networks evaluated twice: by torch's layers in float32, and by the fast engine.
 
-    python benchmarks/evaluation_precision.py --dataset mnist --draws 80 --set real_batch=64 image_lr=0.5
+    python benchmarks/evaluation_precision.py --dataset mnist --iterations 80 --set real_batch=64 image_lr=0.5
 
 One set is condensed, in each process anew but with the same bytes, and scored by networks with the same seeds. The
 difference is taken network by network.
@@ -25,7 +25,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
     keep_freed_memory()
     train, test, _ = loaded(options.dataset)
     method = GradientMatchingConfig(**settings(options.set))
-    images, _ = condensed(train, method, point["seed"], options.draws)
+    images, _ = condensed(train, method, point["seed"], options.iterations)
     options.evaluation = [*options.evaluation, *GROUPS[point["group"]]]
     began = time.perf_counter()
     score = evaluate(images, test, protocol(options, point["seed"]))
@@ -36,10 +36,14 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any]:
     """Give both groups' accuracies and the differences b - a over networks."""
     groups: dict[str, Any] = {}
-    for name, chosen in GROUPS.items():
+    for name, selected in GROUPS.items():
         rows = [row for row in record["rows"] if row["group"] == name]
         accuracies = [value for row in rows for value in row["score"]["accuracies"]]
-        groups[name] = {**settings(chosen), "accuracies": accuracies, "seconds": [r["seconds"] for r in rows]}
+        groups[name] = {
+            **settings(selected),
+            "accuracies": accuracies,
+            "seconds": [r["seconds"] for r in rows],
+        }
     differences = [b - a for a, b in zip(groups["a"]["accuracies"], groups["b"]["accuracies"], strict=True)]
     return {"dataset": options.dataset, **groups, "difference_b_minus_a": mean_interval(differences)}
 
@@ -48,7 +52,7 @@ def main() -> None:
     """Measure, or continue."""
     parser = measure.parser(__doc__, "evaluation-precision")
     add_experiment(parser)
-    parser.add_argument("--draws", type=int, default=80)
+    parser.add_argument("--iterations", type=int, default=80)
     options = parser.parse_args()
     points = [{"seed": seed, "group": group} for seed in options.seeds for group in GROUPS]
     measure.benchmark(options, points, one_process, summarise, lengths=("seeds",))

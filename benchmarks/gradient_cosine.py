@@ -16,33 +16,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense import GradientMatchingConfig, ImageSet
-from datacondense.condensation.state import Position
-from datacondense.matching import compared_parameters, parameter_gradients
-from datacondense.networks import Computation, build_network, once_differentiable
-from datacondense.random_streams import stream
+from datacondense.condensation.state import Step
+from datacondense.matching.gradients import compared_parameters, parameter_gradients
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import Backend, first_order_model
+from datacondense.random import seeded_generator
 
 VARIANTS = {
-    "float32 eager": Computation("eager", "float32"),
-    "float32 fused": Computation("fused", "float32"),
-    "bfloat16 eager": Computation("eager", "bfloat16"),
-    "bfloat16 fused": Computation("fused", "bfloat16"),
+    "float32 eager": Backend("eager", "float32"),
+    "float32 fused": Backend("fused", "float32"),
+    "bfloat16 eager": Backend("eager", "bfloat16"),
+    "bfloat16 fused": Backend("fused", "bfloat16"),
 }
 
 
 def row_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
     """Give the cosines of all rows of all classes with float64, for each variant."""
     network = build_network("convnet", train.image_shape, train.num_classes)
-    parameters = network.draw(stream(seed, "network"))
+    parameters = network.draw(seeded_generator(seed, "network"))
     exact = {name: value.double() for name, value in parameters.items()}
     compared = compared_parameters(parameters)
     found: dict[str, list[Tensor]] = {name: [] for name in VARIANTS}
     for label, members in enumerate(train.class_indices):
         images = train.normalised(
-            members[torch.randperm(len(members), generator=stream(seed, "real", label))[:batch]]
+            members[torch.randperm(len(members), generator=seeded_generator(seed, "real", label))[:batch]]
         )
         truth = parameter_gradients(network, exact, compared, images.double(), label)
-        for name, computation in VARIANTS.items():
-            model = once_differentiable(network, computation)
+        for name, backend in VARIANTS.items():
+            model = first_order_model(network, backend)
             gradients = parameter_gradients(model, parameters, compared, images, label)
             pairs = zip(truth, gradients, strict=True)
             found[name] += [F.cosine_similarity(t.flatten(1), g.double().flatten(1)) for t, g in pairs]
@@ -52,15 +53,15 @@ def row_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
 def pixel_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
     """Give the cosines of all pixel gradients of one step with float64, for each variant."""
 
-    def gradient(**chosen: Any) -> Tensor:
-        method = GradientMatchingConfig(real_batch=batch, matching_steps=1, **chosen).build(train, seed)
-        state, _ = method.step(method.init(), Position(0, 0))
+    def gradient(**selected: Any) -> Tensor:
+        method = GradientMatchingConfig(real_batch=batch, matching_steps=1, **selected).build(train, seed)
+        state, _ = method.step(method.init(), Step(0, 0))
         return state.velocity.flatten(0, 1).flatten(1).double()
 
     truth = gradient(precision="float64", engine="eager", graph_memory=1)
     return {
-        name: F.cosine_similarity(truth, gradient(precision=computation.precision, engine=computation.engine))
-        for name, computation in VARIANTS.items()
+        name: F.cosine_similarity(truth, gradient(precision=backend.precision, engine=backend.engine))
+        for name, backend in VARIANTS.items()
     }
 
 

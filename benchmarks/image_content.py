@@ -24,11 +24,13 @@ from torch import Tensor
 from datacondense import ImageSet
 from datacondense.cli.study import Study as StudyCommand
 from datacondense.files import replacing, write_text
-from datacondense.studies import DataSource, Study, declared, find_study
-from datacondense.studies.cell import cell_key
-from datacondense.studies.cells import EvaluateCell
-from datacondense.studies.runner import RunPlace
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.runner import StoreWorkspace
+from datacondense.studies.running import declared, find_study
 from datacondense.studies.store import Store
+from datacondense.studies.study import Study
+from datacondense.studies.task import task_key
+from datacondense.studies.tasks import Evaluate
 
 DOCS = Path(__file__).parents[1] / "docs"
 FINE = 0.25  # cycles per pixel: structure of fewer than four pixels
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> None:
     )
     source = DataSource(name=command.dataset, config=command.data)
     study = declared(find_study(command.name), source, command.study)
-    sets = finished_sets(study, RunPlace(Store(command.out / "cells"), "cpu"))
+    sets = finished_sets(study, StoreWorkspace(Store(command.out / "cells"), "cpu"))
     real = source.read().train
     values = {
         **measure.header(torch.get_num_threads()),
@@ -62,11 +64,11 @@ def main(arguments: list[str]) -> None:
     draw(study, sets, DOCS / f"{stem}.png")
 
 
-def finished_sets(study: Study, place: RunPlace) -> Sets:
+def finished_sets(study: Study, place: StoreWorkspace) -> Sets:
     """Load the sets of each entry, seed by seed."""
     sets: dict[tuple[str, str], list[ImageSet]] = {}
-    for entry, cells in study.entries.items():
-        sources = {cell_key(cell.source): cell.source for cell in cells if isinstance(cell, EvaluateCell)}
+    for entry, tasks in study.entries.items():
+        sources = {task_key(task.source): task.source for task in tasks if isinstance(task, Evaluate)}
         sets[entry] = [
             source.image_set(place) for key, source in sources.items() if place.store.finished(key)
         ]

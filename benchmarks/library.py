@@ -18,7 +18,7 @@ from datacondense import (
     load,
 )
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation.state import Position
+from datacondense.condensation.state import Step
 
 Shape = tuple[int, int, int]
 
@@ -49,11 +49,11 @@ class MatchingSteps:
         keep_freed_memory()
         self._method = config.build(train, seed=0)
         self._state, self._draw = self._method.init(), 0
-        self.engine, self.precision = self._method.computation
+        self.engine, self.precision = self._method.backend
 
     def __call__(self) -> float:
         """Do one step and give its loss."""
-        self._state, loss = self._method.step(self._state, Position(self._draw, 0))
+        self._state, loss = self._method.step(self._state, Step(self._draw, 0))
         self._draw += 1
         return loss
 
@@ -96,11 +96,11 @@ def loaded(dataset: str) -> tuple[ImageSet, ImageSet, float]:
 
 
 def condensed(
-    train: ImageSet, method: GradientMatchingConfig, seed: int, draws: int
+    train: ImageSet, method: GradientMatchingConfig, seed: int, iterations: int
 ) -> tuple[ImageSet, float]:
     """Condense, and tell the seconds from the call to its return."""
     began = time.perf_counter()
-    images = condense(train, method, RunConfig(seed=seed, draws=draws))
+    images = condense(train, method, RunConfig(seed=seed, iterations=iterations))
     return images, time.perf_counter() - began
 
 

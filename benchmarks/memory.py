@@ -19,7 +19,9 @@ import torch
 from measure import RESULTS, header, peak_megabytes
 
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation import GradientMatchingConfig, RunConfig, condense
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.loop import condense
 from datacondense.files import write_text
 from datacondense.image_set import ImageSet
 
@@ -39,7 +41,7 @@ def measure(num_classes: int, ipc: int, batch: int, side: int) -> dict[str, Any]
     before = peak_megabytes()
     steps = 1 if ipc == 1 else 2
     method = GradientMatchingConfig(ipc=ipc, matching_steps=steps, network_epochs=1, real_batch=batch)
-    condensed = condense(train, method, RunConfig(draws=1))
+    condensed = condense(train, method, RunConfig(iterations=1))
     sets = (train.images.nbytes + 4 * condensed.images.nbytes) / 2**20  # images, momentum, gradient, result
     return {
         "classes": num_classes,

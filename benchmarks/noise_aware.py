@@ -24,15 +24,15 @@ from datacondense.cli.noise import Noise as NoiseCommand
 from datacondense.environment import choose_device
 from datacondense.files import write_text
 from datacondense.reports.noise import noise_markdown
-from datacondense.reports.noise_plot import draw_noise
+from datacondense.reports.noise_plot import plot_noise
 from datacondense.reports.noise_records import noise_record, read_noise_record
-from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_plots import plot_study
 from datacondense.reports.study_records import read_study_record
 from datacondense.reports.study_tables import markdown
-from datacondense.studies import DataSource
-from datacondense.studies.cell import cell_key
-from datacondense.studies.noise_running import noise_cells, run_noise
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.noise_running import noise_tasks, run_noise
 from datacondense.studies.store import Store
+from datacondense.studies.task import task_key
 
 DOCS = Path(__file__).parents[1] / "docs"
 STUDIES = ("noise-aware", "representatives", "masks", "teacher")
@@ -51,7 +51,7 @@ def record(arguments: list[str]) -> int:
         source, command.noise, command.out, workers=command.workers, device=str(choose_device(command.device))
     )
     store = Store(command.out / "cells")
-    keys = [cell_key(cell) for cell in noise_cells(source, command.noise).values()]
+    keys = [task_key(task) for task in noise_tasks(source, command.noise).values()]
     records = [store.record(key) for key in keys if store.finished(key)]
     values = {
         **measure.header(records[0]["threads"]),
@@ -77,11 +77,11 @@ def page() -> int:
     parts = [HEAD, verdict(Numbers(studies, noises, contents)), _steps_part(steps)]
     for stem, values in studies.items():
         result = read_study_record(values)
-        draw_study(result, DOCS / f"{stem}.png")
+        plot_study(result, DOCS / f"{stem}.png")
         parts.append(_deeper(markdown(result, _facts(stem, values), picture=f"{stem}.png"), values))
     for stem, values in noises.items():
         measured = read_noise_record(values)
-        draw_noise(measured, DOCS / f"{stem}.png")
+        plot_noise(measured, DOCS / f"{stem}.png")
         text = noise_markdown(measured, _facts(stem, values), picture=f"{stem}.png", by_class=False)
         parts.append(_deeper(text, values))
     write_text(DOCS / "noise-aware.md", "\n".join(part for part in parts if part).rstrip("\n") + "\n")

@@ -40,7 +40,7 @@ class Numbers:
     def tried(self, study: str, *, joined: bool) -> str:
         """List the learning rates that an arm could choose from, each with its mean accuracy on held-out images."""
         (choice,) = (
-            each for each in self._values[f"study-{study}"]["choices"] if each["join_classes"] == joined
+            each for each in self._values[f"study-{study}"]["choices"] if each["class_collective"] == joined
         )
         return ", ".join(
             f"{rate:g}: {100 * sum(found) / len(found):.1f} %" for rate, found in choice["held_out"]
@@ -53,18 +53,18 @@ class Numbers:
     def kept(self, study: str, row: str, column: str) -> str:
         """Write an accuracy as a share of that of the entry which it is paired with."""
         result = self._studies[f"study-{study}"]
-        whole = result.entries[result.study.paired[row, column]]
-        return f"{100 * result.entries[row, column].mean / whole.mean:.0f} %"
+        full = result.entries[result.study.paired[row, column]]
+        return f"{100 * result.entries[row, column].mean / full.mean:.0f} %"
 
     def count(self, study: str, verdict: str) -> str:
         """Count the paired entries of a verdict."""
         found = [each.verdict for each in self._studies[f"study-{study}"].differences.values()]
         return f"{found.count(verdict)} of {len(found)}"
 
-    def draws(self, study: str, row: str, column: str) -> str:
+    def iterations(self, study: str, row: str, column: str) -> str:
         """Write the mean number of outer draws."""
-        draws = self._studies[f"study-{study}"].entries[row, column].draws
-        return f"{sum(draws) / len(draws):.0f}"
+        iterations = self._studies[f"study-{study}"].entries[row, column].iterations
+        return f"{sum(iterations) / len(iterations):.0f}"
 
     def share(
         self, dataset: str, network: str, variant: str, part: str = "data", *, learned: bool = False
@@ -139,7 +139,7 @@ def verdict(numbers: Numbers) -> str:
 - **One noise-aware matching gains on CIFAR-10, and loses on MNIST.** Joining the classes in one gradient and averaging the images
   over the draws gives, on CIFAR-10, {n.difference("noise-aware-cifar10", joined, "equal draws")} at equal draws and
   {n.difference("noise-aware-cifar10", joined, "equal seconds")} at equal seconds:
-  {n.accuracy("noise-aware-cifar10", joined, "equal seconds")} % after {n.draws("noise-aware-cifar10", joined, "equal seconds")} draws,
+  {n.accuracy("noise-aware-cifar10", joined, "equal seconds")} % after {n.iterations("noise-aware-cifar10", joined, "equal seconds")} draws,
   where plain matching has {n.accuracy("noise-aware-cifar10", "plain", "equal seconds")} after 100 (published: 28.3±0.5 after 1000
   draws). On MNIST it is {n.difference("noise-aware-mnist", joined, "equal draws")} at equal draws and
   {n.difference("noise-aware-mnist", joined, "equal seconds")} at equal seconds. There the highest rate of
@@ -176,7 +176,7 @@ is one blob of colour at this size, which every pooling still sees:
 ![One set of each arm on CIFAR-10, ConvNet](image-content-representatives-cifar10-ipc1.png)
 
 **Why joining the classes gains on CIFAR-10 is not explained by agreement.** It does not raise the share of the data, it lowers it
-with ConvNet, to {n.share("cifar10", "convnet", "join-classes")} on CIFAR-10 and {n.share("mnist", "convnet", "join-classes")} on MNIST. Our reading, not shown by a measurement: what
+with ConvNet, to {n.share("cifar10", "convnet", "class-collective")} on CIFAR-10 and {n.share("mnist", "convnet", "class-collective")} on MNIST. Our reading, not shown by a measurement: what
 all networks ask of the images of every class alike is agreement too, so it counts as data here, and it is what cancels in the mean
 over classes. On MNIST, where the classes differ in the shape of thin strokes on the same background, something useful goes with it.
 Agreement between networks is not usefulness. The idea of joining is that of Lee et al. (*Dataset Condensation with Contrastive

@@ -1,7 +1,7 @@
 """Accuracy under two groups of settings, seed by seed with the same networks: does a difference cost anything?
 
     python benchmarks/paired_accuracy.py --a precision=float32 --b precision=bfloat16 \
-        --set real_batch=64 image_lr=0.5 --draws 100 --seeds 0 1 2 3 4
+        --set real_batch=64 image_lr=0.5 --iterations 100 --seeds 0 1 2 3 4
 
 Both groups condense from the same seed and are scored by networks of the same seed. They are scored on images held out
 of the training images, unless --on test asks for the test images: choose on the former, report a finished choice on the
@@ -40,7 +40,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
     if options.on == "validation":
         train, scored = hold_out(train, options.fraction, 0)
     method = GradientMatchingConfig(**settings([*options.set, *getattr(options, point["group"])]))
-    images, seconds = condensed(train, method, point["seed"], options.draws)
+    images, seconds = condensed(train, method, point["seed"], options.iterations)
     score = evaluate(images, scored, protocol(options, point["seed"]))
     return {
         "accuracy": score.mean,
@@ -49,7 +49,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
         "accuracies": score.accuracies,
         "seconds": seconds,
         "method": asdict(method.resolved()),
-        "protocol": asdict(score.recipe),
+        "protocol": asdict(score.protocol),
     }
 
 
@@ -74,7 +74,7 @@ def main() -> None:
         "--a", nargs="+", required=True, metavar="NAME=VALUE", help="settings of the first group"
     )
     parser.add_argument("--b", nargs="+", required=True, metavar="NAME=VALUE", help="settings of the second")
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--on", choices=["validation", "test"], default="validation")
     options = parser.parse_args()
     points = [{"seed": seed, "group": group} for seed in options.seeds for group in GROUPS]

@@ -164,19 +164,19 @@ def rotated(image: Tensor, means: Tensor, rng: np.random.Generator) -> Tensor:
 def herding(features: Tensor, ipc: int) -> list[int]:
     """Pick images of one class so that the mean of the picked stays near the mean of all."""
     mean, total = features.mean(0), torch.zeros(features.shape[1])
-    left, chosen = list(range(len(features))), []
+    left, selected = list(range(len(features))), []
     for count in range(1, ipc + 1):
         distances = ((total + features[left]) / count - mean).norm(dim=1)
         best = left.pop(int(distances.argmin()))
         total = total + features[best]
-        chosen.append(best)
-    return chosen
+        selected.append(best)
+    return selected
 
 
 def k_center(features: Tensor, ipc: int) -> list[int]:
     """Pick the image of one class nearest to the mean, then always the one furthest from all picked."""
     between = torch.cdist(features, features)
-    chosen = [int((features - features.mean(0)).norm(dim=1).argmin())]
-    while len(chosen) < ipc:
-        chosen.append(int(between[:, chosen].min(1).values.argmax()))
-    return chosen
+    selected = [int((features - features.mean(0)).norm(dim=1).argmin())]
+    while len(selected) < ipc:
+        selected.append(int(between[:, selected].min(1).values.argmax()))
+    return selected

@@ -25,37 +25,37 @@ from datacondense.allocator import keep_freed_memory
 METHODS = ("herding", "k-center")
 
 
-def plain_choice(method: str, labels: Tensor, ipc: int, features: Tensor) -> list[int]:
+def plain_search(method: str, labels: Tensor, ipc: int, features: Tensor) -> list[int]:
     """Choose class by class."""
     choose: Callable[[Tensor, int], list[int]] = plain.herding if method == "herding" else plain.k_center
-    chosen = []
+    selected = []
     for label in range(int(labels.max()) + 1):
         members = torch.nonzero(labels == label).flatten()
-        chosen += members[choose(features[members], ipc)].tolist()
-    return chosen
+        selected += members[choose(features[members], ipc)].tolist()
+    return selected
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
     """Measure one method of one variant here."""
     train = random_set((3, 32, 32), options.classes, options.per_class)
     features = torch.randn(len(train), options.features, generator=torch.Generator().manual_seed(1))
-    method, ipc, chosen = point["method"], point["ipc"], []
+    method, ipc, selected = point["method"], point["ipc"], []
     before = measure.peak_megabytes()
 
     def call() -> None:
         if point["variant"] == "plain":
-            chosen.extend(plain_choice(method, train.labels, ipc, features))
+            selected.extend(plain_search(method, train.labels, ipc, features))
             return
         keep_freed_memory()
         name = "select_" + method.replace("-", "_")
-        chosen.extend(getattr(selection, name)(train, ipc, features).record["indices"])
+        selected.extend(getattr(selection, name)(train, ipc, features).provenance["indices"])
 
     seconds = measure.seconds_of(call)
     return {
         "seconds": seconds,
         "megabytes_before": before,
         "megabytes_peak": measure.peak_megabytes(),
-        "chosen": hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16],
+        "chosen": hashlib.sha256(repr(sorted(selected)).encode()).hexdigest()[:16],
     }
 
 
@@ -67,7 +67,7 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any
         summary[f"{method}, {ipc} images per class"] = {
             "seconds": compare(rows, "seconds"),
             "megabytes_peak": compare(rows, "megabytes_peak"),
-            "same_choice": len({row["chosen"] for row in rows}) == 1,
+            "same_search": len({row["chosen"] for row in rows}) == 1,
         }
     return summary
 

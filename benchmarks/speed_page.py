@@ -114,12 +114,12 @@ def evaluation(records: dict[str, Row]) -> str:
     if "evaluation" not in records:
         return ""
     summary, given = (records["evaluation"][part] for part in ("summary", "settings"))
-    whole = summary["seconds_extrapolated"]
+    full = summary["seconds_extrapolated"]
     parts = {"an epoch of a network": "seconds_per_epoch_and_network", "a test pass": "seconds_per_test_pass"}
     rows = [show.speed_row(name, summary[key], None, {}) for name, key in parts.items()]
-    rows += [show.speed_row("all 20 networks, **extrapolated**", whole, summary["megabytes_peak"], {})]
+    rows += [show.speed_row("all 20 networks, **extrapolated**", full, summary["megabytes_peak"], {})]
     what = f"Evaluating 20 networks on {given['ipc']} images per class ({summary['images']}, augmented)"
-    text = show.speed_sentence(what, whole) + f"These are **extrapolated**: {whole['how']}.\n\n"
+    text = show.speed_sentence(what, full) + f"These are **extrapolated**: {full['how']}.\n\n"
     return text + table(show.SPEED_HEAD, rows)
 
 
@@ -148,9 +148,9 @@ def time(records: dict[str, Row]) -> str:
     for record in (record for record in timed if record["settings"]["validate"]):
         for row in record["rows"]:
             same = any(show.agree(row["method"], method) for method in used)
-            chosen = f"`{' '.join(record['settings']['set'])}`" + ", **used above**" * same
+            selected = f"`{' '.join(record['settings']['set'])}`" + ", **used above**" * same
             curve = "; ".join(map(show.curve_point, row["curve"]))
-            rows.append([chosen, row["seed"], record["hardware"]["threads"], curve])
+            rows.append([selected, row["seed"], record["hardware"]["threads"], curve])
     text = "".join(map(run_text, runs)) or NOT_MEASURED
     text += "\nThe settings were chosen on held-out training images:\n\n" * bool(rows)
     return text + table("settings | seed | threads | accuracy on the way", rows)
@@ -213,7 +213,7 @@ def selection(records: dict[str, Row]) -> str:
         return ""
     summary, given = (records["selection"][part] for part in ("summary", "settings"))
     rows = [show.speed_row(what, one["seconds"], one["megabytes_peak"], {}) for what, one in summary.items()]
-    other = [what for what, one in summary.items() if not one["same_choice"]]
+    other = [what for what, one in summary.items() if not one["same_search"]]
     text = (
         f"{given['classes']} classes of {given['per_class']:,} images, {given['features']:,} features each. "
     )
@@ -261,7 +261,7 @@ def main() -> None:
     options = parser.parse_args()
     records = read_records(options.results)
     if "growth" in records:
-        show.draw_growth(records["growth"]["rows"], options.out / PICTURE)
+        show.plot_growth(records["growth"]["rows"], options.out / PICTURE)
     sections = (steps, evaluation, time, paired, cosines, growth, selection, profile, machine, commands)
     made = {section.__name__: section(records) or NOT_MEASURED for section in sections}
     targets = table("target | measured | ", show.target_rows(records))

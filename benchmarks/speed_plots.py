@@ -205,7 +205,7 @@ def _in_time(summary: Row, limit: float) -> tuple[str, bool] | None:
     return f"{number(seconds)} s, {percent(score)}", seconds <= limit and score["mean"] >= 0.91
 
 
-def draw_growth(rows: list[Row], path: Path) -> None:
+def plot_growth(rows: list[Row], path: Path) -> None:
     """Draw one column per curve, seconds above and memory below; the bytes depend on rows and matplotlib only."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -213,7 +213,7 @@ def draw_growth(rows: list[Row], path: Path) -> None:
         panels: list[list[Axes]] = figure.subplots(2, len(CURVES), sharex="col").tolist()
         for column, name in enumerate(CURVES):
             of_curve = sorted((row for row in rows if row["curve"] == name), key=lambda row: int(row[name]))
-            _draw_column(panels[0][column], panels[1][column], name, of_curve)
+            _plot_column(panels[0][column], panels[1][column], name, of_curve)
         panels[0][0].set_ylabel("seconds per step")
         panels[1][0].set_ylabel("memory, MB")
         panels[1][0].legend(loc="lower right")
@@ -223,7 +223,7 @@ def draw_growth(rows: list[Row], path: Path) -> None:
             figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
 
 
-def _draw_column(above: Axes, below: Axes, name: str, rows: list[Row]) -> None:
+def _plot_column(above: Axes, below: Axes, name: str, rows: list[Row]) -> None:
     """Draw one curve."""
     below.set_xlabel(CURVES[name])
     if not rows:

@@ -1,6 +1,6 @@
 """Recorded studies: the numbers of each go to benchmarks/results, those of the paper on MNIST to docs/studies-mnist.md.
 
-    python benchmarks/studies.py record activation mnist --draws 100 --seeds 3 --repeats 5 --out studies
+    python benchmarks/studies.py record activation mnist --iterations 100 --seeds 3 --repeats 5 --out studies
     python benchmarks/studies.py page
 
 `record` takes the options of `datacondense study`, runs what is not finished, and writes the record. `page` needs the
@@ -21,14 +21,17 @@ import tyro
 from datacondense.cli.study import Study as StudyCommand
 from datacondense.environment import choose_device
 from datacondense.files import write_text
-from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_plots import plot_study
 from datacondense.reports.study_records import read_study_record, study_record
 from datacondense.reports.study_tables import markdown
-from datacondense.studies import DataSource, Study, StudyResult, declared, find_study, run_study
-from datacondense.studies.cell import waves
-from datacondense.studies.cells import CondenseCell
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.learning_rate_search import SearchLearningRate
+from datacondense.studies.results import StudyResult
+from datacondense.studies.running import declared, find_study, run_study
 from datacondense.studies.store import Store
-from datacondense.studies.tuned import ChoiceCell
+from datacondense.studies.study import Study
+from datacondense.studies.task import by_depth
+from datacondense.studies.tasks import Condense
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# Recorded studies on MNIST
@@ -54,7 +57,15 @@ Read with care:
 
 """
 ORDER = ("cross-architecture", "activation", "pooling", "norm", "depth", "width", "distance", "ipc")
-CHOSEN_FOR = ("ipc", "network", "transform", "join_classes", "average_images", "shrink_pixels", "siamese")
+SELECTED_FOR = (
+    "ipc",
+    "network",
+    "transform",
+    "class_collective",
+    "iterate_averaging",
+    "shrink_pixels",
+    "siamese",
+)
 VERDICTS = ("reproduced", "consistent", "undecided", "contradicted")
 
 
@@ -69,7 +80,7 @@ def record(arguments: list[str]) -> int:
     study = declared(find_study(command.name), source, command.study)
     run = run_study(study, command.out, workers=command.workers, device=str(choose_device(command.device)))
     store = Store(command.out / "cells")
-    keys = [key for level in waves(study.cells) for key in level if store.finished(key)]
+    keys = [key for level in by_depth(study.tasks) for key in level if store.finished(key)]
     records = [store.record(key) for key in keys]
     threads = sorted({entry["threads"] for entry in records})
     values = {
@@ -91,13 +102,13 @@ def record(arguments: list[str]) -> int:
 def choices(study: Study, store: Store) -> list[dict[str, Any]]:
     """List the learning rates that were tried on held-out images, with every accuracy, and the one that was chosen."""
     found = []
-    for level in waves(study.cells):
-        for key, cell in level.items():
-            if isinstance(cell, ChoiceCell) and store.finished(key):
-                first = next(iter(cell.scores.values()))[0].source
-                assert isinstance(first, CondenseCell)
+    for level in by_depth(study.tasks):
+        for key, task in level.items():
+            if isinstance(task, SearchLearningRate) and store.finished(key):
+                first = next(iter(task.scores.values()))[0].source
+                assert isinstance(first, Condense)
                 method = asdict(first.method)
-                changed = {name: method[name] for name in CHOSEN_FOR if name in method}
+                changed = {name: method[name] for name in SELECTED_FOR if name in method}
                 found.append({"method": first.method.name, **changed, **store.record(key)["result"]})
     return found
 
@@ -114,7 +125,7 @@ def page() -> int:
 def section(stem: str, values: Mapping[str, Any]) -> str:
     """Write the part of a page that shows one record, and draw its picture."""
     result, picture, hardware = read_study_record(values), f"{stem}.png", values["hardware"]
-    draw_study(result, DOCS / picture)
+    plot_study(result, DOCS / picture)
     facts = values["facts"] | {
         "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} "
         f"thread(s) a cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells "

@@ -39,7 +39,7 @@ def accuracy_table() -> str:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for record in records("accuracy"):
         method = record["method"]
-        key = (record["source"]["name"], method["ipc"], record["run"]["draws"], method["real_batch"])
+        key = (record["source"]["name"], method["ipc"], record["run"]["iterations"], method["real_batch"])
         groups[*key, method["image_lr"], method["precision"], record["run"]["time_limit"]].append(record)
     lines = [
         "| data set | images per class | accuracy | n | mean of each seed | published | draws | real batch, image lr, "
@@ -49,11 +49,11 @@ def accuracy_table() -> str:
     for (name, ipc, _, batch, lr, precision, _), group in sorted(groups.items(), key=str):
         accuracies = [100 * value for record in group for value in record["score"]["accuracies"]]
         seeds = ", ".join(f"{r['seed']}: {100 * r['score']['mean']:.1f}" for r in group)
-        draws = ", ".join(sorted({f"{r['draws_done']:g}" for r in group}))
+        iterations = ", ".join(sorted({f"{r['draws_done']:g}" for r in group}))
         seconds = ", ".join(f"{r['condensing_seconds']:.0f}" for r in group)
         lines.append(
             f"| {name} | {ipc} | **{fmean(accuracies):.1f}±{stdev(accuracies):.1f}** | {len(accuracies)} | {seeds} | "
-            f"{PUBLISHED.get((name, ipc), '–')} | {draws} | {batch}, {lr:g}, {precision} | {seconds} |"
+            f"{PUBLISHED.get((name, ipc), '–')} | {iterations} | {batch}, {lr:g}, {precision} | {seconds} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -72,8 +72,8 @@ def validation_table() -> str:
     for record in records("validation"):
         method = record["method"]
         curve = ", ".join(
-            f"{draws}: {100 * v['accuracy']:.1f}{spread(v)} (n={v['n']})"
-            for draws, v in record["validations"].items()
+            f"{iterations}: {100 * v['accuracy']:.1f}{spread(v)} (n={v['n']})"
+            for iterations, v in record["validations"].items()
         )
         setting = f"{method['ipc']} | {method['start']} | {method['network_epochs']} | {method['image_lr']:g}"
         lines.append(f"| {record['source']['name']} | {setting} | {record['seed']} | {curve} |")
@@ -125,7 +125,7 @@ def main() -> None:
     """Write the page."""
     page = HEAD + "## Accuracy on the test images\n" + accuracy_table()
     page += "\nSeconds are wall time on a machine that did other work beside; take them as upper bounds. A run with a\n"
-    page += "`--time-limit` is repeated exactly by giving its number of draws to `--draws` instead.\n"
+    page += "`--time-limit` is repeated exactly by giving its number of draws to `--iterations` instead.\n"
     page += "\n## Accuracy on held-out training images, against outer draws\n"
     page += "300 epochs, no augmentation; ± over the networks of one state.\n\n" + validation_table()
     page += "\n## Runs that were stopped\n" + stopped_table()

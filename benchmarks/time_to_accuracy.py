@@ -1,6 +1,6 @@
 """Wall time to condense MNIST, and the accuracy that it gives: one record, one process per seed.
 
-    python benchmarks/time_to_accuracy.py --draws 200 --set real_batch=64 image_lr=0.5 precision=bfloat16
+    python benchmarks/time_to_accuracy.py --iterations 200 --set real_batch=64 image_lr=0.5 precision=bfloat16
     python benchmarks/time_to_accuracy.py --validate 20 50 100 200 --repeats 3 --epochs 300 --set real_batch=64
 
 Seconds run from the call of `condense` to its return, in a process whose imports are done and whose data are loaded
@@ -23,19 +23,19 @@ from library import add_experiment, condensed, loaded, protocol, settings
 
 from datacondense import GradientMatchingConfig, ImageSet, evaluate, hold_out
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation.state import Position
+from datacondense.condensation.state import Step
 
-PUBLISHED_DRAWS, PUBLISHED_BATCH = 1000, 256
+PUBLISHED_ITERATIONS, PUBLISHED_BATCH = 1000, 256
 
 
 def one_seed(options: argparse.Namespace, seed: int) -> measure.Row:
     """Condense with one seed, then score on the test images."""
     train, test, loading = loaded(options.dataset)
     method = GradientMatchingConfig(**settings(options.set))
-    images, seconds = condensed(train, method, seed, options.draws)
+    images, seconds = condensed(train, method, seed, options.iterations)
     score = evaluate(images, test, protocol(options, seed))
     return {
-        "draws": options.draws,
+        "iterations": options.iterations,
         "seconds": seconds,
         "seconds_loading": loading,
         "score": score.as_dict(),
@@ -52,14 +52,14 @@ def validation_curve(options: argparse.Namespace, seed: int) -> measure.Row:
     built, config = method.build(train, seed), protocol(options, seed)
     state, seconds, curve = built.init(), 0.0, []
     for draw in range(max(options.validate)):
-        for step in range(method.steps_per_draw):
+        for step in range(method.steps_per_iteration):
             began = time.perf_counter()
-            state, _ = built.step(state, Position(draw, step))
+            state, _ = built.step(state, Step(draw, step))
             seconds += time.perf_counter() - began
         if draw + 1 in options.validate:
             score = evaluate(as_set(state.images, train), validation, config)
             entry = {"accuracy": score.mean, "std": score.std, "n": score.n}
-            curve.append({"draws": draw + 1, "seconds": seconds, **entry})
+            curve.append({"iterations": draw + 1, "seconds": seconds, **entry})
     return {"curve": curve, "method": asdict(method.resolved()), "protocol": asdict(config)}
 
 
@@ -81,7 +81,7 @@ def plain_steps(options: argparse.Namespace) -> measure.Row:
         network = plain.ConvNet((1, 28, 28), 10)
         return plain.matching_step(network, real, synthetic, optimiser, PUBLISHED_BATCH)
 
-    return measure.timed(step, options.plain_draws)
+    return measure.timed(step, options.plain_iterations)
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
@@ -106,8 +106,8 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
             steps = GradientMatchingConfig(**settings(options.set)).resolved().matching_steps or 1
             summary["plain"] = {
                 "seconds_per_step": row["seconds"],
-                "seconds_extrapolated": PUBLISHED_DRAWS * steps * row["seconds"],
-                "how": f"{PUBLISHED_DRAWS} draws of {steps} matching steps at {PUBLISHED_BATCH} real images per class, "
+                "seconds_extrapolated": PUBLISHED_ITERATIONS * steps * row["seconds"],
+                "how": f"{PUBLISHED_ITERATIONS} draws of {steps} matching steps at {PUBLISHED_BATCH} real images per class, "
                 f"extrapolated from {row['plain_draws']} measured steps, not run; training between steps left out",
             }
     return summary
@@ -117,7 +117,7 @@ def main() -> None:
     """Measure, or continue."""
     parser = measure.parser(__doc__, "time-to-accuracy")
     add_experiment(parser)
-    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument(
         "--validate", type=int, nargs="*", default=[], metavar="DRAWS", help="draws to score at"
     )
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--cold-cache", action="store_true", help="compile anew in every process")
     options = parser.parse_args()
     points: list[measure.Point] = [{"seed": seed} for seed in options.seeds]
-    points += [{"plain_draws": options.plain_draws}] if options.plain_draws else []
+    points += [{"plain_draws": options.plain_iterations}] if options.plain_iterations else []
     lengths = ("seeds", "plain_draws")
     measure.benchmark(
         options, points, one_process, summarise, lengths=lengths, fresh_cache=options.cold_cache

@@ -29,7 +29,7 @@ TRANSFORMS = (
     "keep-snr:1",
     "wiener:4",
     "max-pool-1+keep-magnitude:0.1",
-    "join-classes",
+    "class-collective",
 )
 """What is measured, as in `datacondense noise --variants`; those joined by + are done one after the other."""
 

@@ -48,7 +48,7 @@ def make_set(
         class_names=tuple(f"class {label}" for label in range(num_classes)),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
-        record={"source": {"name": "made"}},
+        provenance={"source": {"name": "made"}},
     )
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from datacondense.cli.main import main
-from datacondense.condensation import GradientMatchingConfig, RunConfig, RunDirectory, condense
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.loop import condense
+from datacondense.condensation.run_folder import RunFolder
 from datacondense.environment import environment
 from datacondense.image_set import ImageSet
 from tests.conftest import make_set
@@ -21,10 +24,10 @@ METHOD = GradientMatchingConfig(
     network_epochs=2,
     real_batch=5,
     precision="float64",
-    join_classes=True,
-    average_images=True,
+    class_collective=True,
+    iterate_averaging=True,
 )
-RUN = RunConfig(seed=7, draws=2, checkpoint_every=0)
+RUN = RunConfig(seed=7, iterations=2, checkpoint_every=0)
 
 
 def copied(name: str, to: Path) -> Path:
@@ -40,27 +43,29 @@ def test_a_run_is_continued(tmp_path: Path) -> None:
     folder = copied("run", tmp_path)
     condensed = condense(make_set(), METHOD, RUN, directory=folder, resume=True)
     assert condensed.fingerprint == FINGERPRINT
-    log = RunDirectory(folder).metrics()
-    assert [(entry["draw"], entry["step"]) for entry in log] == [(d, s) for d in range(2) for s in range(3)]
+    log = RunFolder(folder).metrics()
+    assert [(entry["iteration"], entry["step"]) for entry in log] == [
+        (d, s) for d in range(2) for s in range(3)
+    ]
 
 
 def test_a_finished_run_is_read(tmp_path: Path) -> None:
     folder = copied("finished", tmp_path)
     condensed = condense(make_set(), METHOD, RUN, directory=folder, resume=True)
     assert condensed.fingerprint == FINGERPRINT
-    assert condensed.record["draws_done"] == 2
+    assert condensed.provenance["iterations_done"] == 2
 
 
 def test_a_set_is_loaded() -> None:
     images = ImageSet.load(BEFORE / "finished" / "condensed.safetensors")
     assert images.fingerprint == FINGERPRINT
-    assert images.record["settings"]["join_classes"] is True
+    assert images.provenance["settings"]["class_collective"] is True
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_study_finds_its_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree(BEFORE / "study", tmp_path / "study"))
-    asked = f"study {folder / 'tiny.toml'} digits --seeds 1 --repeats 1 --draws 3 --precision float32 --engine eager"
+    asked = f"study {folder / 'tiny.toml'} digits --seeds 1 --repeats 1 --iterations 3 --precision float32 --engine eager"
     assert main([*asked.split(), "--backend", "inline", "--threads", "1", "--out", str(folder / "out")]) == 0
     assert "0 cells computed, 4 reused" in capsys.readouterr().out
 

@@ -113,7 +113,7 @@ def test_package_is_found() -> None:
     assert PACKAGE / "image_set.py" in MODULES
 
 
-WHOLE = '''
+FULL = '''
 """A module."""
 @dataclass(frozen=True)
 class Config:
@@ -171,7 +171,7 @@ def _private(x): ...
 
 
 def test_whole_docstrings_pass() -> None:
-    assert complaints(WHOLE) == []
+    assert complaints(FULL) == []
 
 
 @pytest.mark.parametrize(
@@ -191,5 +191,5 @@ def test_whole_docstrings_pass() -> None:
     ],
 )
 def test_what_is_missing_is_noticed(removed: str, complaint: str) -> None:
-    assert removed in WHOLE
-    assert complaints(WHOLE.replace(removed, "..." if removed.startswith('"') else "")) == [complaint]
+    assert removed in FULL
+    assert complaints(FULL.replace(removed, "..." if removed.startswith('"') else "")) == [complaint]

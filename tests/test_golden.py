@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig, RunConfig, condense
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.loop import condense
 from datacondense.condensation.methods import METHODS
 from datacondense.reports.noise_records import noise_record, read_noise_record
 from datacondense.reports.study_records import read_study_record
-from datacondense.studies import STUDIES, DataSource, StudyConfig, declared
-from datacondense.studies.cell import cell_key
+from datacondense.studies.catalogue import STUDIES
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.running import declared
+from datacondense.studies.task import task_key
 from tests.conftest import make_set
 
 GOLDEN = Path(__file__).with_name("golden") / "golden.json"
@@ -32,7 +37,7 @@ def digest(values: object) -> str:
 def learned(method: str, network: str) -> str:
     """Learn two images per class in float64 and give their fingerprint; they are rounded to float32 in the end."""
     settings = METHODS[method](ipc=2, network=network, real_batch=5, precision="float64")
-    return condense(make_set(), settings, RunConfig(seed=7, draws=2)).fingerprint
+    return condense(make_set(), settings, RunConfig(seed=7, iterations=2)).fingerprint
 
 
 def numbers(stem: str) -> Any:
@@ -58,11 +63,11 @@ def numbers(stem: str) -> Any:
 
 def keys(study: str) -> list[str]:
     """List the keys under which a study finds what an earlier one has recorded."""
-    config = StudyConfig(draws=3, seeds=2, repeats=2, method=GradientMatchingConfig(precision="float32"))
+    config = StudyConfig(iterations=3, seeds=2, repeats=2, method=GradientMatchingConfig(precision="float32"))
     return [
         key
-        for cell in declared(STUDIES[study], DataSource(name="digits"), config).cells
-        for key in (cell_key(cell), *map(cell_key, cell.inputs))
+        for task in declared(STUDIES[study], DataSource(name="digits"), config).tasks
+        for key in (task_key(task), *map(task_key, task.inputs))
     ]
 
 

@@ -27,7 +27,7 @@ def read_images() -> ImageSet:
         class_names=("cat", "Größe"),
         mean=(0.5, 0.25),
         std=(0.5, 0.1),
-        record={"method": "none", "run": {"seed": 3}, "notes": ["a", None, 1.5]},
+        provenance={"method": "none", "run": {"seed": 3}, "notes": ["a", None, 1.5]},
     )
 
 
@@ -147,7 +147,7 @@ class TestViews:
         assert torch.equal(part.images, images.images[[2, 1]])
         assert part.labels.tolist() == [1, 0]
         assert (part.class_names, part.mean, part.std) == (images.class_names, images.mean, images.std)
-        assert part.record == images.record
+        assert part.provenance == images.provenance
         assert [indices.tolist() for indices in part.class_indices] == [[1], [0]]
         with pytest.raises(InputError, match="The image set is empty"):
             images.subset(torch.tensor([], dtype=torch.int64))
@@ -222,14 +222,14 @@ class TestFile:
         assert torch.equal(loaded.labels, images.labels)
         assert loaded.class_names == images.class_names
         assert (loaded.mean, loaded.std) == (images.mean, images.std)
-        assert loaded.record == images.record
+        assert loaded.provenance == images.provenance
         assert loaded.fingerprint == images.fingerprint
 
     def test_bytes_are_a_function_of_the_content(self, tmp_path: Path) -> None:
         learned_images().save(tmp_path / "a")
         learned_images().save(tmp_path / "b")
         loaded = ImageSet.load(tmp_path / "a")
-        reordered = replace(loaded, record=dict(reversed(list(loaded.record.items()))))
+        reordered = replace(loaded, provenance=dict(reversed(list(loaded.provenance.items()))))
         reordered.save(str(tmp_path / "c"))
         first, second, third = ((tmp_path / name).read_bytes() for name in "abc")
         assert first == second == third
@@ -238,10 +238,10 @@ class TestFile:
         # The first byte is the length's lowest, which may be the one that pickles begin with.
         first_bytes = set()
         for length in range(0, 264, 8):
-            images = replace(learned_images(), record={"note": "x" * length})
+            images = replace(learned_images(), provenance={"note": "x" * length})
             images.save(tmp_path / "a")
             first_bytes.add((tmp_path / "a").read_bytes()[0])
-            assert ImageSet.load(tmp_path / "a").record == images.record
+            assert ImageSet.load(tmp_path / "a").provenance == images.provenance
         assert 0x80 in first_bytes
 
     def test_views_of_larger_tensors_are_saved_alone(self, tmp_path: Path) -> None:

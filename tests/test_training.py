@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.networks import Network, Parameters, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network, Parameters
 from datacondense.training import SGD, train, zero_velocity
 
 
@@ -50,8 +51,8 @@ def test_inputs_are_not_changed_and_momentum_goes_on() -> None:
     assert all(torch.equal(parameters[name], value) for name, value in before.items())
     assert all(not value.any() for value in velocity.values())
     resumed, _ = go(halfway, kept, epochs=3, generator=torch.Generator())
-    whole, _ = go(parameters, velocity, epochs=5, generator=torch.Generator())
-    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    full, _ = go(parameters, velocity, epochs=5, generator=torch.Generator())
+    assert all(torch.equal(resumed[name], value) for name, value in full.items())
 
 
 def test_every_image_is_seen_once_an_epoch_in_a_drawn_order() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datacondense.errors import InputError
+from datacondense.renamed import current_names
 from datacondense.tensor_files import read_tensors, write_tensors
 
 FORMAT = "datacondense.image_set"
@@ -35,7 +36,7 @@ class ImageSet:
         class_names: The K names, in the order of the labels.
         mean: Normalisation mean per channel, in pixel scale (0 to 1).
         std: Normalisation standard deviation per channel, in pixel scale.
-        record: What is known of its origin (source, method, settings, seed, versions); plain JSON values.
+        provenance: What is known of its origin (source, method, settings, seed, versions); plain JSON values.
     """
 
     images: Tensor
@@ -43,7 +44,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    record: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -157,7 +158,7 @@ class ImageSet:
             "class_names": json.dumps(self.class_names),
             "mean": json.dumps(self.mean),
             "std": json.dumps(self.std),
-            "record": json.dumps(self.record, sort_keys=True),
+            "record": json.dumps(self.provenance, sort_keys=True),
         }
         write_tensors(Path(path), {"images": self.images, "labels": self.labels}, metadata)
 
@@ -192,7 +193,7 @@ class ImageSet:
                 class_names=tuple(map(str, _json(metadata, "class_names", list))),
                 mean=tuple(map(float, _json(metadata, "mean", list))),
                 std=tuple(map(float, _json(metadata, "std", list))),
-                record=_json(metadata, "record", dict),
+                provenance=current_names(_json(metadata, "record", dict)),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.matching.gradients import Model
-from datacondense.networks import Parameters
+from datacondense.networks.network import Parameters
 
 Augmentation = Callable[[Tensor], Tensor]
 Watcher = Callable[[Tensor, Tensor], None]

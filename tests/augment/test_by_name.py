@@ -2,13 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacondense.augment import (
-    apply_augmentation,
-    apply_siamese,
-    augmented,
-    draw_augmentation,
-    draw_siamese,
-)
+from datacondense.augment.by_name import augmented
+from datacondense.augment.per_image import apply_augmentation, draw_augmentation
+from datacondense.augment.siamese import apply_siamese, draw_siamese
 from datacondense.errors import InputError
 
 

@@ -8,14 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datacondense.augment import (
-    OPERATIONS,
-    STRATEGIES,
-    AugmentationDraw,
-    apply_augmentation,
-    check_strategy,
-    draw_augmentation,
-)
+from datacondense.augment.names import OPERATIONS, STRATEGIES, check_strategy
+from datacondense.augment.per_image import AugmentationDraw, apply_augmentation, draw_augmentation
 from datacondense.errors import InputError
 
 SHAPE = (7, 2, 6, 9)  # not square, so that a swapped axis shows

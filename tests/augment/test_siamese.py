@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacondense.augment import SIAMESE_OPERATIONS, SiameseDraw, apply_siamese, draw_siamese
+from datacondense.augment.names import SIAMESE_OPERATIONS
+from datacondense.augment.siamese import SiameseDraw, apply_siamese, draw_siamese
 from datacondense.errors import InputError
 
 ALL = "-".join(SIAMESE_OPERATIONS)
@@ -144,9 +145,9 @@ def test_gradient_agrees_with_finite_differences(operation: str, number: int) ->
 def test_two_batches_see_the_same_change(operation: str) -> None:
     images = random_images(5, (3, 8, 8))
     draw = draw_siamese(operation, 1, (3, 8, 8), generator(2))
-    whole, part = apply_siamese(draw, images), apply_siamese(draw, images[3:])
-    torch.testing.assert_close(whole[3:], part, atol=1e-14, rtol=0)
-    assert torch.equal(whole, apply_siamese(draw, images))
+    full, part = apply_siamese(draw, images), apply_siamese(draw, images[3:])
+    torch.testing.assert_close(full[3:], part, atol=1e-14, rtol=0)
+    assert torch.equal(full, apply_siamese(draw, images))
 
 
 @pytest.mark.parametrize("operation", SIAMESE_OPERATIONS)

@@ -1,11 +1,11 @@
 import pytest
 
-from datacondense.augment import (
+from datacondense.augment.names import (
     SIAMESE_OPERATIONS,
     STRATEGIES,
     check_strategy,
     is_siamese,
-    settled_strategy,
+    resolved_strategy,
     siamese_operations,
 )
 from datacondense.errors import InputError
@@ -59,7 +59,7 @@ def test_unknown_strategies_are_refused(strategy: str) -> None:
     with pytest.raises(InputError, match=message):
         check_strategy(strategy)
     with pytest.raises(InputError, match=message):
-        settled_strategy(strategy, mirrored=True)
+        resolved_strategy(strategy, mirrored=True)
     with pytest.raises(InputError, match=message):
         siamese_operations(strategy)
 
@@ -70,21 +70,21 @@ def test_siamese_strategies_are_told_apart() -> None:
 
 
 def test_dsa_is_spelled_out_for_the_data_set() -> None:
-    assert settled_strategy("dsa", mirrored=True) == ALL
-    assert settled_strategy("dsa", mirrored=False) == "dsa:color-crop-cutout-scale-rotate"
+    assert resolved_strategy("dsa", mirrored=True) == ALL
+    assert resolved_strategy("dsa", mirrored=False) == "dsa:color-crop-cutout-scale-rotate"
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_what_the_user_lists_is_only_put_in_order(mirrored: bool) -> None:
-    assert settled_strategy("dsa:rotate-flip-color", mirrored=mirrored) == "dsa:color-flip-rotate"
+    assert resolved_strategy("dsa:rotate-flip-color", mirrored=mirrored) == "dsa:color-flip-rotate"
     for strategy in (*STRATEGIES, "noise-crop"):
-        assert settled_strategy(strategy, mirrored=mirrored) == strategy
+        assert resolved_strategy(strategy, mirrored=mirrored) == strategy
 
 
 def test_settled_names_stay_settled() -> None:
     for mirrored in (True, False):
-        settled = settled_strategy("dsa", mirrored=mirrored)
-        assert settled_strategy(settled, mirrored=not mirrored) == settled
+        settled = resolved_strategy("dsa", mirrored=mirrored)
+        assert resolved_strategy(settled, mirrored=not mirrored) == settled
 
 
 def test_operations_are_given_in_order() -> None:

@@ -13,8 +13,8 @@ import measure  # noqa: E402
 import studies  # noqa: E402
 
 from datacondense.files import write_text  # noqa: E402
-from datacondense.reports import markdown  # noqa: E402
 from datacondense.reports.study_records import read_study_record  # noqa: E402
+from datacondense.reports.study_tables import markdown
 
 
 @pytest.mark.parametrize("record", studies.recorded(), ids=lambda path: path.stem)

@@ -19,11 +19,22 @@ from datacondense.studies.comparison_catalogue import COMPARED
 SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
 ROWS = (*SHORT[:4], *METHODS)
 TINY = [
-    *("--network", "convnet-w8-d1", "--real-batch", "8", "--draws", "2", "--epochs", "3", "--repeats", "1"),
-    *("--seeds", "2", "--whole-epochs", "1", "--backend", "inline", "--threads", "1", "--device", "cpu"),
+    *(
+        "--network",
+        "convnet-w8-d1",
+        "--real-batch",
+        "8",
+        "--iterations",
+        "2",
+        "--epochs",
+        "3",
+        "--repeats",
+        "1",
+    ),
+    *("--seeds", "2", "--full-epochs", "1", "--backend", "inline", "--threads", "1", "--device", "cpu"),
 ]
 # Nothing is trained on the whole set twice, and no cell of one table is computed for another.
-SETS, WHOLE = 2 * (1 + 5) + 3, 2  # of one number of images; the network and its features
+SETS, FULL = 2 * (1 + 5) + 3, 2  # of one number of images; the network and its features
 SCORES = len(SHORT) * 2
 
 
@@ -57,10 +68,10 @@ def test_everything_is_compared_in_one_table(every: Path) -> None:
         assert float(line["condensing_seconds"]) >= 0
         assert float(line["memory_peak"]) > 50
         assert float(line["evaluating_seconds"]) > 0
-        assert line["draws"] == ("2.0" if line["row"] in ROWS[4:] else "")
-        chosen = line["row"] in {"herding", "k-center", "forgetting"}
-        assert (float(line["shared_seconds"]) > 0) == chosen
-        assert line["sets"] == ("1" if chosen else "2")
+        assert line["iterations"] == ("2.0" if line["row"] in ROWS[4:] else "")
+        selected = line["row"] in {"herding", "k-center", "forgetting"}
+        assert (float(line["shared_seconds"]) > 0) == selected
+        assert line["sets"] == ("1" if selected else "2")
     assert "## Relative to the whole data set, %" in page
     assert "| whole data set | all | 100 | 1 |" in page
     assert (
@@ -77,13 +88,13 @@ def test_the_same_command_computes_nothing_again(every: Path, capsys: pytest.Cap
     assert main(compare(every, "--methods", *SHORT, "--ipcs", "1", "2", "--json")) == 0
     record: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (record["computed"], record["failed"]) == (0, {})
-    assert record["reused"] == WHOLE + 2 * (SETS + SCORES)
+    assert record["reused"] == FULL + 2 * (SETS + SCORES)
     assert record["files"] == [str(every / name) for name in names]
     assert record["ratios"].keys() == {"1", "2"}
     assert [(every / name).read_bytes() for name in names] == before
 
 
-def test_a_smaller_table_reuses_the_cells_of_a_larger(
+def test_a_smaller_table_reuses_the_tasks_of_a_larger(
     every: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(compare(every, "--ipcs", "2", "--label", "five", "--json")) == 0
@@ -102,7 +113,7 @@ def test_dry_run_tells_every_kind_and_writes_nothing(
     assert (
         main(compare(tmp_path, "--methods", "herding", "dc", "dm", "--ipcs", "1", "--dry-run", "--json")) == 0
     )
-    kinds = {kind["kind"]: kind["cells"] for kind in json.loads(capsys.readouterr().out)["kinds"]}
+    kinds = {kind["kind"]: kind["tasks"] for kind in json.loads(capsys.readouterr().out)["kinds"]}
     assert kinds == {
         "train convnet-w8-d1 on the whole set": 1,
         "features of convnet-w8-d1": 1,
@@ -115,7 +126,7 @@ def test_dry_run_tells_every_kind_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_arm_that_fails_leaves_a_mark_and_the_rest(
+def test_an_variant_that_fails_leaves_a_mark_and_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--methods", "random", "dm", "--ipcs", "1", "--override", "dm.network=no_such_package:build"]

@@ -11,7 +11,7 @@ from datacondense.image_set import ImageSet
 TINY = [
     "--network",
     "convnet-w4-d1",
-    "--draws",
+    "--iterations",
     "2",
     "--real-batch",
     "4",
@@ -28,7 +28,7 @@ FULL = {
     "parameter-matching": "parameter-matching",
 }
 OWN = {
-    "gradient-matching": {"--matching-steps", "--network-epochs", "--distance", "--join-classes"},
+    "gradient-matching": {"--matching-steps", "--network-epochs", "--distance", "--class-collective"},
     "distribution-matching": {"--siamese", "--image-momentum"},
     "parameter-matching": {"--real-steps", "--inner-lr", "--inner-steps"},
     "dataset-distillation": {"--step-lr", "--images-per-step", "--fixed-network", "--halve-every"},
@@ -55,9 +55,9 @@ def test_each_method_learns_a_set(name: str, tmp_path: Path, capsys: pytest.Capt
     images = ImageSet.load(tmp_path / "run" / "condensed.safetensors")
     # Siamese matching is gradient matching at other settings.
     expected = "gradient-matching" if name == "dsa" else FULL[name]
-    assert images.record["method"] == expected
-    assert images.record["settings"]["network"] == "convnet-w4-d1"
-    assert (name in {"dsa", "dm"}) == (images.record["settings"].get("siamese", "none") != "none")
+    assert images.provenance["method"] == expected
+    assert images.provenance["settings"]["network"] == "convnet-w4-d1"
+    assert (name in {"dsa", "dm"}) == (images.provenance["settings"].get("siamese", "none") != "none")
 
 
 def test_the_method_may_follow_an_equals_sign_or_be_spelled_out(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_method_that_is_left_out_after_its_option_is_told(
 @pytest.mark.parametrize("name", OWN)
 def test_help_names_the_options_of_the_method_alone(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = said_by_help(capsys, "--method", name)
-    assert found >= OWN[name] | {"--ipc", "--network", "--real-batch", "--draws", "--method", "--resume"}
+    assert found >= OWN[name] | {"--ipc", "--network", "--real-batch", "--iterations", "--method", "--resume"}
     shared = {"--siamese", "--image-momentum"}  # also options of gradient matching
     others = {option for other, options in OWN.items() if other != name for option in options} - shared
     assert not found & (others - OWN[name])

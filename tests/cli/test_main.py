@@ -17,7 +17,7 @@ from datacondense.cli import main
 from datacondense.image_set import ImageSet
 from tests.conftest import MakeSet
 
-TINY = ["--network", "mlp", "--draws", "3", "--real-batch", "4", "--device", "cpu"]
+TINY = ["--network", "mlp", "--iterations", "3", "--real-batch", "4", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_condense_says_what_it_made_and_what_to_do_next(
     assert said[0].endswith(f"{out}/condensed.safetensors")
     assert said[1] == f"Score it:   datacondense evaluate {out}/condensed.safetensors --on {dataset}"
     condensed = ImageSet.load(out / "condensed.safetensors")
-    assert condensed.record["run"]["seed"] == 7
-    assert condensed.record["settings"]["network"] == "mlp"
+    assert condensed.provenance["run"]["seed"] == 7
+    assert condensed.provenance["settings"]["network"] == "mlp"
 
 
 def test_the_whole_way_in_json(
@@ -64,7 +64,7 @@ def test_the_whole_way_in_json(
     score = json.loads(capsys.readouterr().out)
     assert score["n"] == 2
     assert len(score["accuracies"]) == 2
-    assert score["recipe"]["network"] == "mlp"
+    assert score["protocol"]["network"] == "mlp"
 
     for kind in ("image-folder", "parquet", "npz"):
         target = tmp_path / kind
@@ -187,7 +187,7 @@ SLOW_ENOUGH = [
     "convnet-w8-d2",
     "--ipc",
     "2",
-    "--draws",
+    "--iterations",
     "150",
     "--real-batch",
     "8",
@@ -261,7 +261,7 @@ def test_ten_runs_killed_at_random_moments_give_the_same_bytes(dataset: str, tmp
 def test_ctrl_c_saves_and_says_how_to_continue(dataset: str, tmp_path: Path, stop: signal.Signals) -> None:
     out = tmp_path / "run"
     # More draws than any machine does before this process, which may have to wait for its turn, sends the signal.
-    process = start(dataset, out, "--draws", "1000000")
+    process = start(dataset, out, "--iterations", "1000000")
     wait_for_steps(out, 5)
     process.send_signal(stop)
     code, said = finish(process)

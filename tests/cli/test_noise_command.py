@@ -10,7 +10,7 @@ import pytest
 from datacondense.cli import main
 from datacondense.cli.main import COMMANDS, _parsed
 from datacondense.cli.noise import Noise
-from datacondense.studies import WorkersConfig
+from datacondense.studies.workers import WorkersConfig
 
 SIZE = ["--num-networks", "3", "--num-batches", "2", "--real-batch", "4"]
 MACHINE = ["--engine", "eager", "--precision", "float32", "--backend", "inline", "--threads", "1"]
@@ -58,7 +58,17 @@ def test_a_measurement_is_written_and_not_repeated(
 
 
 def test_what_cannot_apply_fails_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--networks", "mlp", "--variants", "max-pool-1", "none", "--draws", "1", "--label", "mine"]
+    options = [
+        "--networks",
+        "mlp",
+        "--variants",
+        "max-pool-1",
+        "none",
+        "--iterations",
+        "1",
+        "--label",
+        "mine",
+    ]
     assert main(command(tmp_path, *options)) == 1
     said = capsys.readouterr()
     assert f"Failed: {tmp_path / 'cells'}" in said.err
@@ -90,7 +100,7 @@ def test_wrong_values_are_told_in_a_sentence(
     [
         [],
         ["--networks", "mlp", "lenet", "--variants", "none", "max-pool-1+keep-magnitude:0.1", "--seed", "3"],
-        ["--draws", "20", "--ipc", "10", "--start", "real", "--resize", "16", "--num-batches", "4"],
+        ["--iterations", "20", "--ipc", "10", "--start", "real", "--resize", "16", "--num-batches", "4"],
     ],
 )
 def test_the_command_on_the_page_gives_the_same_measurement(options: list[str]) -> None:
@@ -102,7 +112,7 @@ def test_the_command_on_the_page_gives_the_same_measurement(options: list[str]) 
 
 
 def test_files_are_named_after_what_was_measured() -> None:
-    given = _parsed(["noise", "sets/mine.npz", "--out", "OUT", "--ipc", "10", "--draws", "20"])
+    given = _parsed(["noise", "sets/mine.npz", "--out", "OUT", "--ipc", "10", "--iterations", "20"])
     assert isinstance(given, Noise)
     assert given.stem == "noise-mine-ipc10-draws20"
     assert replace(given, label="mine").stem == "mine"

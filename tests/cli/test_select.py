@@ -11,11 +11,12 @@ import pytest
 
 from datacondense.cli import main
 from datacondense.cli.select import reporter
-from datacondense.data import load
+from datacondense.data.sources import load
 from datacondense.image_set import ImageSet
-from datacondense.selection import select_k_center, select_random
-from datacondense.studies import StudyProgress
-from datacondense.studies.whole import WholeCell
+from datacondense.selection.k_center import select_k_center
+from datacondense.selection.random import select_random
+from datacondense.studies.full_training import TrainFull
+from datacondense.studies.runner import StudyProgress
 from tests.conftest import make_set
 
 TINY = ["--network", "mlp", "--epochs", "1", "--device", "cpu", "--threads", "1"]
@@ -62,7 +63,7 @@ def test_from_a_data_set_to_a_score(dataset: str, tmp_path: Path, capsys: pytest
     record = json.loads(said.out)
     assert record["result"] == str(out)
     assert record["fingerprint"] == ImageSet.load(out).fingerprint
-    assert record["record"] == ImageSet.load(out).record
+    assert record["record"] == ImageSet.load(out).provenance
     assert record["record"]["trained"]["network"] == "mlp"
     assert record["seconds"] > 0
     assert out.read_bytes() == before
@@ -85,7 +86,7 @@ def test_random_images_of_a_data_set_without_test_images(
     assert "Look at it" in said.out
     assert "is trained" not in said.err
     expected = select_random(load(source).train, 3, 4)
-    assert ImageSet.load(out).record == expected.record
+    assert ImageSet.load(out).provenance == expected.provenance
     assert ImageSet.load(out).fingerprint == expected.fingerprint
 
 
@@ -99,17 +100,17 @@ def test_own_features(dataset: str, tmp_path: Path, dtype: str) -> None:
     assert main([*command, "--out", str(out), "--quiet"]) == 0
     expected = select_k_center(train, 4, features)
     assert ImageSet.load(out).fingerprint == expected.fingerprint
-    assert ImageSet.load(out).record == {**expected.record, "features": {"file": str(path)}}
+    assert ImageSet.load(out).provenance == {**expected.provenance, "features": {"file": str(path)}}
     assert not (tmp_path / "cache").exists()
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_continue(
     dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(cell: WholeCell, place: Any) -> Any:
+    def stopped(task: TrainFull, place: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(WholeCell, "run", stopped)
+    monkeypatch.setattr(TrainFull, "run", stopped)
     out = tmp_path / "chosen.safetensors"
     assert main(["select", dataset, "--method", "herding", "--out", str(out), *TINY]) == 130
     assert "Stopped. Run the same command again to continue." in capsys.readouterr().err
@@ -188,10 +189,10 @@ def test_wrong_input_gets_one_sentence_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def trained(cell: WholeCell, place: Any) -> Any:
+    def trained(task: TrainFull, place: Any) -> Any:
         raise AssertionError("trained before it was refused")
 
-    monkeypatch.setattr(WholeCell, "run", trained)
+    monkeypatch.setattr(TrainFull, "run", trained)
     filled = [option.format(tmp=tmp_path, data=dataset) for option in options]
     assert main(["select", dataset, "--out", str(tmp_path / "x"), *filled]) == 2
     said = capsys.readouterr().err

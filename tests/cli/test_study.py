@@ -18,7 +18,7 @@ import pytest
 from datacondense.cli import main
 from datacondense.cli.main import _parsed
 from datacondense.cli.study import Study
-from datacondense.studies import WorkersConfig
+from datacondense.studies.workers import WorkersConfig
 
 STUDY = """
 title = "Does a width matter?"
@@ -31,8 +31,8 @@ title = "Does a width matter?"
 MLP = { network = "mlp" }
 ConvNet = { network = "convnet-w8-d1" }
 """
-SIZE = ["--draws", "4", "--real-batch", "8", "--seeds", "2", "--repeats", "2", "--epochs", "40"]
-NUM_CELLS = 2 * 2 + 2 * 2 * 2 * 2
+SIZE = ["--iterations", "4", "--real-batch", "8", "--seeds", "2", "--repeats", "2", "--epochs", "40"]
+NUM_TASKS = 2 * 2 + 2 * 2 * 2 * 2
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -61,7 +61,7 @@ def finished(folder: Path) -> dict[str, bytes]:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
     assert main(command(folder, "--backend", "inline")) == 0
-    assert len(finished(folder)) == NUM_CELLS
+    assert len(finished(folder)) == NUM_TASKS
     return folder
 
 
@@ -82,7 +82,7 @@ def test_killed_study_continues_to_the_same_table(unbroken: Path, tmp_path: Path
         process.wait()
         now = finished(tmp_path)
         assert before.items() <= now.items(), "a finished cell ran again"
-        assert len(now) < NUM_CELLS, "the kill came too late"
+        assert len(now) < NUM_TASKS, "the kill came too late"
     before = finished(tmp_path)
     subprocess.run(program, check=True, capture_output=True)
     assert before.items() <= finished(tmp_path).items()
@@ -154,7 +154,7 @@ def test_every_backend_gives_the_same_table(
     assert tables(tmp_path) == tables(unbroken)
 
 
-def test_failed_cells_are_told_and_tried_again(
+def test_failed_tasks_are_told_and_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], unbroken: Path
 ) -> None:
     arguments = command(tmp_path, "--backend", "inline")
@@ -197,10 +197,10 @@ def test_the_command_on_the_page_gives_the_same_study(options: list[str]) -> Non
     assert again == replace(given, workers=WorkersConfig())
 
 
-def test_dry_run_prints_cells_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_prints_tasks_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command(tmp_path), "--dry-run", "--json"]) == 0
     estimate = json.loads(capsys.readouterr().out)
-    assert {kind["kind"]: (kind["cells"], kind["finished"]) for kind in estimate["kinds"]} == {
+    assert {kind["kind"]: (kind["tasks"], kind["finished"]) for kind in estimate["kinds"]} == {
         "condense with convnet-w8-d1, ipc 1, B = 8: 4 draws": (2, 0),
         "condense with convnet-w16-d1, ipc 1, B = 8: 6 draws": (2, 0),
         "train mlp: 40 epochs of ipc 1": (8, 0),

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.condensation import DatasetDistillationConfig, Progress, RunConfig, condense
+from datacondense.condensation.config import RunConfig
 from datacondense.condensation.dataset_distillation import Moving, adam_step
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.dataset_distillation_config import DatasetDistillationConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.matching.names import Precision
-from datacondense.networks import build_network
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.random import seeded_generator
 from tests.conftest import MakeSet
 
 SEED = 9
@@ -38,17 +40,19 @@ class Killed(BaseException):
 
 def real_images(train: ImageSet, size: int, draw: int) -> Tensor:
     """Draw a real batch of all classes the way the run's streams promise."""
-    chosen = [
-        members[torch.randperm(len(members), generator=stream(SEED, "real", draw, 0, label))[:size]]
+    selected = [
+        members[torch.randperm(len(members), generator=seeded_generator(SEED, "real", draw, 0, label))[:size]]
         for label, members in enumerate(train.class_indices)
     ]
-    return train.normalised(torch.cat(chosen)).double()
+    return train.normalised(torch.cat(selected)).double()
 
 
 def by_hand(train: ImageSet, config: DatasetDistillationConfig, updates: int) -> tuple[Tensor, Tensor]:
     """Write the updates out: explicit inner steps, torch's Adam with its learning rate set anew for each."""
     K = train.num_classes
-    images = torch.randn(K, config.ipc, *train.image_shape, generator=stream(SEED, "start")).double()
+    images = torch.randn(
+        K, config.ipc, *train.image_shape, generator=seeded_generator(SEED, "start")
+    ).double()
     assert (config.step_lr, config.image_lr) == (0.5, 0.1)
     raw = (
         torch.full((config.inner_epochs * config.ipc // config.images_per_step,), 0.5).double().expm1().log()
@@ -60,7 +64,9 @@ def by_hand(train: ImageSet, config: DatasetDistillationConfig, updates: int) ->
         optimiser.zero_grad()
         number = 0 if config.fixed_network else draw
         network = build_network(config.network, train.image_shape, K)
-        weights = {name: w.double() for name, w in network.draw(stream(SEED, "network", number)).items()}
+        weights = {
+            name: w.double() for name, w in network.draw(seeded_generator(SEED, "network", number)).items()
+        }
         weights = {name: weight.requires_grad_() for name, weight in weights.items()}
         used = 0
         for _ in range(config.inner_epochs):
@@ -85,7 +91,7 @@ def after(train: ImageSet, config: DatasetDistillationConfig, updates: int) -> S
     method = config.build(train, SEED)
     state = method.init()
     for draw in range(updates):
-        state, _ = method.step(state, Position(draw, 0))
+        state, _ = method.step(state, Step(draw, 0))
     return state
 
 
@@ -112,7 +118,7 @@ def test_adam_is_that_of_torch() -> None:
 
 def test_the_gradient_equals_finite_differences(tiny: ImageSet) -> None:
     method = CONFIG.build(tiny, SEED)
-    start, here = method.init(), Position(0, 0)
+    start, here = method.init(), Step(0, 0)
     new, _ = method.step(start, here)
     # After one update Adam's first moments are half of the gradients.
     gradients = {"images": 2 * new.velocity, "raw_lrs": 2 * new.other["raw_lrs_mean"]}
@@ -134,7 +140,7 @@ def test_steps_lower_their_own_loss(tiny: ImageSet) -> None:
     state = method.init()
     losses = []
     for _ in range(6):
-        state, loss = method.step(state, Position(0, 0))  # always the same network and real images
+        state, loss = method.step(state, Step(0, 0))  # always the same network and real images
         losses.append(loss)
     assert losses[1] < losses[0]
     assert losses[-1] < 0.8 * losses[0]
@@ -143,9 +149,9 @@ def test_steps_lower_their_own_loss(tiny: ImageSet) -> None:
 def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
     method = CONFIG.build(tiny, SEED)
     # From the second state on, there is momentum that could be changed.
-    state, _ = method.step(method.init(), Position(0, 0))
+    state, _ = method.step(method.init(), Step(0, 0))
     before = {name: tensor.clone() for name, tensor in state.to_tensors().items()}
-    new, _ = method.step(state, Position(1, 0))
+    new, _ = method.step(state, Step(1, 0))
     for name, tensor in state.to_tensors().items():
         assert torch.equal(tensor, before[name])
         assert not torch.equal(tensor, new.to_tensors()[name])
@@ -155,7 +161,7 @@ def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
 def loss_by_number(train: ImageSet, config: DatasetDistillationConfig, draw: int) -> float:
     """Ask for the loss of the first images where the real batch is all images."""
     method = replace(config, real_batch=12).build(train, SEED)
-    return method.step(method.init(), Position(draw, 0))[1]
+    return method.step(method.init(), Step(draw, 0))[1]
 
 
 def test_a_fixed_network_is_the_same_in_every_draw(tiny: ImageSet) -> None:
@@ -177,30 +183,30 @@ def test_rates_begin_as_given_and_are_told(tiny: ImageSet, lr: float) -> None:
 
 def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path) -> None:
     method = replace(CONFIG, network="convnet-w4-d1-bn", precision="auto")
-    run = RunConfig(seed=3, draws=4, checkpoint_every=0)
+    run = RunConfig(seed=3, iterations=4, checkpoint_every=0)
 
     def kill(progress: Progress) -> None:
-        if progress.position == (2, 0):
+        if progress.step == (2, 0):
             raise Killed
 
-    whole = condense(tiny, method, run, directory=tmp_path / "whole")
+    full = condense(tiny, method, run, directory=tmp_path / "whole")
     with pytest.raises(Killed):
         condense(tiny, method, run, directory=tmp_path / "broken", observer=kill)
     condense(tiny, method, run, directory=tmp_path / "broken", resume=True)
     broken, unbroken = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
     assert broken.read_bytes() == unbroken.read_bytes()
-    assert len(whole.record["learned"]["step_lrs"]) == 4
-    assert len(set(whole.record["learned"]["step_lrs"])) == 4
-    assert whole.record["method"] == "dataset-distillation"
-    used = whole.record["environment"]
+    assert len(full.provenance["learned"]["step_lrs"]) == 4
+    assert len(set(full.provenance["learned"]["step_lrs"])) == 4
+    assert full.provenance["method"] == "dataset-distillation"
+    used = full.provenance["environment"]
     assert (used["engine"], used["precision"]) == ("eager", "float32")
 
 
 def test_everything_is_float64_where_asked(tiny: ImageSet) -> None:
     method = CONFIG.build(tiny, 0)
-    state, _ = method.step(method.init(), Position(0, 0))
+    state, _ = method.step(method.init(), Step(0, 0))
     assert {tensor.dtype for tensor in state.to_tensors().values()} == {torch.float64}
-    assert method.computation == ("eager", "float64")
+    assert method.backend == ("eager", "float64")
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
@@ -209,13 +215,13 @@ def test_the_record_does_not_claim_faster_layers_than_are_used(
 ) -> None:
     monkeypatch.setattr("datacondense.networks.fused.has_bfloat16", lambda: True)
     config = replace(CONFIG, network="convnet-w32-d1", real_batch=2, ipc=2, inner_epochs=1)
-    used = condense(tiny, replace(config, precision=precision), RunConfig(draws=1))
-    assert (used.record["environment"]["engine"], used.record["environment"]["precision"]) == (
+    used = condense(tiny, replace(config, precision=precision), RunConfig(iterations=1))
+    assert (used.provenance["environment"]["engine"], used.provenance["environment"]["precision"]) == (
         "eager",
         "float32",
     )
     assert torch.equal(
-        used.images, condense(tiny, replace(config, precision="float32"), RunConfig(draws=1)).images
+        used.images, condense(tiny, replace(config, precision="float32"), RunConfig(iterations=1)).images
     )
 
 
@@ -223,7 +229,7 @@ def test_defaults_are_the_published_ones() -> None:
     config = DatasetDistillationConfig().resolved()
     assert (config.image_lr, config.step_lr, config.halve_every) == (0.01, 0.02, 2360)
     assert (config.start, config.images_per_step, config.inner_epochs) == ("noise", 1, 3)
-    assert (config.real_batch, config.published_draws, config.steps_per_draw) == (100, 23600, 1)
+    assert (config.real_batch, config.published_iterations, config.steps_per_iteration) == (100, 23600, 1)
     assert not config.fixed_network
     assert replace(config, ipc=10, images_per_step=2).inner_steps == 15
     assert DatasetDistillationConfig(network="AlexCifarNet").resolved("cifar10").step_lr == 0.001

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from datacondense.augment.siamese import apply_siamese, draw_siamese
-from datacondense.condensation import DistributionMatchingConfig, Progress, RunConfig, condense
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.distribution_matching_config import DistributionMatchingConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.networks import Network, Parameters, build_network, penultimate_features
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.networks.features import penultimate_features
+from datacondense.networks.network import Network, Parameters
+from datacondense.random import seeded_generator
 from tests.conftest import MakeSet, has_kernels
 
 SEED = 9
@@ -35,7 +39,7 @@ class Killed(BaseException):
 
 def real_images(train: ImageSet, label: int, size: int, purpose: str, *index: int) -> Tensor:
     """Draw real images of a class the way the run's streams promise."""
-    members, generator = train.class_indices[label], stream(SEED, purpose, *index, label)
+    members, generator = train.class_indices[label], seeded_generator(SEED, purpose, *index, label)
     if size > len(members):
         return train.normalised(members[torch.randint(len(members), (size,), generator=generator)]).double()
     return train.normalised(members[torch.randperm(len(members), generator=generator)[:size]]).double()
@@ -47,7 +51,7 @@ def seen(images: Tensor, strategy: str, draw: int, label: int) -> Tensor:
         return images
     c, h, w = images.shape[1:]
     drawn = draw_siamese(
-        strategy.removeprefix("dsa:"), 1, (c, h, w), stream(SEED, "real view", draw, 0, label)
+        strategy.removeprefix("dsa:"), 1, (c, h, w), seeded_generator(SEED, "real view", draw, 0, label)
     )
     return apply_siamese(drawn, images)
 
@@ -65,7 +69,7 @@ def features(network: Network, parameters: Parameters, images: Tensor, buffers: 
 def loss_by_hand(train: ImageSet, config: DistributionMatchingConfig, images: Tensor, draw: int) -> Tensor:
     """Write the loss of one step out, class by class and image by image."""
     network = build_network(config.network, train.image_shape, train.num_classes)
-    drawn = network.draw(stream(SEED, "network", draw))
+    drawn = network.draw(seeded_generator(SEED, "network", draw))
     parameters = {name: value.double() for name, value in drawn.items()}
     statistics = [real_images(train, label, 16, "statistics", draw, 0) for label in range(train.num_classes)]
     buffers = network.measure_statistics(parameters, torch.cat(statistics))
@@ -95,7 +99,7 @@ def test_updates_equal_those_written_out(tiny: ImageSet, network: str, siamese: 
         expected = loss_by_hand(tiny, config, images, draw)
         expected.backward()
         optimiser.step()
-        state, loss = method.step(state, Position(draw, 0))
+        state, loss = method.step(state, Step(draw, 0))
         assert loss == pytest.approx(float(expected.detach()), rel=1e-10)
         torch.testing.assert_close(state.images, images.detach(), rtol=1e-10, atol=1e-10)
 
@@ -103,7 +107,7 @@ def test_updates_equal_those_written_out(tiny: ImageSet, network: str, siamese: 
 @pytest.mark.parametrize("siamese", ["none", "dsa:rotate", "dsa:color"])
 def test_the_gradient_equals_finite_differences(tiny: ImageSet, siamese: str) -> None:
     method = replace(CONFIG, siamese=siamese).build(tiny, SEED)
-    start, here = method.init(), Position(0, 0)
+    start, here = method.init(), Step(0, 0)
     gradient = method.step(start, here)[0].velocity
     direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1)).double()
 
@@ -119,7 +123,7 @@ def after(train: ImageSet, config: DistributionMatchingConfig, updates: int) -> 
     method = config.build(train, SEED)
     state, losses = method.init(), []
     for draw in range(updates):
-        state, loss = method.step(state, Position(draw, 0))
+        state, loss = method.step(state, Step(draw, 0))
         losses.append(loss)
     return state, losses
 
@@ -145,9 +149,9 @@ def test_all_real_images_match_exactly(tiny: ImageSet) -> None:
 def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
     method = replace(CONFIG, siamese=f"dsa:{ALL}").build(tiny, SEED)
     # From the second state on, there is momentum that could be changed.
-    state, _ = method.step(method.init(), Position(0, 0))
+    state, _ = method.step(method.init(), Step(0, 0))
     before = {name: tensor.clone() for name, tensor in state.to_tensors().items()}
-    new, _ = method.step(state, Position(1, 0))
+    new, _ = method.step(state, Step(1, 0))
     for name, tensor in state.to_tensors().items():
         assert torch.equal(tensor, before[name])
         assert not torch.equal(tensor, new.to_tensors()[name])
@@ -156,7 +160,7 @@ def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
 
 def test_every_draw_has_its_own_network(tiny: ImageSet) -> None:
     method = replace(CONFIG, real_batch=12).build(tiny, SEED)
-    losses = [method.step(method.init(), Position(draw, 0))[1] for draw in range(3)]
+    losses = [method.step(method.init(), Step(draw, 0))[1] for draw in range(3)]
     assert len({round(loss, 8) for loss in losses}) == 3
 
 
@@ -169,27 +173,27 @@ def test_images_begin_as_real_ones(tiny: ImageSet) -> None:
         )
         assert found == expected
     noise = replace(config, start="noise").build(tiny, 0).init().images
-    assert torch.equal(noise, torch.randn(noise.shape, generator=stream(0, "start")))
+    assert torch.equal(noise, torch.randn(noise.shape, generator=seeded_generator(0, "start")))
 
 
 @pytest.mark.parametrize("network", ["convnet-w4-d2", "convnet-w4-d2-bn"])
 def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path, network: str) -> None:
     method = DistributionMatchingConfig(ipc=2, network=network, real_batch=4)
-    run = RunConfig(seed=3, draws=4, checkpoint_every=0)
+    run = RunConfig(seed=3, iterations=4, checkpoint_every=0)
 
     def kill(progress: Progress) -> None:
-        if progress.position == (2, 0):
+        if progress.step == (2, 0):
             raise Killed
 
-    whole = condense(tiny, method, run, directory=tmp_path / "whole")
+    full = condense(tiny, method, run, directory=tmp_path / "whole")
     with pytest.raises(Killed):
         condense(tiny, method, run, directory=tmp_path / "broken", observer=kill)
     condense(tiny, method, run, directory=tmp_path / "broken", resume=True)
     broken, unbroken = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
     assert broken.read_bytes() == unbroken.read_bytes()
-    assert bool(whole.images.isfinite().all())
+    assert bool(full.images.isfinite().all())
     start = method.build(tiny, 3).init().images.flatten(0, 1)
-    assert not torch.allclose(whole.normalised(), start, atol=1e-3)
+    assert not torch.allclose(full.normalised(), start, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -201,42 +205,42 @@ def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path, n
     ],
 )
 def test_the_record_says_what_was_done(tiny: ImageSet, name: str, settled: str) -> None:
-    train = replace(tiny, record={"source": {"name": name}})
+    train = replace(tiny, provenance={"source": {"name": name}})
     method = DistributionMatchingConfig(network="convnet-w4-d1", real_batch=4)
-    record = condense(train, method, RunConfig(seed=3, draws=2)).record
+    record = condense(train, method, RunConfig(seed=3, iterations=2)).provenance
     assert record["method"] == "distribution-matching"
     assert record["settings"]["siamese"] == settled
     assert (record["settings"]["image_lr"], record["settings"]["image_momentum"]) == (1.0, 0.5)
     assert record["settings"]["start"] == "real"
-    assert (record["run"]["seed"], record["draws_done"]) == (3, 2)
+    assert (record["run"]["seed"], record["iterations_done"]) == (3, 2)
     used = record["environment"]
     assert (used["engine"], used["precision"]) == ("eager", "float32")
     # Settled in time: "dsa" does what its operations say.
-    spelled = condense(train, replace(method, siamese=settled), RunConfig(seed=3, draws=2))
-    assert torch.equal(spelled.images, condense(train, method, RunConfig(seed=3, draws=2)).images)
+    spelled = condense(train, replace(method, siamese=settled), RunConfig(seed=3, iterations=2))
+    assert torch.equal(spelled.images, condense(train, method, RunConfig(seed=3, iterations=2)).images)
 
 
 @pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 def test_the_fused_engine_computes_the_features(tiny: ImageSet) -> None:
     eager = replace(CONFIG, network="convnet-w32-d2", precision="float32", siamese="dsa:crop")
     methods = [replace(eager, engine=engine).build(tiny, SEED) for engine in ("eager", "fused")]
-    assert [method.computation.engine for method in methods] == ["eager", "fused"]
-    (one, loss), (other, quick) = (method.step(method.init(), Position(0, 0)) for method in methods)
+    assert [method.backend.engine for method in methods] == ["eager", "fused"]
+    (one, loss), (other, quick) = (method.step(method.init(), Step(0, 0)) for method in methods)
     assert quick == pytest.approx(loss, rel=1e-4)
     torch.testing.assert_close(other.velocity, one.velocity, rtol=1e-3, atol=1e-5)
 
 
 def test_everything_is_float64_where_asked(tiny: ImageSet) -> None:
     method = CONFIG.build(tiny, 0)
-    state, _ = method.step(method.init(), Position(0, 0))
+    state, _ = method.step(method.init(), Step(0, 0))
     assert {tensor.dtype for tensor in state.to_tensors().values()} == {torch.float64}
-    assert method.computation == ("eager", "float64")
+    assert method.backend == ("eager", "float64")
 
 
 def test_defaults_are_the_published_ones() -> None:
     config = DistributionMatchingConfig().resolved("cifar10")
     assert (config.image_lr, config.image_momentum, config.real_batch) == (1.0, 0.5, 256)
-    assert (config.start, config.published_draws, config.steps_per_draw) == ("real", 20000, 1)
+    assert (config.start, config.published_iterations, config.steps_per_iteration) == ("real", 20000, 1)
     assert config.siamese == f"dsa:{ALL}"
     assert DistributionMatchingConfig(image_lr=0.7).resolved().image_lr == 0.7
 
@@ -280,5 +284,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     ):
         config = replace(CONFIG, **change)
         with pytest.raises(InputError, match=message):
-            condense(make(per_class=5), config, RunConfig(draws=1), directory=tmp_path / "run")
+            condense(make(per_class=5), config, RunConfig(iterations=1), directory=tmp_path / "run")
     assert not (tmp_path / "run").exists()

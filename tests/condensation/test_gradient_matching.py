@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.condensation import GradientMatchingConfig
-from datacondense.condensation.state import Position
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.state import Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.matching import DISTANCES, compared_parameters, reference
-from datacondense.networks import build_network
-from datacondense.random_streams import stream
+from datacondense.matching import reference
+from datacondense.matching.distances import DISTANCES
+from datacondense.matching.gradients import compared_parameters
+from datacondense.networks.builder import build_network
+from datacondense.random import seeded_generator
 from tests.cases import LARGE, NETWORKS
 from tests.conftest import MakeSet
 
@@ -25,7 +27,7 @@ def real_batch(train: ImageSet, label: int, size: int, *key: str | int) -> Tenso
     """Draw a batch the way the run's streams promise."""
     members = train.class_indices[label]
     purpose, *index = key
-    generator = stream(SEED, str(purpose), *(int(i) for i in index), label)
+    generator = seeded_generator(SEED, str(purpose), *(int(i) for i in index), label)
     if size > len(members):
         return train.normalised(members[torch.randint(len(members), (size,), generator=generator)]).double()
     return train.normalised(members[torch.randperm(len(members), generator=generator)[:size]]).double()
@@ -36,12 +38,15 @@ def by_hand(train: ImageSet, config: GradientMatchingConfig) -> Tensor:
     K = train.num_classes
     network = build_network(config.network, train.image_shape, K)
     images = (
-        torch.randn(K, IPC, *train.image_shape, generator=stream(SEED, "start")).double().requires_grad_()
+        torch
+        .randn(K, IPC, *train.image_shape, generator=seeded_generator(SEED, "start"))
+        .double()
+        .requires_grad_()
     )
     image_optimiser = torch.optim.SGD([images], lr=0.1, momentum=0.5)
     parameters = {
         name: value.double().requires_grad_()
-        for name, value in network.draw(stream(SEED, "network", 0)).items()
+        for name, value in network.draw(seeded_generator(SEED, "network", 0)).items()
     }
     network_optimiser = torch.optim.SGD(list(parameters.values()), lr=0.05, momentum=0.5)
     compared = compared_parameters(parameters, config.compare)
@@ -81,7 +86,7 @@ def test_an_outer_draw_equals_algorithm_1_by_hand(make: MakeSet, network: str, d
     method = config.build(train, SEED)
     state = method.init()
     for step in range(STEPS):
-        state, _ = method.step(state, Position(0, step))
+        state, _ = method.step(state, Step(0, step))
     torch.testing.assert_close(state.images, by_hand(train, config), rtol=1e-10, atol=1e-10)
 
 
@@ -89,9 +94,9 @@ def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
     method = GradientMatchingConfig(network="mlp", ipc=2, real_batch=4).build(tiny, 0)
     first = method.init()
     before = first.images.clone()
-    second, _ = method.step(first, Position(0, 0))
+    second, _ = method.step(first, Step(0, 0))
     parameters = {name: value.clone() for name, value in second.parameters.items()}
-    method.step(second, Position(0, 1))
+    method.step(second, Step(0, 1))
     assert torch.equal(first.images, before)
     assert all(torch.equal(second.parameters[name], value) for name, value in parameters.items())
 
@@ -99,10 +104,10 @@ def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
 def test_the_network_is_trained_between_matching_steps_only(tiny: ImageSet) -> None:
     config = GradientMatchingConfig(network="mlp", real_batch=4, matching_steps=2, network_epochs=1)
     method = config.build(tiny, SEED)
-    drawn = build_network("mlp", tiny.image_shape, 3).draw(stream(SEED, "network", 0))
-    first, _ = method.step(method.init(), Position(0, 0))
+    drawn = build_network("mlp", tiny.image_shape, 3).draw(seeded_generator(SEED, "network", 0))
+    first, _ = method.step(method.init(), Step(0, 0))
     assert not any(torch.equal(first.parameters[name], value) for name, value in drawn.items())
-    last, _ = method.step(first, Position(0, 1))
+    last, _ = method.step(first, Step(0, 1))
     assert all(torch.equal(last.parameters[name], value) for name, value in first.parameters.items())
 
 
@@ -137,7 +142,7 @@ def test_small_classes_are_drawn_with_replacement_and_mentioned_once(make: MakeS
         method = GradientMatchingConfig(network="mlp", real_batch=8).build(train, 0)
     # A second warning, from a step, would be an error in the tests.
     for draw in range(2):
-        state, loss = method.step(method.init(), Position(draw, 0))
+        state, loss = method.step(method.init(), Step(draw, 0))
     assert len(notes) == 1
     assert "class 0 (3), class 1 (3), class 2 (3)" in str(notes[0].message)
     assert loss > 0
@@ -147,7 +152,7 @@ def test_small_classes_are_drawn_with_replacement_and_mentioned_once(make: MakeS
 def test_batches_without_need_have_no_repetition(make: MakeSet) -> None:
     train = make(per_class=8)
     method = GradientMatchingConfig(network="mlp", real_batch=8).build(train, 0)
-    batch = method._draws.real(1, 8, "real", 0, 0)
+    batch = method._sampler.real(1, 8, "real", 0, 0)
     assert len(torch.unique(batch.flatten(1), dim=0)) == 8
 
 

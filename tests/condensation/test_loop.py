@@ -11,7 +11,10 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.run_folder import RunFolder
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from tests.conftest import MakeSet, has_kernels
@@ -19,7 +22,7 @@ from tests.conftest import MakeSet, has_kernels
 METHOD = GradientMatchingConfig(
     ipc=2, network="convnet-w4-d1-bn", matching_steps=3, network_epochs=2, real_batch=4, image_lr=0.5
 )
-RUN = RunConfig(seed=3, draws=2, checkpoint_every=0)
+RUN = RunConfig(seed=3, iterations=2, checkpoint_every=0)
 FILES = {"settings.json", "metrics.jsonl", "checkpoint.safetensors", "condensed.safetensors", ".lock"}
 
 
@@ -28,7 +31,7 @@ class Killed(BaseException):
 
 
 def kill_late(progress: Progress) -> None:
-    if progress.position == (1, 1):
+    if progress.step == (1, 1):
         raise Killed
 
 
@@ -40,7 +43,7 @@ def unbroken(train: ImageSet, folder: Path) -> bytes:
 
 def losses(folder: Path) -> list[tuple[int, int, float]]:
     """Read the log without its clock."""
-    return [(entry["draw"], entry["step"], entry["loss"]) for entry in RunDirectory(folder).metrics()]
+    return [(entry["iteration"], entry["step"], entry["loss"]) for entry in RunFolder(folder).metrics()]
 
 
 def test_the_folder_holds_settings_log_checkpoint_and_result(tiny: ImageSet, tmp_path: Path) -> None:
@@ -60,8 +63,8 @@ def test_the_folder_holds_settings_log_checkpoint_and_result(tiny: ImageSet, tmp
     assert [entry[:2] for entry in losses(tmp_path / "run")] == [(d, s) for d in range(2) for s in range(3)]
     saved = ImageSet.load(tmp_path / "run" / "condensed.safetensors")
     assert torch.equal(saved.images, condensed.images)
-    assert saved.record == json.loads(json.dumps(condensed.record))
-    assert saved.record["draws_done"] == 2
+    assert saved.provenance == json.loads(json.dumps(condensed.provenance))
+    assert saved.provenance["iterations_done"] == 2
     assert saved.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert (saved.mean, saved.std, saved.class_names) == (tiny.mean, tiny.std, tiny.class_names)
 
@@ -76,7 +79,7 @@ def test_same_seed_same_bytes_other_seed_others(tiny: ImageSet, tmp_path: Path) 
 def test_the_result_is_in_pixel_scale(tiny: ImageSet) -> None:
     # Real images that hardly move must come back as they were read.
     still = replace(METHOD, start="real", image_lr=1e-9)
-    condensed = condense(tiny, still, replace(RUN, draws=1))
+    condensed = condense(tiny, still, replace(RUN, iterations=1))
     assert condensed.images.dtype == torch.float32
     read = {tuple(image.flatten().tolist()) for image in tiny.images}
     back = (condensed.images * 255).round().to(torch.uint8)
@@ -87,7 +90,7 @@ def test_the_result_is_in_pixel_scale(tiny: ImageSet) -> None:
 def test_the_clock_goes_on_after_a_resume(tiny: ImageSet, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         condense(tiny, METHOD, RUN, directory=tmp_path, observer=kill_late)
-    folder = RunDirectory(tmp_path)
+    folder = RunFolder(tmp_path)
     saved = folder.restore(torch.device("cpu"))
     assert saved is not None
     folder.save_checkpoint(saved._replace(seconds=1000.0))
@@ -102,8 +105,8 @@ def test_a_broken_run_of_the_fused_engine_ends_with_the_same_bytes(
 ) -> None:
     method = replace(METHOD, network="convnet-w32-d2", engine="fused", precision=precision)
 
-    whole = condense(tiny, method, RUN, directory=tmp_path / "whole")
-    used = whole.record["environment"]
+    full = condense(tiny, method, RUN, directory=tmp_path / "whole")
+    used = full.provenance["environment"]
     assert (used["engine"], used["precision"]) == ("fused", precision)
     with pytest.raises(Killed):
         condense(tiny, method, RUN, directory=tmp_path / "broken", observer=kill_late)
@@ -126,7 +129,7 @@ def test_images_learn(tiny: ImageSet) -> None:
     condense(
         tiny,
         replace(METHOD, ipc=1, matching_steps=1, image_lr=1.0),
-        RunConfig(draws=60),
+        RunConfig(iterations=60),
         observer=lambda progress: seen.append(progress.loss),
     )
     assert sum(seen[-10:]) < 0.8 * sum(seen[:10])
@@ -190,13 +193,13 @@ def test_a_half_written_log_line_is_dropped(tiny: ImageSet, tmp_path: Path) -> N
     expected = unbroken(tiny, tmp_path / "unbroken")
 
     def kill(progress: Progress) -> None:
-        if progress.position == (1, 0):
+        if progress.step == (1, 0):
             raise Killed
 
     with pytest.raises(Killed):
         condense(tiny, METHOD, RUN, directory=tmp_path / "run", observer=kill)
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
-        file.write('{"draw": 1, "st')
+        file.write('{"iteration": 1, "st')
     condense(tiny, METHOD, RUN, directory=tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "condensed.safetensors").read_bytes() == expected
     assert losses(tmp_path / "run") == losses(tmp_path / "unbroken")
@@ -206,7 +209,7 @@ def test_ctrl_c_saves_the_last_whole_step(tiny: ImageSet, tmp_path: Path) -> Non
     expected = unbroken(tiny, tmp_path / "unbroken")
 
     def interrupt(progress: Progress) -> None:
-        if progress.position == (1, 1):
+        if progress.step == (1, 1):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -221,7 +224,7 @@ def test_ctrl_c_saves_the_last_whole_step(tiny: ImageSet, tmp_path: Path) -> Non
         replace(RUN, checkpoint_every=1e9),
         directory=tmp_path / "a",
         resume=True,
-        observer=lambda progress: resumed.append(progress.position),
+        observer=lambda progress: resumed.append(progress.step),
     )
     assert resumed == [(1, 2)]
     images = ImageSet.load(tmp_path / "a" / "condensed.safetensors").images
@@ -289,7 +292,7 @@ def test_bad_settings_discard_nothing(tiny: ImageSet, tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_a_folder(tiny: ImageSet, tmp_path: Path) -> None:
     with (
-        RunDirectory(tmp_path).claimed(),
+        RunFolder(tmp_path).claimed(),
         pytest.raises(InputError, match="in use by another run: wait for it to end, or give another --out"),
     ):
         condense(tiny, METHOD, RUN, directory=tmp_path)
@@ -306,19 +309,19 @@ def test_a_damaged_checkpoint_is_named(tiny: ImageSet, tmp_path: Path) -> None:
 def test_a_time_limit_ends_with_a_complete_result(tiny: ImageSet, tmp_path: Path) -> None:
     began = time.monotonic()
     condensed = condense(
-        tiny, METHOD, RunConfig(draws=10**6, time_limit="0.5s", checkpoint_every=1e9), directory=tmp_path
+        tiny, METHOD, RunConfig(iterations=10**6, time_limit="0.5s", checkpoint_every=1e9), directory=tmp_path
     )
     assert time.monotonic() - began < 5
-    assert 0 < condensed.record["draws_done"] < 10**6
+    assert 0 < condensed.provenance["iterations_done"] < 10**6
     assert (tmp_path / "condensed.safetensors").exists()
-    steps = len(RunDirectory(tmp_path).metrics())
-    assert condensed.record["draws_done"] == pytest.approx(steps / 3)
+    steps = len(RunFolder(tmp_path).metrics())
+    assert condensed.provenance["iterations_done"] == pytest.approx(steps / 3)
 
 
 def test_progress_estimates_what_is_left(tiny: ImageSet) -> None:
     seen: list[Progress] = []
     condense(tiny, METHOD, RUN, observer=seen.append)
-    assert [progress.position for progress in seen] == [(d, s) for d in range(2) for s in range(3)]
+    assert [progress.step for progress in seen] == [(d, s) for d in range(2) for s in range(3)]
     left = [progress.seconds_left for progress in seen]
     assert left[-1] == 0
     assert all(seconds is not None and seconds > 0 for seconds in left[:-1])
@@ -339,8 +342,8 @@ def test_validation_scores_are_told_and_change_nothing(tiny: ImageSet, make: Mak
     assert [score is not None for score in scores] == [False] * 5 + [True]
     assert scores[-1] is not None
     assert scores[-1].n == 2
-    assert scores[-1].recipe.network == "convnet-w4-d1"
-    assert RunDirectory(tmp_path).metrics()[-1]["validation"]["accuracy"] == scores[-1].mean
+    assert scores[-1].protocol.network == "convnet-w4-d1"
+    assert RunFolder(tmp_path).metrics()[-1]["validation"]["accuracy"] == scores[-1].mean
     assert torch.equal(validated.images, condense(tiny, METHOD, RUN).images)
 
 
@@ -356,14 +359,14 @@ def test_images_that_explode_stop_the_run(tiny: ImageSet, tmp_path: Path) -> Non
     with pytest.raises(
         InputError, match=r"NaN or infinite in outer draw \d+, step \d.*give a smaller --image-lr"
     ):
-        condense(tiny, wild, RunConfig(draws=50), directory=tmp_path)
+        condense(tiny, wild, RunConfig(iterations=50), directory=tmp_path)
     assert not (tmp_path / "condensed.safetensors").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"draws": 0}, "draws is 0, but must be 1 or more"),
+        ({"iterations": 0}, "iterations is 0, but must be 1 or more"),
         ({"seed": -1}, "seed is -1, but seeds are whole numbers from 0"),
         ({"validate_every": -1}, "validate_every is -1, but must be 0 or more"),
         ({"validation_networks": 0}, "validation_networks is 0, but must be 1 or more"),

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.condensation import ParameterMatchingConfig, Progress, RunConfig, condense
-from datacondense.condensation.state import Position
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.parameter_matching_config import ParameterMatchingConfig
+from datacondense.condensation.state import Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.networks import Parameters, build_network
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Parameters
+from datacondense.random import seeded_generator
 from tests.conftest import MakeSet, has_kernels
 
 SEED = 9
@@ -38,12 +41,12 @@ class Killed(BaseException):
 def real_images(train: ImageSet, size: int, *key: str | int) -> Tensor:
     """Draw a real batch of all classes the way the run's streams promise."""
     purpose, *index = key
-    chosen = []
+    selected = []
     for label, members in enumerate(train.class_indices):
-        generator = stream(SEED, str(purpose), *(int(i) for i in index), label)
+        generator = seeded_generator(SEED, str(purpose), *(int(i) for i in index), label)
         order = torch.randperm if size <= len(members) else partial(torch.randint, size=(size,))
-        chosen.append(members[order(len(members), generator=generator)[:size]])
-    return train.normalised(torch.cat(chosen)).double()
+        selected.append(members[order(len(members), generator=generator)[:size]])
+    return train.normalised(torch.cat(selected)).double()
 
 
 def vector(parameters: Parameters) -> Tensor:
@@ -54,7 +57,7 @@ def loss_by_hand(train: ImageSet, config: ParameterMatchingConfig, images: Tenso
     """Write the loss of one step out: torch's SGD on real images, explicit steps on synthetic ones."""
     K = train.num_classes
     network = build_network(config.network, train.image_shape, K)
-    start = {name: w.double() for name, w in network.draw(stream(SEED, "network", draw)).items()}
+    start = {name: w.double() for name, w in network.draw(seeded_generator(SEED, "network", draw)).items()}
     model = partial(
         network,
         buffers=network.measure_statistics(start, real_images(train, 16, "statistics", draw, 0)),
@@ -85,21 +88,21 @@ def test_updates_equal_those_written_out(tiny: ImageSet, network: str) -> None:
     config = replace(CONFIG, network=network)
     method = config.build(tiny, SEED)
     state = method.init()
-    images = torch.randn(3, 2, 1, 8, 8, generator=stream(SEED, "start")).double().requires_grad_()
+    images = torch.randn(3, 2, 1, 8, 8, generator=seeded_generator(SEED, "start")).double().requires_grad_()
     optimiser = torch.optim.SGD([images], lr=0.3, momentum=0.5)
     for draw in range(3):
         optimiser.zero_grad()
         expected = loss_by_hand(tiny, config, images, draw)
         expected.backward()
         optimiser.step()
-        state, loss = method.step(state, Position(draw, 0))
+        state, loss = method.step(state, Step(draw, 0))
         assert loss == pytest.approx(float(expected.detach()), rel=1e-10)
         torch.testing.assert_close(state.images, images.detach(), rtol=1e-9, atol=1e-10)
 
 
 def test_the_gradient_equals_finite_differences(tiny: ImageSet) -> None:
     method = replace(CONFIG, network="convnet-w4-d1").build(tiny, SEED)
-    start, here = method.init(), Position(0, 0)
+    start, here = method.init(), Step(0, 0)
     gradient = method.step(start, here)[0].velocity
     direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1)).double()
 
@@ -116,11 +119,11 @@ def test_images_that_are_all_there_is_match_exactly(make: MakeSet) -> None:
     config = replace(CONFIG, ipc=1, real_batch=1, inner_steps=3, inner_lr=None, start="real")
     method = config.build(train, SEED)
     first = method.init()
-    state, loss = method.step(first, Position(0, 0))
+    state, loss = method.step(first, Step(0, 0))
     assert loss < 1e-20
     torch.testing.assert_close(state.images, first.images, rtol=0, atol=1e-8)
     wrong = replace(first, images=first.images.flip(0))
-    assert method.step(wrong, Position(0, 0))[1] > 0.1
+    assert method.step(wrong, Step(0, 0))[1] > 0.1
 
 
 def test_steps_lower_their_own_loss(tiny: ImageSet) -> None:
@@ -128,7 +131,7 @@ def test_steps_lower_their_own_loss(tiny: ImageSet) -> None:
     state = method.init()
     losses = []
     for _ in range(10):
-        state, loss = method.step(state, Position(0, 0))  # always the same network and real images
+        state, loss = method.step(state, Step(0, 0))  # always the same network and real images
         losses.append(loss)
     assert losses[1] < losses[0]
     assert losses[-1] < 0.8 * losses[0]
@@ -137,9 +140,9 @@ def test_steps_lower_their_own_loss(tiny: ImageSet) -> None:
 def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
     method = CONFIG.build(tiny, SEED)
     # From the second state on, there is momentum that could be changed.
-    state, _ = method.step(method.init(), Position(0, 0))
+    state, _ = method.step(method.init(), Step(0, 0))
     before = {name: tensor.clone() for name, tensor in state.to_tensors().items()}
-    new, _ = method.step(state, Position(1, 0))
+    new, _ = method.step(state, Step(1, 0))
     for name, tensor in state.to_tensors().items():
         assert torch.equal(tensor, before[name])
         assert not torch.equal(tensor, new.to_tensors()[name])
@@ -148,42 +151,42 @@ def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
 
 def test_every_draw_has_its_own_network_and_images(tiny: ImageSet) -> None:
     method = replace(CONFIG, real_batch=12).build(tiny, SEED)
-    losses = [method.step(method.init(), Position(draw, 0))[1] for draw in range(3)]
+    losses = [method.step(method.init(), Step(draw, 0))[1] for draw in range(3)]
     assert len({round(loss, 6) for loss in losses}) == 3
 
 
 def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path) -> None:
     method = replace(CONFIG, precision="auto")
-    run = RunConfig(seed=3, draws=3, checkpoint_every=0)
+    run = RunConfig(seed=3, iterations=3, checkpoint_every=0)
 
     def kill(progress: Progress) -> None:
-        if progress.position == (1, 0):
+        if progress.step == (1, 0):
             raise Killed
 
-    whole = condense(tiny, method, run, directory=tmp_path / "whole")
+    full = condense(tiny, method, run, directory=tmp_path / "whole")
     with pytest.raises(Killed):
         condense(tiny, method, run, directory=tmp_path / "broken", observer=kill)
     condense(tiny, method, run, directory=tmp_path / "broken", resume=True)
     broken, unbroken = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
     assert broken.read_bytes() == unbroken.read_bytes()
-    assert whole.record["method"] == "parameter-matching"
-    used = whole.record["environment"]
+    assert full.provenance["method"] == "parameter-matching"
+    used = full.provenance["environment"]
     assert (used["engine"], used["precision"]) == ("eager", "float32")
 
 
 def test_everything_is_float64_where_asked(tiny: ImageSet) -> None:
     method = CONFIG.build(tiny, 0)
-    state, _ = method.step(method.init(), Position(0, 0))
+    state, _ = method.step(method.init(), Step(0, 0))
     assert {tensor.dtype for tensor in state.to_tensors().values()} == {torch.float64}
-    assert method.computation == ("eager", "float64")
+    assert method.backend == ("eager", "float64")
 
 
 @pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 def test_the_fused_engine_trains_on_real_images(tiny: ImageSet) -> None:
     eager = replace(CONFIG, network="convnet-w32-d1", precision="float32")
     methods = [replace(eager, engine=engine).build(tiny, SEED) for engine in ("eager", "fused")]
-    assert [method.computation.engine for method in methods] == ["eager", "fused"]
-    losses = [method.step(method.init(), Position(0, 0))[1] for method in methods]
+    assert [method.backend.engine for method in methods] == ["eager", "fused"]
+    losses = [method.step(method.init(), Step(0, 0))[1] for method in methods]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
@@ -191,7 +194,7 @@ def test_defaults() -> None:
     config = ParameterMatchingConfig().resolved()
     assert (config.image_lr, config.image_momentum, config.network_lr) == (0.1, 0.5, 0.01)
     assert (config.real_batch, config.real_steps, config.inner_steps) == (16, 10, 10)
-    assert (config.published_draws, config.steps_per_draw, config.start) == (1000, 1, "noise")
+    assert (config.published_iterations, config.steps_per_iteration, config.start) == (1000, 1, "noise")
     # Fewer steps go as far with a larger rate.
     assert ParameterMatchingConfig(real_steps=20, inner_steps=5).resolved().inner_lr == pytest.approx(0.04)
     kept = ParameterMatchingConfig(inner_lr=0.3, image_lr=0.7).resolved()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datacondense.condensation import published_schedule
+from datacondense.condensation.schedule import published_schedule
 
 
 @pytest.mark.parametrize(

@@ -10,23 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.augment import augmented
+from datacondense.augment.by_name import augmented
 from datacondense.augment.siamese import SiameseDraw, apply_siamese, draw_siamese
-from datacondense.condensation import (
-    GradientMatchingConfig,
-    Progress,
-    RunConfig,
-    SiameseMatchingConfig,
-    condense,
-)
 from datacondense.condensation import gradient_matching as module
-from datacondense.condensation.method import Draws
-from datacondense.condensation.state import Position
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig, SiameseMatchingConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.method import Sampler
+from datacondense.condensation.state import Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.matching import compared_parameters, matching_gradient, reference
-from datacondense.networks import build_network
-from datacondense.random_streams import stream
+from datacondense.matching import reference
+from datacondense.matching.gradients import compared_parameters, matching_gradient
+from datacondense.networks.builder import build_network
+from datacondense.random import seeded_generator
 from datacondense.training import train as train_network
 from tests.conftest import MakeSet
 
@@ -51,7 +48,7 @@ class Killed(BaseException):
 
 def real_batch(train: ImageSet, label: int, size: int, purpose: str, *index: int) -> Tensor:
     """Draw a batch the way the run's streams promise."""
-    members, generator = train.class_indices[label], stream(SEED, purpose, *index, label)
+    members, generator = train.class_indices[label], seeded_generator(SEED, purpose, *index, label)
     return train.normalised(members[torch.randperm(len(members), generator=generator)[:size]]).double()
 
 
@@ -59,7 +56,8 @@ def views(strategy: str, shape: tuple[int, int, int], step: int) -> list[Siamese
     """Draw the change of every class in a step."""
     operations = strategy.removeprefix("dsa:")
     return [
-        draw_siamese(operations, 1, shape, stream(SEED, "real view", 0, step, label)) for label in range(3)
+        draw_siamese(operations, 1, shape, seeded_generator(SEED, "real view", 0, step, label))
+        for label in range(3)
     ]
 
 
@@ -69,7 +67,7 @@ def by_hand(train: ImageSet, config: GradientMatchingConfig) -> tuple[Tensor, li
     network = build_network(config.network, train.image_shape, K)
     images = torch.stack([real_batch(train, label, IPC, "start") for label in range(K)]).requires_grad_()
     image_optimiser = torch.optim.SGD([images], lr=0.1, momentum=0.5)
-    drawn = network.draw(stream(SEED, "network", 0))
+    drawn = network.draw(seeded_generator(SEED, "network", 0))
     parameters = {name: value.double().requires_grad_() for name, value in drawn.items()}
     network_optimiser = torch.optim.SGD(list(parameters.values()), lr=0.05, momentum=0.5)
     compared, losses = compared_parameters(parameters), []
@@ -83,7 +81,7 @@ def by_hand(train: ImageSet, config: GradientMatchingConfig) -> tuple[Tensor, li
         ])
         seen = torch.stack([apply_siamese(change, own) for change, own in zip(changes, images, strict=True)])
         distances, gradient = reference.matching_gradient(
-            model, parameters, compared, real, seen, kind=config.distance, joint=config.join_classes
+            model, parameters, compared, real, seen, kind=config.distance, joint=config.class_collective
         )
         losses.append(float(distances.sum()))
         image_optimiser.zero_grad()
@@ -91,7 +89,7 @@ def by_hand(train: ImageSet, config: GradientMatchingConfig) -> tuple[Tensor, li
         image_optimiser.step()
         if step + 1 < STEPS:
             labels = torch.arange(K).repeat_interleave(IPC)
-            generator = stream(SEED, "augmentation", 0, step)
+            generator = seeded_generator(SEED, "augmentation", 0, step)
             for _ in range(EPOCHS):
                 network_optimiser.zero_grad()
                 changed = augmented(config.siamese, images.detach().flatten(0, 1), generator)
@@ -100,18 +98,18 @@ def by_hand(train: ImageSet, config: GradientMatchingConfig) -> tuple[Tensor, li
     return images.detach(), losses
 
 
-@pytest.mark.parametrize("join_classes", [False, True])
+@pytest.mark.parametrize("class_collective", [False, True])
 @pytest.mark.parametrize("siamese", ["dsa:color", "dsa:crop-flip", "dsa:scale-rotate", ALL])
 @pytest.mark.parametrize("network", ["mlp", "convnet-w4-d2", "convnet-w4-d1-bn"])
 def test_an_outer_draw_equals_the_algorithm_by_hand(
-    make: MakeSet, network: str, siamese: str, join_classes: bool
+    make: MakeSet, network: str, siamese: str, class_collective: bool
 ) -> None:
     train = make(per_class=20)
-    config = replace(CONFIG, network=network, siamese=siamese, join_classes=join_classes)
+    config = replace(CONFIG, network=network, siamese=siamese, class_collective=class_collective)
     method = config.build(train, SEED)
     state, losses = method.init(), []
     for step in range(STEPS):
-        state, loss = method.step(state, Position(0, step))
+        state, loss = method.step(state, Step(0, step))
         losses.append(loss)
     images, expected = by_hand(train, config)
     assert losses == pytest.approx(expected, rel=1e-9)
@@ -121,7 +119,7 @@ def test_an_outer_draw_equals_the_algorithm_by_hand(
 @pytest.mark.parametrize("siamese", ["dsa:color", "dsa:rotate", "dsa:crop"])
 def test_the_gradient_equals_finite_differences(tiny: ImageSet, siamese: str) -> None:
     method = replace(CONFIG, siamese=siamese, matching_steps=1).build(tiny, SEED)
-    start, here = method.init(), Position(0, 0)
+    start, here = method.init(), Step(0, 0)
     gradient = method.step(start, here)[0].velocity
     direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1)).double()
 
@@ -145,7 +143,7 @@ def test_both_sides_of_a_class_see_one_change_and_classes_their_own(
     monkeypatch.setattr("datacondense.condensation.method.apply_siamese", spy)
     method = replace(CONFIG, siamese="dsa:rotate", matching_steps=1).build(make(num_classes=5), SEED)
     for draw in range(2):
-        method.step(method.init(), Position(draw, 0))
+        method.step(method.init(), Step(draw, 0))
     angles = {
         number: [float(draw.numbers) for draw, size in asked if size == number] for number in (IPC, BATCH)
     }
@@ -186,12 +184,12 @@ def test_without_it_nothing_is_drawn_or_changed(
 
     for name in ("augmented", "seen_by_class"):
         monkeypatch.setattr(module, name, refuse)
-    monkeypatch.setattr(Draws, "view", refuse)
+    monkeypatch.setattr(Sampler, "view", refuse)
     found: list[tuple[Tensor, Tensor]] = []
 
     def spy(objective: Any, parameters: Any, real: Any, images: Tensor) -> tuple[Tensor, Tensor]:
         distances, gradient = matching_gradient(objective, parameters, real, images)
-        assert torch.equal(real(1), method._draws.real(1, BATCH, "real", 0, len(found)))
+        assert torch.equal(real(1), method._sampler.real(1, BATCH, "real", 0, len(found)))
         found.append((images, gradient))
         return distances, gradient
 
@@ -200,8 +198,8 @@ def test_without_it_nothing_is_drawn_or_changed(
         ipc=IPC, network="convnet-w4-d2", matching_steps=STEPS, network_epochs=1, real_batch=BATCH
     ).build(tiny, SEED)
     first = method.init()
-    state, _ = method.step(first, Position(0, 0))
-    method.step(state, Position(0, 1))
+    state, _ = method.step(first, Step(0, 0))
+    method.step(state, Step(0, 1))
     assert [options["augmentation"] for options in trainings] == [None]
     assert found[0][0] is first.images
     assert found[1][0] is state.images
@@ -212,7 +210,7 @@ def test_the_network_trains_on_images_changed_one_by_one(
     tiny: ImageSet, trainings: list[dict[str, Any]]
 ) -> None:
     method = replace(CONFIG, siamese="dsa:rotate").build(tiny, SEED)
-    method.step(method.init(), Position(3, 0))
+    method.step(method.init(), Step(3, 0))
     (options,) = trainings
     alike = torch.rand(1, *tiny.image_shape).expand(6, -1, -1, -1)
     first, second = (options["augmentation"](alike) for _ in range(2))
@@ -222,14 +220,14 @@ def test_the_network_trains_on_images_changed_one_by_one(
 
 def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path) -> None:
     method = replace(CONFIG, siamese="dsa", precision="auto")
-    run = RunConfig(seed=3, draws=2, checkpoint_every=0)
+    run = RunConfig(seed=3, iterations=2, checkpoint_every=0)
 
     def kill(progress: Progress) -> None:
-        if progress.position == (1, 1):
+        if progress.step == (1, 1):
             raise Killed
 
-    whole = condense(tiny, method, run, directory=tmp_path / "whole")
-    assert whole.record["settings"]["siamese"] == ALL
+    full = condense(tiny, method, run, directory=tmp_path / "whole")
+    assert full.provenance["settings"]["siamese"] == ALL
     with pytest.raises(Killed):
         condense(tiny, method, run, directory=tmp_path / "broken", observer=kill)
     with pytest.raises(InputError, match=r"settings\.siamese was 'dsa:.*' and is now 'none'"):
@@ -238,12 +236,12 @@ def test_a_broken_run_ends_with_the_same_bytes(tiny: ImageSet, tmp_path: Path) -
     broken, unbroken = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
     assert broken.read_bytes() == unbroken.read_bytes()
     plain = condense(tiny, replace(method, siamese="none"), run)
-    assert not torch.allclose(plain.images, whole.images, atol=1e-3)
+    assert not torch.allclose(plain.images, full.images, atol=1e-3)
 
 
 def test_defaults_are_the_published_ones() -> None:
     config = SiameseMatchingConfig(ipc=10)
-    assert (config.start, config.siamese, config.published_draws) == ("real", "dsa", 1000)
+    assert (config.start, config.siamese, config.published_iterations) == ("real", "dsa", 1000)
     assert config.resolved("cifar10").siamese == ALL
     assert config.resolved("mnist").siamese == "dsa:color-crop-cutout-scale-rotate"
     # All else is as in plain matching.
@@ -255,7 +253,7 @@ def test_defaults_are_the_published_ones() -> None:
 def test_what_takes_other_time_has_other_words() -> None:
     kinds = {replace(CONFIG, siamese=siamese).kind for siamese in ("none", "dsa", "dsa:crop")}
     assert len(kinds) == 3
-    crop = replace(CONFIG, siamese="dsa:crop", join_classes=True)
+    crop = replace(CONFIG, siamese="dsa:crop", class_collective=True)
     assert crop.kind == "convnet-w4-d2, classes joined, dsa:crop, 2 epochs between, ipc 2, B = 4"
 
 

@@ -7,18 +7,20 @@ import pytest
 import torch
 
 from datacondense.cli import main
-from datacondense.condensation import GradientMatchingConfig, Progress, RunConfig, RunDirectory, condense
-from datacondense.condensation.state import Position
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.run_folder import RunFolder
+from datacondense.condensation.state import Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.matching import transform_named
 from datacondense.matching.names import MASKS
-from datacondense.matching.transforms import check_applicable
+from datacondense.matching.transforms import check_applicable, transform_named
 
 METHOD = GradientMatchingConfig(
     ipc=2, network="convnet-w4-d2", matching_steps=2, network_epochs=1, real_batch=10, image_lr=0.5
 )
-RUN = RunConfig(seed=3, draws=2, checkpoint_every=0)
+RUN = RunConfig(seed=3, iterations=2, checkpoint_every=0)
 # All that a transform can ask for: sub-batches, noise on images, a ranking of everything.
 TRANSFORMS = ("wiener:4", "max-pool-2", "keep-sensitive-global:0.5")
 
@@ -45,14 +47,14 @@ def test_transforms_are_recorded_in_order_and_as_one_writes_them(tiny: ImageSet,
     written = ["max-pool-1", "keep-stable:0.1", "wiener:4"]
     method = replace(METHOD, transform=given)
     condensed = condense(tiny, method, RUN, directory=tmp_path)
-    assert list(condensed.record["settings"]["transform"]) == written
-    assert ImageSet.load(tmp_path / "condensed.safetensors").record["settings"]["transform"] == written
-    assert RunDirectory(tmp_path).settings()["settings"]["transform"] == written
-    assert list(condense(tiny, METHOD, RUN).record["settings"]["transform"]) == []
+    assert list(condensed.provenance["settings"]["transform"]) == written
+    assert ImageSet.load(tmp_path / "condensed.safetensors").provenance["settings"]["transform"] == written
+    assert RunFolder(tmp_path).settings()["settings"]["transform"] == written
+    assert list(condense(tiny, METHOD, RUN).provenance["settings"]["transform"]) == []
 
 
 def kill(progress: Progress) -> None:
-    if progress.position == (1, 0):
+    if progress.step == (1, 0):
         raise Killed
 
 
@@ -67,8 +69,8 @@ def test_a_broken_run_with_transforms_ends_with_the_same_bytes(tiny: ImageSet, t
     ):
         condense(tiny, other, RUN, directory=tmp_path / "broken", resume=True)
     condense(tiny, method, RUN, directory=tmp_path / "broken", resume=True)
-    broken, whole = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
-    assert broken.read_bytes() == whole.read_bytes()
+    broken, full = (tmp_path / name / "condensed.safetensors" for name in ("broken", "whole"))
+    assert broken.read_bytes() == full.read_bytes()
 
 
 def test_every_class_of_every_step_has_noise_of_its_own(
@@ -84,7 +86,7 @@ def test_every_class_of_every_step_has_noise_of_its_own(
     monkeypatch.setattr(method, "_perturbed", perturbed)
     state = method.init()
     for step in range(2):
-        state, _ = method.step(state, Position(7, step))
+        state, _ = method.step(state, Step(7, step))
     assert asked == [("real noise", 7, step, label) for step in range(2) for label in range(3)]
 
 
@@ -108,7 +110,7 @@ def test_classes_together_equal_classes_one_by_one_in_a_run(
     together = replace(exact, graph_memory=4096).build(tiny, 3)
     assert together._classes_at_once >= tiny.num_classes
     alone._stacked = None
-    first = [method.step(method.init(), Position(0, 0))[0].images for method in (alone, together)]
+    first = [method.step(method.init(), Step(0, 0))[0].images for method in (alone, together)]
     torch.testing.assert_close(*first, rtol=1e-10, atol=1e-12)
 
 
@@ -131,7 +133,7 @@ def test_networks_with_batch_norm_learn_finite_images(
 ) -> None:
     method = replace(METHOD, ipc=1, network=network, transform=transform, matching_steps=1, real_batch=4)
     start = method.build(tiny, 3).init().images
-    condensed = condense(tiny, method, replace(RUN, draws=1))
+    condensed = condense(tiny, method, replace(RUN, iterations=1))
     assert bool(condensed.images.isfinite().all())
     assert not torch.allclose(condensed.normalised(torch.arange(3)), start.flatten(0, 1), atol=1e-4)
 
@@ -220,7 +222,7 @@ def test_a_name_without_its_list_is_refused() -> None:
         GradientMatchingConfig(transform="max-pool-1")  # type: ignore[arg-type]
 
 
-SHORT = ["condense", "digits", "--draws", "1", "--matching-steps", "1", "--device", "cpu", "--quiet"]
+SHORT = ["condense", "digits", "--iterations", "1", "--matching-steps", "1", "--device", "cpu", "--quiet"]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_the_command_line_keeps_the_order(tmp_path: Path) -> None:
         options = [word for name in order for word in ("--transform", name)]
         small = ["--network", "convnet-w4-d1", "--real-batch", "4", "--out", str(out)]
         assert main([*SHORT, *small, *options]) == 0
-        assert ImageSet.load(out / "condensed.safetensors").record["settings"]["transform"] == order
+        assert ImageSet.load(out / "condensed.safetensors").provenance["settings"]["transform"] == order
     first, second = (
         ImageSet.load(tmp_path / name / "condensed.safetensors") for name in ("max-pool-1", "keep-magnitude")
     )

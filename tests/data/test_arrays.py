@@ -8,8 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, TensorDataset
 
-from datacondense.data import from_arrays, from_torch_dataset
-from datacondense.data.arrays import reformed
+from datacondense.data.arrays import from_arrays, from_torch_dataset, reformed
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from tests.data.made_files import pictures
@@ -85,7 +84,7 @@ def test_names_and_source_are_recorded() -> None:
     found = from_arrays(GREY, LABELS, class_names=["cat", "dog", "emu"], source="my scans")
 
     assert found.class_names == ("cat", "dog", "emu")
-    assert found.record == {"source": {"name": "my scans", "num_images": 4}}
+    assert found.provenance == {"source": {"name": "my scans", "num_images": 4}}
     assert from_arrays(GREY, LABELS).class_names == ("0", "1")
 
 
@@ -134,7 +133,7 @@ def test_torch_datasets_of_whole_numbers(as_image: Callable[[NDArray[np.uint8]],
     np.testing.assert_array_equal(found.images.numpy(), COLOUR.transpose(0, 3, 1, 2))
     assert found.labels.tolist() == LABELS
     assert found.class_names == ("cat", "dog")
-    assert found.record["source"]["name"] == "Pairs"
+    assert found.provenance["source"]["name"] == "Pairs"
 
 
 def test_torch_datasets_of_floating_point_numbers() -> None:
@@ -217,9 +216,9 @@ def test_reformed_floating_point_agrees_with_uint8() -> None:
     images = torch.from_numpy(COLOUR.transpose(0, 3, 1, 2).copy())
 
     for resize, channels in [(3, None), (None, 1), (4, 1), (9, None)]:
-        whole = reformed(images, resize, channels).float() / 255
+        full = reformed(images, resize, channels).float() / 255
         floating = reformed(images.float() / 255, resize, channels)
-        torch.testing.assert_close(floating, whole, atol=2 / 255, rtol=0)
+        torch.testing.assert_close(floating, full, atol=2 / 255, rtol=0)
 
 
 def test_resizing_stays_in_the_pixel_scale() -> None:

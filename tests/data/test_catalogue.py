@@ -1,7 +1,7 @@
 import pytest
 
-from datacondense.data import DataConfig, default_augmentation
-from datacondense.data.catalogue import CATALOGUE, may_be_mirrored
+from datacondense.data.catalogue import CATALOGUE, default_augmentation, may_be_mirrored
+from datacondense.data.config import DataConfig
 
 
 def test_only_mnist_is_augmented_in_evaluation() -> None:

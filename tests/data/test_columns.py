@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from datacondense.data import DataConfig
 from datacondense.data.columns import read_table
+from datacondense.data.config import DataConfig
 from datacondense.data.splits import ReadSplit
 from datacondense.errors import InputError
 from tests.data.made_files import pictures, png, write_parquet
@@ -113,7 +113,7 @@ def test_broken_and_missing_images_are_named_by_row(tmp_path: Path) -> None:
 
 def test_images_may_be_paths(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(COLOUR[0])["bytes"])
-    cell = {"bytes": None, "path": str(tmp_path / "a.png")}
-    path = write_parquet(tmp_path / "a.parquet", [cell, cell], [0, 1])
+    task = {"bytes": None, "path": str(tmp_path / "a.png")}
+    path = write_parquet(tmp_path / "a.parquet", [task, task], [0, 1])
 
     assert read(path).images.shape == (2, 3, 6, 6)

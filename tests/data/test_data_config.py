@@ -1,6 +1,6 @@
 import pytest
 
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
 
 

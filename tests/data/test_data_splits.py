@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from datacondense.data import DataConfig, DataSplits
-from datacondense.data.splits import ReadSplit, assemble, chosen_splits
+from datacondense.data.config import DataConfig
+from datacondense.data.splits import DataSplits, ReadSplit, assemble, select_splits
 from datacondense.errors import InputError
 
 
@@ -42,24 +42,24 @@ def assembled(
     ],
 )
 def test_usual_splits_are_chosen(splits: list[str], expected: tuple[str, str | None]) -> None:
-    assert chosen_splits(splits, DataConfig(), "x") == expected
+    assert select_splits(splits, DataConfig(), "x") == expected
 
 
 def test_splits_that_are_named_come_first() -> None:
     config = DataConfig(train_split="extra", test_split="validation")
 
-    assert chosen_splits(["train", "test", "validation", "extra"], config, "x") == ("extra", "validation")
+    assert select_splits(["train", "test", "validation", "extra"], config, "x") == ("extra", "validation")
 
 
 def test_missing_splits_are_named_with_those_there_are() -> None:
     with pytest.raises(InputError, match=r"x has no split 'extra' \(splits: train, test\).*--train-split"):
-        chosen_splits(["train", "test"], DataConfig(train_split="extra"), "x")
+        select_splits(["train", "test"], DataConfig(train_split="extra"), "x")
     with pytest.raises(InputError, match=r"x has no split 'dev' \(splits: train, test\).*--test-split"):
-        chosen_splits(["train", "test"], DataConfig(test_split="dev"), "x")
+        select_splits(["train", "test"], DataConfig(test_split="dev"), "x")
     with pytest.raises(InputError, match=r"x has no split 'train' \(splits: a, b\)"):
-        chosen_splits(["a", "b"], DataConfig(), "x")
+        select_splits(["a", "b"], DataConfig(), "x")
     with pytest.raises(InputError, match=r"x has no split 'train' \(splits: none\)"):
-        chosen_splits([], DataConfig(), "x")
+        select_splits([], DataConfig(), "x")
 
 
 def test_test_images_share_classes_and_normalisation() -> None:
@@ -90,12 +90,12 @@ def test_records_tell_the_origin() -> None:
     data = assembled(part([0, 1, 1]), part([1], split="val"))
 
     assert data.test is not None
-    assert data.train.record == {
+    assert data.train.provenance == {
         "source": {"name": "made", "fingerprint": data.train.fingerprint, "split": "train", "num_images": 3}
     }
-    assert data.test.record["source"]["fingerprint"] == data.train.fingerprint
-    assert data.test.record["source"]["split"] == "val"
-    assert data.test.record["source"]["num_images"] == 1
+    assert data.test.provenance["source"]["fingerprint"] == data.train.fingerprint
+    assert data.test.provenance["source"]["split"] == "val"
+    assert data.test.provenance["source"]["num_images"] == 1
 
 
 def test_grey_is_widened_beside_colour() -> None:

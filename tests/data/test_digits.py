@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datacondense.data import export, is_export, load, load_export
-from datacondense.data.exports import ExportFormat, ExportReport
+from datacondense.data.exports import ExportFormat, ExportReport, export, is_export, load_export
+from datacondense.data.sources import load
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 
@@ -30,7 +30,7 @@ def learned(channels: int = 3, class_names: tuple[str, ...] = ("cat", "dog", "co
         class_names=class_names,
         mean=tuple(0.1 * (channel + 1) for channel in range(channels)),
         std=tuple(0.2 * (channel + 1) for channel in range(channels)),
-        record={"method": "gradient-matching"},
+        provenance={"method": "gradient-matching"},
     )
 
 
@@ -59,7 +59,7 @@ def test_round_trip(tmp_path: Path, form: ExportFormat, channels: int) -> None:
     for back in (read, original):
         assert torch.equal(back.labels, images.labels)
         assert (back.class_names, back.mean, back.std) == (images.class_names, images.mean, images.std)
-        assert back.record == images.record
+        assert back.provenance == images.provenance
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -299,8 +299,8 @@ def test_export_without_its_data_is_refused(tmp_path: Path) -> None:
 def test_broken_files_are_refused(tmp_path: Path, form: ExportFormat) -> None:
     report = export(learned(), tmp_path / "out", format=form)
     file = tmp_path / "out" / next(name for name in report.files if name != "original.safetensors")
-    whole = file.read_bytes()
-    for part in (b"", b"text", whole[: len(whole) // 2]):
+    full = file.read_bytes()
+    for part in (b"", b"text", full[: len(full) // 2]):
         file.write_bytes(part)
         with pytest.raises(InputError, match=r"out cannot be read back \(.*\): export the set again"):
             load_export(tmp_path / "out")

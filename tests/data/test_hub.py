@@ -13,8 +13,10 @@ from datasets.utils import are_progress_bars_disabled
 from datasets.utils.logging import get_verbosity
 from huggingface_hub import HfApi
 
-from datacondense.data import DataConfig, hub, load
+from datacondense.data import hub
+from datacondense.data.config import DataConfig
 from datacondense.data.hub import is_hub_id, read_hub
+from datacondense.data.sources import load
 from datacondense.errors import InputError
 from tests.data.made_files import pictures, write_parquet
 
@@ -104,7 +106,7 @@ def test_svhn_is_asked_for_without_its_extra_split(
 
     assert data.test is not None
     assert (data.train.image_shape, len(data.test)) == ((3, 6, 6), 10)
-    assert data.train.record["source"]["hub_id"] == "ufldl-stanford/svhn"
+    assert data.train.provenance["source"]["hub_id"] == "ufldl-stanford/svhn"
     assert data.train.std == (0.1980, 0.2010, 0.1970)
     prepared = {file.name.split("-")[1].split(".")[0] for file in cache.rglob("*.arrow")}
     assert prepared == {"train", "test"}

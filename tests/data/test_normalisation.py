@@ -13,7 +13,7 @@ from datacondense.data import normalisation
 from datacondense.data.normalisation import pixel_statistics
 
 
-def whole(*shape: int) -> Tensor:
+def full(*shape: int) -> Tensor:
     """Draw 8-bit pixels."""
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -24,13 +24,13 @@ def floating(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 2048])
-@pytest.mark.parametrize("drawn", [whole, floating])
+@pytest.mark.parametrize("drawn", [full, floating])
 def test_statistics_equal_numpy_whatever_the_chunks(
     monkeypatch: pytest.MonkeyPatch, chunk: int, drawn: Callable[..., Tensor]
 ) -> None:
     monkeypatch.setattr(normalisation, "CHUNK", chunk)
     images = drawn(7, 3, 5, 4)
-    scaled = images.numpy().astype(np.float64) / (255 if drawn is whole else 1)
+    scaled = images.numpy().astype(np.float64) / (255 if drawn is full else 1)
 
     mean, std = pixel_statistics(images)
 
@@ -41,7 +41,7 @@ def test_statistics_equal_numpy_whatever_the_chunks(
 @pytest.mark.parametrize("chunk", [7, 2048])
 def test_eight_bits_are_averaged_exactly(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(normalisation, "CHUNK", chunk)
-    images = whole(30, 2, 150, 149)
+    images = full(30, 2, 150, 149)
     images[:, 1] = 255 - images[:, 1] % 2  # a small spread about a large mean
     means, variances = [], []
     for channel in range(2):
@@ -54,7 +54,7 @@ def test_eight_bits_are_averaged_exactly(monkeypatch: pytest.MonkeyPatch, chunk:
     assert pixel_statistics(images) == (tuple(means), tuple(map(sqrt, variances)))
 
 
-@pytest.mark.parametrize("drawn", [whole, floating])
+@pytest.mark.parametrize("drawn", [full, floating])
 def test_threads_change_no_bit(drawn: Callable[..., Tensor]) -> None:
     images = drawn(64, 1, 64, 64)  # where torch would sum in parts, one for each thread
     if drawn is floating:

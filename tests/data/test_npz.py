@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.data.npz import read_npz
 from datacondense.errors import InputError
 from tests.data.made_files import pictures

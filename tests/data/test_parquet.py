@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.data.parquet import parquet_folder, read_parquet
 from datacondense.errors import InputError
 from tests.data.made_files import pictures, write_parquet

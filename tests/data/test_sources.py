@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datacondense.data import DataConfig, load
+from datacondense.data.config import DataConfig
+from datacondense.data.sources import load
 from datacondense.errors import InputError
 from tests.data.made_files import pictures, write_folder, write_parquet
 
@@ -35,7 +36,7 @@ def test_a_name_is_found_on_the_mirror(mirror: Path) -> None:
     np.testing.assert_array_equal(data.train.images.numpy(), np.stack(COLOUR).transpose(0, 3, 1, 2))
     assert data.train.class_sizes == (1, 1, 1, 1, 1, 1, 1, 1, 1, 3)
     assert data.train.mean == data.test.mean == (0.4377, 0.4438, 0.4728)
-    assert data.train.record == {
+    assert data.train.provenance == {
         "source": {
             "name": "svhn",
             "hub_id": "ufldl-stanford/svhn",
@@ -61,14 +62,14 @@ def test_a_changed_form_has_its_own_normalisation(mirror: Path) -> None:
 
     assert train.image_shape == (1, 4, 4)
     assert train.mean[0] == pytest.approx(train.pixels().mean().item(), rel=1e-5)
-    assert (train.record["source"]["resize"], train.record["source"]["channels"]) == (4, 1)
+    assert (train.provenance["source"]["resize"], train.provenance["source"]["channels"]) == (4, 1)
 
 
 def test_a_hub_id_is_found_on_the_mirror(mirror: Path) -> None:
     data = load("uoft-cs/cifar10", DataConfig(data_root=mirror))
 
     assert data.train.image_shape == (3, 6, 6)
-    assert data.train.record["source"]["hub_id"] == "uoft-cs/cifar10"
+    assert data.train.provenance["source"]["hub_id"] == "uoft-cs/cifar10"
     assert data.train.mean[0] == pytest.approx(data.train.pixels()[:, 0].mean().item(), rel=1e-5)
 
 
@@ -124,7 +125,7 @@ def test_digits_need_nothing() -> None:
 
     assert data.test is not None
     assert (len(data.train), len(data.test), data.train.image_shape) == (1442, 355, (1, 8, 8))
-    assert data.train.record["source"]["hub_id"] is None
+    assert data.train.provenance["source"]["hub_id"] is None
     assert data.train.fingerprint == "98e4362dd98b5201"
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from datacondense.data import hold_out
+from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 
@@ -16,7 +16,7 @@ def numbered(sizes: list[int]) -> ImageSet:
         class_names=tuple(f"class {label}" for label in range(len(sizes))),
         mean=(0.1,),
         std=(0.2,),
-        record={"source": {"name": "made"}},
+        provenance={"source": {"name": "made"}},
     )
 
 
@@ -60,11 +60,11 @@ def test_normalisation_and_record_are_kept() -> None:
     rest, validation = hold_out(numbered([4, 4]), 0.5, seed=7)
 
     assert (rest.mean, rest.std, rest.class_names) == ((0.1,), (0.2,), ("class 0", "class 1"))
-    assert validation.record == {
+    assert validation.provenance == {
         "source": {"name": "made"},
         "hold_out": {"part": "validation", "fraction": 0.5, "seed": 7},
     }
-    assert rest.record["hold_out"]["part"] == "rest"
+    assert rest.provenance["hold_out"]["part"] == "rest"
 
 
 def test_a_class_of_one_image_cannot_be_divided() -> None:

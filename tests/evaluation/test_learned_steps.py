@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.condensation import DatasetDistillationConfig, Progress, RunConfig, condense
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.dataset_distillation_config import DatasetDistillationConfig
+from datacondense.condensation.loop import Progress, condense
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, accuracy, evaluate, resolved, train_one
 from datacondense.evaluation.learned_steps import distilled_parameters
+from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.scoring import accuracy, evaluate, resolved, train_one
 from datacondense.image_set import ImageSet
-from datacondense.networks import Network, Parameters, build_network
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network, Parameters
+from datacondense.random import seeded_generator
 from tests.conftest import MakeSet
 
 NETWORK, IPC, EPOCHS, RUN_SEED = "convnet-w4-d1", 2, 2, 9
@@ -35,13 +39,13 @@ def distilled(
     }
     images = make(per_class=IPC)
     record = {"settings": settings, "run": {"seed": RUN_SEED}, "learned": {"step_lrs": rates}}
-    return replace(images, images=images.pixels(), record={**images.record, **record})
+    return replace(images, images=images.pixels(), provenance={**images.provenance, **record})
 
 
 def by_hand(start: Parameters, network: Network, images: ImageSet, images_per_step: int) -> Parameters:
     """Write the steps out: images of every class in order, a rate for each step, the images again in each epoch."""
     parameters = {name: value.double() for name, value in start.items()}
-    rates = iter(images.record["learned"]["step_lrs"])
+    rates = iter(images.provenance["learned"]["step_lrs"])
     for _ in range(EPOCHS):
         for first in range(0, IPC, images_per_step):
             positions = [
@@ -74,22 +78,24 @@ def test_training_equals_the_steps_written_out(
 ) -> None:
     images = distilled(make, images_per_step=images_per_step, rates=rates, fixed=fixed)
     network = build_network(NETWORK, images.image_shape, 3)
-    recipe = resolved(BY_STEPS, images)
+    protocol = resolved(BY_STEPS, images)
     for repeat in range(2):
-        found, _ = train_one(network, images, recipe, repeat)
+        found, _ = train_one(network, images, protocol, repeat)
         key = (RUN_SEED, "network", 0) if fixed else (1, "evaluation network", repeat)
-        expected = by_hand(network.draw(stream(*key)), network, images, images_per_step)
+        expected = by_hand(network.draw(seeded_generator(*key)), network, images, images_per_step)
         assert_equal(found, expected)
 
 
 def test_the_order_of_rates_and_images_matters(make: MakeSet) -> None:
     images = distilled(make, rates=[0.9, 0.1, 0.4, 0.02])
-    network, recipe = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)
-    found, _ = train_one(network, images, recipe, 0)
-    backwards = replace(images, record={**images.record, "learned": {"step_lrs": [0.02, 0.4, 0.1, 0.9]}})
+    network, protocol = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)
+    found, _ = train_one(network, images, protocol, 0)
+    backwards = replace(
+        images, provenance={**images.provenance, "learned": {"step_lrs": [0.02, 0.4, 0.1, 0.9]}}
+    )
     swapped = images.subset(torch.tensor([1, 0, 3, 2, 5, 4]))
     for other in (backwards, swapped):
-        trained, _ = train_one(network, other, recipe, 0)
+        trained, _ = train_one(network, other, protocol, 0)
         assert not torch.allclose(trained["0.weight"], found["0.weight"], atol=1e-4)
 
 
@@ -103,21 +109,24 @@ def test_a_set_for_one_network_is_scored_on_that_one(make: MakeSet) -> None:
     assert len(set(score.accuracies)) == 1
     # The seed of the evaluation draws nothing here; that of the run that learned the set does.
     assert evaluate(images, test, replace(BY_STEPS, seed=7)).accuracies == score.accuracies
-    record = {**images.record, "run": {"seed": RUN_SEED + 1}}
-    elsewhere, _ = train_one(network, replace(images, record=record), resolved(BY_STEPS, images), 0)
+    record = {**images.provenance, "run": {"seed": RUN_SEED + 1}}
+    elsewhere, _ = train_one(network, replace(images, provenance=record), resolved(BY_STEPS, images), 0)
     assert any(not torch.equal(elsewhere[name], value) for name, value in trained[0].items())
 
 
 def test_the_fixed_network_is_the_first_of_the_run() -> None:
     network = build_network(NETWORK, (1, 8, 8), 3)
-    found, expected = distilled_parameters(network, RUN_SEED), network.draw(stream(RUN_SEED, "network", 0))
+    found, expected = (
+        distilled_parameters(network, RUN_SEED),
+        network.draw(seeded_generator(RUN_SEED, "network", 0)),
+    )
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 def test_fresh_networks_differ(make: MakeSet) -> None:
     images = distilled(make, rates=[0.01] * 4)
-    network, recipe = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)
-    first, second = (train_one(network, images, recipe, repeat)[0] for repeat in range(2))
+    network, protocol = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)
+    first, second = (train_one(network, images, protocol, repeat)[0] for repeat in range(2))
     assert all(not torch.equal(first[name], second[name]) for name in first if name.startswith("0."))
 
 
@@ -127,11 +136,11 @@ def test_evaluation_takes_the_steps_where_asked(make: MakeSet) -> None:
     score = evaluate(images, test, BY_STEPS)
     expected = []
     for repeat in range(3):
-        start = network.draw(stream(1, "evaluation network", repeat))
+        start = network.draw(seeded_generator(1, "evaluation network", repeat))
         parameters = by_hand(start, network, images, 1)
         expected.append(accuracy(network, parameters, network.buffers(), test, images))
     assert score.accuracies == pytest.approx(expected)
-    assert score.recipe.learned_steps
+    assert score.protocol.learned_steps
     # None of the settings of plain training matters.
     other = replace(BY_STEPS, lr=3.0, momentum=0.0, epochs=1, batch_size=1, augmentation="crop")
     assert evaluate(images, test, other).accuracies == score.accuracies
@@ -157,16 +166,16 @@ def test_training_is_what_was_differentiated(tiny: ImageSet, tmp_path: Path, cha
     def observe(progress: Progress) -> None:
         losses.append(progress.loss)
 
-    condense(tiny, method, RunConfig(seed=RUN_SEED, draws=2), observer=observe)
-    condense(tiny, method, RunConfig(seed=RUN_SEED, draws=1), directory=tmp_path)
+    condense(tiny, method, RunConfig(seed=RUN_SEED, iterations=2), observer=observe)
+    condense(tiny, method, RunConfig(seed=RUN_SEED, iterations=1), directory=tmp_path)
     images = ImageSet.load(tmp_path / "condensed.safetensors")
-    assert len(set(images.record["learned"]["step_lrs"])) == EPOCHS * IPC // method.images_per_step
+    assert len(set(images.provenance["learned"]["step_lrs"])) == EPOCHS * IPC // method.images_per_step
     network = build_network(NETWORK, images.image_shape, 3)
-    recipe = resolved(BY_STEPS, images)
+    protocol = resolved(BY_STEPS, images)
     if method.fixed_network:
-        parameters, _ = train_one(network, images, recipe, 0)
+        parameters, _ = train_one(network, images, protocol, 0)
     else:
-        start = network.draw(stream(RUN_SEED, "network", 1))
+        start = network.draw(seeded_generator(RUN_SEED, "network", 1))
         parameters = by_hand(start, network, images, method.images_per_step)
     loss: Tensor = F.cross_entropy(network(parameters, tiny.normalised().double()), tiny.labels)
     assert float(loss) == pytest.approx(losses[1], rel=1e-5)
@@ -175,7 +184,7 @@ def test_training_is_what_was_differentiated(tiny: ImageSet, tmp_path: Path, cha
 
 @pytest.mark.parametrize("record", [{}, {"settings": {"network": "mlp"}}, {"learned": {}}])
 def test_a_set_without_learned_steps_is_refused(make: MakeSet, record: dict[str, Any]) -> None:
-    images = replace(make(per_class=1), record=record)
+    images = replace(make(per_class=1), provenance=record)
     with pytest.raises(
         InputError,
         match=r"learned_steps is asked for, but the set has no learned learning rates: only .* leave it out for others",

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score, accuracy, evaluate, evaluate_one, train_one
-from datacondense.evaluation.scoring import resolved
+from datacondense.evaluation.protocol import EvaluationConfig, Score
+from datacondense.evaluation.scoring import accuracy, evaluate, evaluate_one, resolved, train_one
 from datacondense.image_set import ImageSet
-from datacondense.networks import Network, build_network
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network
+from datacondense.random import seeded_generator
 from tests.conftest import MakeSet
 
 QUICK = EvaluationConfig(network="mlp", repeats=3, epochs=4, augmentation="none", lr=0.1)
@@ -22,7 +23,7 @@ QUICK = EvaluationConfig(network="mlp", repeats=3, epochs=4, augmentation="none"
 
 def by_hand(network: Network, images: ImageSet, config: EvaluationConfig, repeat: int) -> dict[str, Tensor]:
     """Write the protocol out: torch's SGD, a tenth of the learning rate after half of the epochs."""
-    drawn = network.draw(stream(config.seed, "evaluation network", repeat))
+    drawn = network.draw(seeded_generator(config.seed, "evaluation network", repeat))
     parameters = {name: value.requires_grad_() for name, value in drawn.items()}
     optimiser = torch.optim.SGD(
         list(parameters.values()), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
@@ -58,7 +59,7 @@ def test_easy_classes_are_learned(make: MakeSet) -> None:
     assert score.mean > 0.95
 
 
-def test_a_score_carries_every_accuracy_and_the_whole_recipe(tiny: ImageSet, make: MakeSet) -> None:
+def test_a_score_carries_every_accuracy_and_the_whole_protocol(tiny: ImageSet, make: MakeSet) -> None:
     seen: list[tuple[int, float]] = []
     test = make(seed=5)
     score = evaluate(tiny, test, QUICK, observer=lambda repeat, value: seen.append((repeat, value)))
@@ -66,18 +67,18 @@ def test_a_score_carries_every_accuracy_and_the_whole_recipe(tiny: ImageSet, mak
     assert [repeat for repeat, _ in seen] == [0, 1, 2]
     assert score.n == 3
     assert score.mean == pytest.approx(sum(score.accuracies) / 3)
-    assert score.recipe == QUICK
+    assert score.protocol == QUICK
     assert score.trained_on == tiny.fingerprint
     assert score.tested_on == {"name": "made", "fingerprint": test.fingerprint, "num_images": 36}
     assert score.environment["threads"] == torch.get_num_threads()
     assert (score.environment["engine"], score.environment["precision"]) == ("eager", "float32")
     plain = json.loads(json.dumps(score.as_dict()))
-    assert plain["recipe"]["epochs"] == 4
+    assert plain["protocol"]["epochs"] == 4
     assert plain["n"] == 3
 
 
 def test_std_is_that_of_a_sample() -> None:
-    score = Score(accuracies=(0.5, 0.7, 0.9), recipe=QUICK, trained_on="", tested_on={})
+    score = Score(accuracies=(0.5, 0.7, 0.9), protocol=QUICK, trained_on="", tested_on={})
     assert score.mean == pytest.approx(0.7)
     assert score.std == pytest.approx(0.2)
     assert str(score) == "70.00 ± 20.00 % (n = 3)"
@@ -96,15 +97,15 @@ def test_same_seed_same_score_and_networks_differ(make: MakeSet) -> None:
 @pytest.mark.parametrize("augmentation", ["none", "crop-noise", "dsa:color-rotate"])
 def test_each_network_can_be_had_alone_in_any_order(make: MakeSet, augmentation: str) -> None:
     images, test = make(per_class=1), make(seed=5, per_class=60)
-    recipe = replace(QUICK, network="convnet-w4-d1", epochs=2, lr=0.001, augmentation=augmentation)
-    expected = evaluate(images, test, recipe).accuracies
+    protocol = replace(QUICK, network="convnet-w4-d1", epochs=2, lr=0.001, augmentation=augmentation)
+    expected = evaluate(images, test, protocol).accuracies
     assert len(set(expected)) > 1
     for repeat in (2, 0, 1):
-        assert evaluate_one(images, test, recipe, repeat) == expected[repeat]
+        assert evaluate_one(images, test, protocol, repeat) == expected[repeat]
     # The number of networks beside it means nothing.
-    assert evaluate_one(images, test, replace(recipe, repeats=1), 2) == expected[2]
+    assert evaluate_one(images, test, replace(protocol, repeats=1), 2) == expected[2]
     with pytest.raises(InputError, match=r"shape \(1, 8, 8\), but the test images are \(1, 9, 9\)"):
-        evaluate_one(images, make(shape=(1, 9, 9)), recipe, 0)
+        evaluate_one(images, make(shape=(1, 9, 9)), protocol, 0)
 
 
 def test_test_images_are_normalised_as_the_training_images_were(tiny: ImageSet, make: MakeSet) -> None:
@@ -156,8 +157,8 @@ def test_batch_norm_networks_learn_their_statistics(tiny: ImageSet) -> None:
 def test_defaults_follow_the_published_rules(
     tiny: ImageSet, record: dict[str, Any], config: dict[str, Any], expected: tuple[str, str, int]
 ) -> None:
-    recipe = resolved(EvaluationConfig(**config), replace(tiny, record=record))
-    assert (recipe.network, recipe.augmentation, recipe.epochs) == expected
+    protocol = resolved(EvaluationConfig(**config), replace(tiny, provenance=record))
+    assert (protocol.network, protocol.augmentation, protocol.epochs) == expected
 
 
 def test_the_published_numbers_are_the_defaults() -> None:

@@ -109,9 +109,9 @@ def test_parts_add_up_to_the_mean_squared_length() -> None:
 
 def test_many_pixels_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     y = torch.randn(3, 4, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    whole = lengths(y)
+    full = lengths(y)
     monkeypatch.setattr("datacondense.matching.decomposition._PIXELS_AT_ONCE", 7)
-    assert lengths(y) == pytest.approx(whole)
+    assert lengths(y) == pytest.approx(full)
 
 
 def test_networks_and_batches_change_places() -> None:

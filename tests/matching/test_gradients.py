@@ -8,24 +8,19 @@ import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.matching import (
-    DISTANCES,
+from datacondense.matching import reference
+from datacondense.matching.distances import DISTANCES, distance_named
+from datacondense.matching.gradients import (
+    Model,
     Objective,
     compared_parameters,
-    distance_named,
     matching_gradient,
     parameter_gradients,
-    reference,
 )
-from datacondense.matching.gradients import Model
-from datacondense.networks import (
-    Computation,
-    Network,
-    Parameters,
-    build_network,
-    once_differentiable,
-    stack_network,
-)
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import Backend, first_order_model
+from datacondense.networks.network import Network, Parameters
+from datacondense.networks.stacked import stack_network
 from tests.cases import LARGE, NETWORKS
 from tests.conftest import has_kernels
 
@@ -159,7 +154,7 @@ def test_the_fused_real_side_gives_the_same_pixel_gradient(kind: str) -> None:
     single = {key: value.float() for key, value in parameters.items()}
     compared = compared_parameters(single)
     exact = objective(network, compared, kind)
-    fused = replace(exact, real_model=once_differentiable(network, Computation("fused", "float32")))
+    fused = replace(exact, real_model=first_order_model(network, Backend("fused", "float32")))
     expected = matching_gradient(exact, single, real.float().__getitem__, synthetic.float())
     found = matching_gradient(fused, single, real.float().__getitem__, synthetic.float())
     for f, e in zip(found, expected, strict=True):
@@ -190,7 +185,7 @@ def test_bfloat16_points_where_float32_points() -> None:
     single = {key: value.float() for key, value in parameters.items()}
     compared = compared_parameters(single)
     exact = parameter_gradients(network, single, compared, real[0].float(), 0)
-    half = once_differentiable(network, Computation("eager", "bfloat16"))
+    half = first_order_model(network, Backend("eager", "bfloat16"))
     rounded = parameter_gradients(half, single, compared, real[0].float(), 0)
     for e, r in zip(exact, rounded, strict=True):
         assert r.dtype == torch.float32

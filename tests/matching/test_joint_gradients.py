@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacondense.matching import (
-    DISTANCES,
+from datacondense.matching import reference
+from datacondense.matching.distances import DISTANCES, distance_named
+from datacondense.matching.gradients import (
     Objective,
+    class_collective_gradient,
     compared_parameters,
-    distance_named,
-    joint_matching_gradient,
     matching_gradient,
-    reference,
-    transform_named,
 )
-from datacondense.networks import Parameters, build_network
+from datacondense.matching.transforms import transform_named
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Parameters
 
 K, S, B = 3, 2, 6  # six real images are no multiple of four sub-batches
 GROUPS = [(1, 1), (2, 1), (1, 2), (2, 3), (K, K), (K + 2, K + 2)]
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
     def joint(self, synthetic: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take the fast path."""
         images = self.synthetic if synthetic is None else synthetic
-        return joint_matching_gradient(self.objective, self.parameters, self.real.__getitem__, images)
+        return class_collective_gradient(self.objective, self.parameters, self.real.__getitem__, images)
 
     def grouped(self, classes_at_once: int, real_classes_at_once: int = 1) -> "Setting":
         """Take other numbers of classes at once."""
@@ -206,7 +206,7 @@ def test_each_batch_is_asked_for_once_and_nothing_is_left_behind(
         return case.real[label]
 
     before = case.synthetic.clone()
-    found = joint_matching_gradient(case.objective, case.parameters, real_batch, case.synthetic)
+    found = class_collective_gradient(case.objective, case.parameters, real_batch, case.synthetic)
     assert asked == list(range(K))
     assert torch.equal(case.synthetic, before)
     tensors = (*found, case.synthetic, *case.parameters.values())

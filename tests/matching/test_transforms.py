@@ -11,24 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.matching import (
-    DISTANCES,
-    Objective,
-    compared_parameters,
-    distance_named,
-    matching_gradient,
-    reference,
-    transform_named,
-)
+from datacondense.matching import reference
+from datacondense.matching.distances import DISTANCES, distance_named
+from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.names import MASKS
 from datacondense.matching.transforms import (
     Pair,
     RealGradients,
     largest,
     pool_kernels,
+    transform_named,
     transformed,
 )
-from datacondense.networks import build_network, stack_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.stacked import stack_network
 
 POOLINGS = [f"{pooling}-pool-{size}" for pooling in ("max", "mean", "abs-max") for size in (1, 2)]
 SINGLE = [
@@ -380,10 +376,10 @@ def test_the_wiener_filter_comes_closer_to_a_gradient_that_is_mostly_noise(seed:
 
 def test_keep_snr_finds_the_planted_entries() -> None:
     truth, real = planted(10.0, 0)
-    chosen = apply(["keep-snr:9"], real, [torch.ones_like(truth)]).synthetic[0] != 0
-    assert float(chosen[truth != 0].double().mean()) > 0.95
+    selected = apply(["keep-snr:9"], real, [torch.ones_like(truth)]).synthetic[0] != 0
+    assert float(selected[truth != 0].double().mean()) > 0.95
     # A t variable of 3 degrees of freedom is beyond 3 in 5.8 % of trials.
-    assert float(chosen[truth == 0].double().mean()) == pytest.approx(0.058, abs=0.01)
+    assert float(selected[truth == 0].double().mean()) == pytest.approx(0.058, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["keep-magnitude:1", "keep-stable:1", "keep-sensitive-global:1"])

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from datacondense.matching.gradients import Model
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
-from datacondense.networks import Parameters, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Parameters
 from datacondense.training import SGD, train, zero_velocity
 
 K, S, STEPS = 2, 2, 3

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.networks import Parameters, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Parameters
 
 
 def _numbers(name: str, shape: tuple[int, int, int]) -> Parameters:

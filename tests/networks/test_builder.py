@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from datacondense.errors import InputError
-from datacondense.networks import Network, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network
 
 GREY_28, COLOUR_32 = (1, 28, 28), (3, 32, 32)
 COUNTS = [  # name, 1x28x28, 3x32x32, parameter tensors; 10 classes
@@ -100,13 +101,13 @@ def test_any_number_of_classes(num_classes: int) -> None:
     ],
 )
 def test_28_pixels_become_32_inside_whatever_the_channels(name: str, channels: int) -> None:
-    framed, whole = (build_network(name, (channels, side, side), 10) for side in (28, 32))
-    assert framed.num_parameters == whole.num_parameters
+    framed, full = (build_network(name, (channels, side, side), 10) for side in (28, 32))
+    assert framed.num_parameters == full.num_parameters
     parameters = framed.draw(torch.Generator().manual_seed(0))
     image = torch.randn(1, channels, 28, 28, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         logits = framed(parameters, image)
-        torch.testing.assert_close(logits, whole(parameters, torch.nn.functional.pad(image, (2, 2, 2, 2))))
+        torch.testing.assert_close(logits, full(parameters, torch.nn.functional.pad(image, (2, 2, 2, 2))))
 
 
 def test_the_network_knows_its_canonical_name() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.networks import build_network
+from datacondense.networks.builder import build_network
 
 
 def test_convnet_is_depth_times_convolution_norm_activation_pooling() -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.networks import Network, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network
 
 SOURCE = """
 import torch

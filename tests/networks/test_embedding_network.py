@@ -10,16 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.networks import (
-    Network,
-    Parameters,
-    build_network,
-    choose_computation,
-    embedding_network,
-    moved,
-    once_differentiable,
-    penultimate_features,
-)
+from datacondense.networks.builder import build_network
+from datacondense.networks.features import embedding_network, penultimate_features
+from datacondense.networks.fused import choose_backend, first_order_model
+from datacondense.networks.network import Network, Parameters, moved
 from tests.cases import NETWORKS
 from tests.conftest import has_kernels
 
@@ -150,7 +144,7 @@ def test_the_engine_is_that_of_the_full_network(name: str) -> None:
     embedding = embedding_network(network)
     for precision in ("auto", "float32", "float64"):
         full, found = (
-            choose_computation(one, "cpu", precision=precision, engine="auto") for one in (network, embedding)
+            choose_backend(one, "cpu", precision=precision, engine="auto") for one in (network, embedding)
         )
         assert found == full
 
@@ -160,8 +154,8 @@ def test_the_engine_is_that_of_the_full_network(name: str) -> None:
 def test_fused_layers_give_the_features(precision: str, least: float) -> None:
     network, images = build_network("convnet-w32-d2", SHAPE, 3), some_images()
     embedding, parameters = embedding_network(network), numbers(network)
-    computation = choose_computation(embedding, "cpu", precision=precision, engine="fused")
-    fast = once_differentiable(embedding, computation)
+    backend = choose_backend(embedding, "cpu", precision=precision, engine="fused")
+    fast = first_order_model(embedding, backend)
     leaf = images.clone().requires_grad_()
     found = fast(without_last(parameters), leaf).flatten(1)
     expected = penultimate_features(network, parameters, images)

@@ -10,14 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.networks import (
-    Network,
-    Parameters,
-    build_network,
-    features,
-    features_of,
-    penultimate_features,
-)
+from datacondense.networks import features
+from datacondense.networks.builder import build_network
+from datacondense.networks.features import features_of, penultimate_features
+from datacondense.networks.network import Network, Parameters
 from tests.cases import NETWORKS
 from tests.conftest import MakeSet
 

@@ -9,15 +9,10 @@ from torch.nn import functional as F
 
 from datacondense.errors import InputError
 from datacondense.kernels import UnavailableError
-from datacondense.networks import (
-    Computation,
-    Network,
-    Parameters,
-    build_network,
-    choose_computation,
-    fused,
-    once_differentiable,
-)
+from datacondense.networks import fused
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import Backend, choose_backend, first_order_model
+from datacondense.networks.network import Network, Parameters
 from tests.conftest import has_kernels
 
 pytestmark = pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
@@ -46,7 +41,7 @@ def logits_and_gradients(function: object, parameters: Parameters, images: Tenso
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_equals_eager_in_float32(shape: tuple[int, int, int]) -> None:
     network, parameters, images = setting(shape)
-    quick = once_differentiable(network, Computation("fused", "float32"))
+    quick = first_order_model(network, Backend("fused", "float32"))
     found = logits_and_gradients(quick, parameters, images)
     expected = logits_and_gradients(network, parameters, images)
     for f, e in zip(found, expected, strict=True):
@@ -57,7 +52,7 @@ def test_fused_equals_eager_in_float32(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engine: str) -> None:
     network, parameters, images = setting(shape)
-    half = once_differentiable(network, Computation(engine, "bfloat16"))
+    half = first_order_model(network, Backend(engine, "bfloat16"))
     found = logits_and_gradients(half, parameters, images)
     expected = logits_and_gradients(network, parameters, images)
     assert all(f.dtype == torch.float32 for f in found)
@@ -70,7 +65,7 @@ def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engin
 
 def test_a_fused_network_takes_fewer_stages() -> None:
     network, parameters, images = setting((3, 12, 20))
-    quick = once_differentiable(network, Computation("fused", "float32"))
+    quick = first_order_model(network, Backend("fused", "float32"))
     with torch.profiler.profile() as profile:
         quick(parameters, images)
     names = {event.key for event in profile.key_averages()}
@@ -79,7 +74,7 @@ def test_a_fused_network_takes_fewer_stages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "device", "engine", "chosen"),
+    ("name", "precision", "device", "engine", "selected"),
     [
         ("convnet", "float32", "cpu", "auto", "fused"),
         ("convnet", "bfloat16", "cpu", "fused", "fused"),
@@ -96,10 +91,10 @@ def test_a_fused_network_takes_fewer_stages() -> None:
     ],
 )
 def test_engines_are_chosen_by_network_and_machine(
-    name: str, precision: str, device: str, engine: str, chosen: str
+    name: str, precision: str, device: str, engine: str, selected: str
 ) -> None:
     network = build_network(name, (3, 32, 32), 2)
-    assert choose_computation(network, device, precision=precision, engine=engine).engine == chosen
+    assert choose_backend(network, device, precision=precision, engine=engine).engine == selected
 
 
 @pytest.mark.parametrize(
@@ -113,7 +108,7 @@ def test_engines_are_chosen_by_network_and_machine(
 def test_an_impossible_engine_is_refused(name: str, precision: str, device: str, obstacle: str) -> None:
     network = build_network(name, (3, 32, 32), 2)
     with pytest.raises(InputError, match=f"engine is 'fused', but .*{obstacle}.*: give 'auto' or 'eager'"):
-        choose_computation(network, device, precision=precision, engine="fused")
+        choose_backend(network, device, precision=precision, engine="fused")
 
 
 def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,16 +121,16 @@ def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.warns(
         UserWarning, match="fused engine cannot be had, because there is no C compiler: torch's own"
     ):
-        assert choose_computation(network, "cpu", precision="auto", engine="auto") == ("eager", "float32")
+        assert choose_backend(network, "cpu", precision="auto", engine="auto") == ("eager", "float32")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # once is enough
-        choose_computation(network, "cpu", precision="auto", engine="auto")
+        choose_backend(network, "cpu", precision="auto", engine="auto")
     with pytest.raises(InputError, match="but there is no C compiler: give 'auto' or 'eager'"):
-        choose_computation(network, "cpu", precision="float32", engine="fused")
+        choose_backend(network, "cpu", precision="float32", engine="fused")
 
 
 @pytest.mark.parametrize(
-    ("name", "has", "chosen"),
+    ("name", "has", "selected"),
     [
         ("convnet", True, ("fused", "bfloat16")),
         ("convnet", False, ("fused", "float32")),
@@ -143,11 +138,11 @@ def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_automatic_precision_follows_engine_and_processor(
-    name: str, has: bool, chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    name: str, has: bool, selected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datacondense.networks.fused.has_bfloat16", lambda: has)
     network = build_network(name, (3, 32, 32), 2)
-    assert choose_computation(network, "cpu", precision="auto", engine="auto") == chosen
+    assert choose_backend(network, "cpu", precision="auto", engine="auto") == selected
 
 
 @pytest.mark.parametrize("channels", [1, 3])

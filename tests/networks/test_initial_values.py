@@ -12,15 +12,15 @@ STRUCTURE = nn.Sequential(nn.Conv2d(3, 40, 5), nn.BatchNorm2d(40), nn.Linear(60,
 FAN_INS = {"0.weight": 75, "0.bias": 75, "2.weight": 60, "2.bias": 60}
 
 
-def _many_draws() -> dict[str, Tensor]:
+def _many_iterations() -> dict[str, Tensor]:
     """Collect each parameter's values over 200 draws."""
     generator = torch.Generator().manual_seed(3)
-    draws = [draw_parameters(STRUCTURE, generator) for _ in range(200)]
-    return {name: torch.cat([draw[name].flatten() for draw in draws]) for name in draws[0]}
+    iterations = [draw_parameters(STRUCTURE, generator) for _ in range(200)]
+    return {name: torch.cat([draw[name].flatten() for draw in iterations]) for name in iterations[0]}
 
 
 def test_weights_and_biases_are_uniform_within_one_over_root_fan_in() -> None:
-    values = _many_draws()
+    values = _many_iterations()
     for name, fan_in in FAN_INS.items():
         bound, drawn = 1 / math.sqrt(fan_in), values[name].double()
         assert drawn.abs().max() <= bound
@@ -34,7 +34,7 @@ def test_the_bounds_are_those_of_pytorch() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         layers = [nn.Sequential(nn.Conv2d(3, 40, 5), nn.Identity(), nn.Linear(60, 70)) for _ in range(200)]
-    for name, drawn in _many_draws().items():
+    for name, drawn in _many_iterations().items():
         if name in FAN_INS:
             theirs = torch.cat([layer.get_parameter(name).detach().flatten() for layer in layers])
             assert drawn.max() == pytest.approx(theirs.max().item(), rel=2e-3)

@@ -5,7 +5,6 @@ from typing import Any, get_args
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.networks import evaluation_name
 from datacondense.networks.names import (
     Activation,
     AlexCifarNetSpec,
@@ -20,6 +19,7 @@ from datacondense.networks.names import (
     ResNetSpec,
     VGGSpec,
     canonical_name,
+    evaluation_name,
     parse_name,
     varied,
 )

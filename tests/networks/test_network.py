@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datacondense.networks import Network, Parameters, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network, Parameters
 
 DTYPE = torch.float64
 
@@ -134,8 +135,8 @@ def test_training_updates_the_given_buffers_and_leaves_nothing_behind() -> None:
 def test_training_mode_normalises_by_the_batch() -> None:
     network = build_network("convnet-w8-bn", (1, 8, 8), 2)
     parameters, images = _numbers(network), _images(network)
-    whole = network(parameters, images, training=True)
-    assert not torch.allclose(whole[:3], network(parameters, images[:3], training=True))
+    full = network(parameters, images, training=True)
+    assert not torch.allclose(full[:3], network(parameters, images[:3], training=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

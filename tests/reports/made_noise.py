@@ -1,7 +1,7 @@
 """Made measurements of gradient noise, for the tests of pages and pictures."""
 
 from datacondense.matching.decomposition import Component, Decomposition
-from datacondense.studies.noise_running import Arm, NoiseEntry, NoiseResult
+from datacondense.studies.noise_running import NoiseEntry, NoiseResult, Variant
 
 ENVIRONMENT = {"engine": "fused", "threads": 1}
 
@@ -20,7 +20,7 @@ def parts(*shares: float, half: float | None = 0.05) -> Decomposition:
 
 
 def made(
-    entries: dict[Arm, NoiseEntry], networks: tuple[str, ...], variants: tuple[str, ...] = ("none",)
+    entries: dict[Variant, NoiseEntry], networks: tuple[str, ...], variants: tuple[str, ...] = ("none",)
 ) -> NoiseResult:
     """Make a measurement."""
     return NoiseResult(networks=networks, variants=variants, entries=entries, environments=[ENVIRONMENT])

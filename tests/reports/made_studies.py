@@ -34,7 +34,7 @@ def made(
     rows: Sequence[str],
     columns: Sequence[str],
     entry: Callable[[int, int], EntryResult | None],
-    whole: EntryResult | None = None,
+    full: EntryResult | None = None,
     **settings: Any,
 ) -> StudyResult:
     """Make a study from a function of row and column; None leaves an entry out."""
@@ -49,7 +49,7 @@ def made(
         "column_axis": "trained with",
         "entries": dict.fromkeys(entries, ()),
     }
-    return StudyResult(study=Study(**{**study, **settings}), entries=entries, whole=whole, environments=())
+    return StudyResult(study=Study(**{**study, **settings}), entries=entries, full=full, environments=())
 
 
 def rising(y: int, x: int) -> EntryResult:
@@ -59,7 +59,7 @@ def rising(y: int, x: int) -> EntryResult:
 def curve_study(
     entry: Callable[[int, int], EntryResult | None] = rising, columns: Sequence[str] = IPCS, **settings: Any
 ) -> StudyResult:
-    return made(("matching", "herding", "random"), columns, entry, drawing="curves", **settings)
+    return made(("matching", "herding", "random"), columns, entry, plot="curves", **settings)
 
 
 TABLES = {
@@ -85,7 +85,7 @@ LINES = {
     "curves": curve_study(
         published={("matching", "1"): Published(91.7), ("matching", "10"): Published(97.4, 0.2)}
     ),
-    "relative": curve_study(whole=scores(99, 0.1)),
+    "relative": curve_study(full=scores(99, 0.1)),
     "gaps": curve_study(lambda y, x: None if x == 1 else scores(60 + x, 1, n=0 if x == 3 else 2)),
     "close": curve_study(columns=("1", "2", "5", "10", "50", "100", "1000")),
     "closer": curve_study(columns=tuple(str(x) for x in range(1000, 1090, 2))),
@@ -95,8 +95,8 @@ LINES = {
         (*LONG, "_c", "$d$"),
         IPCS,
         rising,
-        whole=scores(99),
-        drawing="curves",
+        full=scores(99),
+        plot="curves",
         title="A long title " * 12,
         row_axis="r " * 60,
     ),
@@ -116,7 +116,7 @@ def differences(
 ) -> StudyResult:
     """Make a study whose rows are paired with the first."""
     paired = {(row, column): (rows[0], column) for row in rows[1:] for column in columns}
-    return made(rows, columns, entry, **{"drawing": "differences", "paired": paired} | settings)
+    return made(rows, columns, entry, **{"plot": "differences", "paired": paired} | settings)
 
 
 def around(y: int, x: int) -> EntryResult:

@@ -14,12 +14,12 @@ LEARNED = replace(
     of_sets(80, 81, 82),
     origins={0: "a", 1: "b", 2: "c"},
     condensing_seconds=(100.0, 200.0, 150.4),
-    draws=(1000, 1000, 1000),
+    iterations=(1000, 1000, 1000),
     shared_seconds=(0.0, 0.0, 0.0),
     memory=((400.0, 20.0), (410.0, 31.0)),
     evaluating_seconds=(1.0, 2.0, 1.5),
 )
-CHOSEN = replace(
+SELECTED = replace(
     of_sets(70, 72, 74),
     origins={0: "a", 1: "a", 2: "a"},
     condensing_seconds=(0.04,),
@@ -28,7 +28,7 @@ CHOSEN = replace(
     evaluating_seconds=(0.5,),
 )
 NONE = EntryResult(accuracies={}, missing=3)
-WHOLE = replace(scores(99, n=1), missing=0, evaluating_seconds=(60.25,))
+FULL = replace(scores(99, n=1), missing=0, evaluating_seconds=(60.25,))
 RATIOS = {"1": 0.0166666, "10": 12.34567}
 OLD_HEADER = (
     "row,column,n,sets,missing,mean,std,low,high,published_mean,published_std,image_lr,condensing_seconds,draws,"
@@ -36,15 +36,15 @@ OLD_HEADER = (
 )
 
 
-def study(whole: EntryResult | None = WHOLE, **changes: Any) -> StudyResult:
+def study(full: EntryResult | None = FULL, **changes: Any) -> StudyResult:
     """Make learned, chosen and unfinished rows; the second column lacks the chosen one."""
-    entries: list[list[EntryResult | None]] = [[LEARNED, LEARNED], [CHOSEN, None], [NONE, NONE]]
+    entries: list[list[EntryResult | None]] = [[LEARNED, LEARNED], [SELECTED, None], [NONE, NONE]]
     settings: dict[str, Any] = {"row_axis": "method", "column_axis": "images per class", "ratios": RATIOS}
     return made(
         ("learned", "chosen", "un|finished"),
         ("1", "10"),
         lambda y, x: entries[y][x],
-        whole,
+        full,
         **{**settings, **changes},
     )
 
@@ -100,13 +100,13 @@ def test_numbers_stand_at_the_right_and_words_are_explained() -> None:
 
 
 def test_without_whole_data_set_there_is_no_row_of_it() -> None:
-    assert [line[0] for line in lines(costs_part(study(whole=None)))] == [
+    assert [line[0] for line in lines(costs_part(study(full=None)))] == [
         *("method", "learned", "chosen", "un\\|finished", "learned", "un\\|finished"),
     ]
 
 
 def test_a_whole_data_set_that_failed_has_a_row_without_numbers() -> None:
-    *_, last = lines(costs_part(study(whole=EntryResult(accuracies={}, missing=1))))
+    *_, last = lines(costs_part(study(full=EntryResult(accuracies={}, missing=1))))
     assert last == ["whole data set", "all", "100", "0", *["–"] * 7]
 
 
@@ -115,11 +115,11 @@ def test_columns_for_programs_by_hand() -> None:
     costs = ["ratio", "shared_seconds", "memory_peak", "memory_added", "evaluating_seconds"]
     assert header == [*OLD_HEADER.split(","), *costs]
     table = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in found}
-    learned, chosen, unfinished = (table[row, "1"] for row in ("learned", "chosen", "un|finished"))
+    learned, selected, unfinished = (table[row, "1"] for row in ("learned", "chosen", "un|finished"))
     assert [learned[name] for name in costs] == ["0.016667", "0.000", "405.000", "25.500", "1.500"]
-    assert (learned["condensing_seconds"], learned["draws"]) == ("150.133", "1000.0")
-    assert [chosen[name] for name in costs] == ["0.016667", "99.960", "512.400", "0.400", "0.500"]
-    assert (chosen["condensing_seconds"], chosen["draws"]) == ("0.040", "")
+    assert (learned["condensing_seconds"], learned["iterations"]) == ("150.133", "1000.0")
+    assert [selected[name] for name in costs] == ["0.016667", "99.960", "512.400", "0.400", "0.500"]
+    assert (selected["condensing_seconds"], selected["iterations"]) == ("0.040", "")
     assert [unfinished[name] for name in costs] == ["0.016667", "", "", "", ""]
     assert table["learned", "10"]["ratio"] == "12.345670"
     assert cost_numbers(LEARNED, 12.34567) == [table["learned", "10"][name] for name in costs]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.reports import draw_grid
+from datacondense.reports.grid import plot_grid
 
 WHITE = 255
 
@@ -34,7 +34,7 @@ def built(
         class_names=class_names or tuple(f"c{label}" for label in range(int(labels.max()) + 1)),
         mean=(0.5,) * channels,
         std=(0.5,) * channels,
-        record=record or {},
+        provenance=record or {},
     )
 
 
@@ -46,7 +46,7 @@ def flat(
 
 
 def drawn(images: ImageSet, folder: Path, **settings: Any) -> NDArray[np.uint8]:
-    draw_grid(images, folder / "grid.png", **settings)
+    plot_grid(images, folder / "grid.png", **settings)
     with Image.open(folder / "grid.png") as picture:
         assert picture.format == "PNG"
         assert picture.mode == "RGB"
@@ -243,12 +243,12 @@ def test_caption_stays_inside_the_picture(tmp_path: Path, texts: list[str]) -> N
 
 def test_same_set_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        draw_grid(flat(3, 2, 0.3), tmp_path / name)
+        plot_grid(flat(3, 2, 0.3), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
-    draw_grid(flat(2, 1), tmp_path / "new" / "picture")
+    plot_grid(flat(2, 1), tmp_path / "new" / "picture")
     with Image.open(tmp_path / "new" / "picture") as picture:
         assert picture.format == "PNG"
 
@@ -270,6 +270,6 @@ def test_full_disk_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Image.Image, "save", refuse)
     with pytest.raises(InputError, match=r"No space left on the disk while writing .*grid\.png"):
-        draw_grid(flat(2, 1), tmp_path / "grid.png")
+        plot_grid(flat(2, 1), tmp_path / "grid.png")
     assert (tmp_path / "grid.png").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]

@@ -46,8 +46,8 @@ def test_page_has_facts_model_tables_and_environments() -> None:
 
 
 def test_classes_can_be_left_out() -> None:
-    whole, short = noise_markdown(RESULT, {}), noise_markdown(RESULT, {}, by_class=False)
-    assert "by class" in whole
+    full, short = noise_markdown(RESULT, {}), noise_markdown(RESULT, {}, by_class=False)
+    assert "by class" in full
     assert "by class" not in short
     assert f"\n\n{ALL_ROWS}\n" in short
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from datacondense.reports.noise_plot import draw_noise, noise_figure
+from datacondense.reports.noise_plot import noise_figure, plot_noise
 from datacondense.studies.noise_running import NoiseEntry, NoiseResult
 from tests.reports.made_noise import ONE, RESULT, TWO, made, parts
 
@@ -106,7 +106,7 @@ def test_no_text_lies_over_another(result: NoiseResult) -> None:
 
 @pytest.mark.parametrize("result", [MANY, SINGLE, NOTHING], ids=["many", "single", "nothing"])
 def test_picture_is_whole(result: NoiseResult, tmp_path: Path) -> None:
-    draw_noise(result, tmp_path / "new" / "picture.png")
+    plot_noise(result, tmp_path / "new" / "picture.png")
     with Image.open(tmp_path / "new" / "picture.png") as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB"))

@@ -14,7 +14,7 @@ from tests.reports.made_studies import made, of_sets, scores
 
 HEADING = "## Paired with plain matching\n\n"
 PLAIN = replace(
-    of_sets(80, 81, 82), image_lrs=(0.1,), condensing_seconds=(10.0, 11.0, 12.5), draws=(4, 4, 5.5)
+    of_sets(80, 81, 82), image_lrs=(0.1,), condensing_seconds=(10.0, 11.0, 12.5), iterations=(4, 4, 5.5)
 )
 BETTER = replace(of_sets(81.9, 83, 84.1), image_lrs=(0.05, 0.5), condensing_seconds=(20.0, 22.0))
 WORSE = of_sets(75.1, 76, 76.9)
@@ -35,10 +35,10 @@ def study(
 def lines(page: str) -> list[list[str]]:
     """Read the cells of the paired table."""
     table = page.split(HEADING)[1].split("\n\n", maxsplit=1)[0].splitlines()
-    cells = [
-        [cell.strip() for cell in line.removeprefix("| ").removesuffix(" |").split(" | ")] for line in table
+    tasks = [
+        [task.strip() for task in line.removeprefix("| ").removesuffix(" |").split(" | ")] for line in table
     ]
-    return [cells[0], *cells[2:]]
+    return [tasks[0], *tasks[2:]]
 
 
 def test_page_by_hand() -> None:
@@ -72,7 +72,11 @@ def test_page_by_hand() -> None:
 
 def test_csv_by_hand() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(study(PLAIN, BETTER)))))
-    assert (rows[0]["image_lr"], rows[0]["condensing_seconds"], rows[0]["draws"]) == ("0.1", "11.167", "4.5")
+    assert (rows[0]["image_lr"], rows[0]["condensing_seconds"], rows[0]["iterations"]) == (
+        "0.1",
+        "11.167",
+        "4.5",
+    )
     assert not any(rows[0][name] for name in ("difference", "difference_low", "bootstrap_high"))
     assert (rows[1]["image_lr"], rows[1]["condensing_seconds"]) == ("0.05 0.5", "21.000")
     names = ("difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high")

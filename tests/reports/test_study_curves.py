@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 
 from datacondense.errors import InputError
 from datacondense.reports.study_curves import _apart, curves
-from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_plots import plot_study
 from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Published
 from tests.reports.made_studies import IPCS, LINES, curve_study, line, of_sets, scores, texts
@@ -18,7 +18,7 @@ def test_lines_by_hand() -> None:
     published = {("random", "50"): Published(88.8), ("random", "1"): Published(61.2, 3)}
     figure = curves(
         curve_study(
-            lambda y, x: scores(60 + 10 * y + x, 2), ("50", "1", "10"), whole=scores(80), published=published
+            lambda y, x: scores(60 + 10 * y + x, 2), ("50", "1", "10"), full=scores(80), published=published
         )
     )
     accuracy, relative = figure.axes
@@ -138,6 +138,6 @@ def test_labels_of_columns_that_would_touch_are_left_out() -> None:
 
 @pytest.mark.parametrize("label", ["many", "nan", "inf"])
 def test_curves_want_numbers(label: str, tmp_path: Path) -> None:
-    message = f"The column '{label}' of made is no number, but curves .*: choose the drawing 'heat map'"
+    message = f"The column '{label}' of made is no number, but curves .*: choose the plot 'heat map'"
     with pytest.raises(InputError, match=message):
-        draw_study(curve_study(columns=("1", label)), tmp_path / "made.png")
+        plot_study(curve_study(columns=("1", label)), tmp_path / "made.png")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from datacondense.errors import InputError
 from datacondense.reports.study_differences import _STYLES, differences
-from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_plots import plot_study
 from datacondense.studies.results import StudyResult
 from tests.reports.made_studies import DIFFERENCES, made, of_sets, rising
 from tests.reports.made_studies import differences as paired_study
@@ -94,7 +94,7 @@ def test_axis_says_what_is_compared() -> None:
     assert title == "How well does a set condensed with one network train another?"
     assert unit == 'accuracy above that of "plain", points'
     assert written(differences(DIFFERENCES["large"]))[1].endswith(", points (logarithmic beyond ±1)")
-    along = made(("a",), ("1", "2"), rising, drawing="differences", paired={("a", "1"): ("a", "2")})
+    along = made(("a",), ("1", "2"), rising, plot="differences", paired={("a", "1"): ("a", "2")})
     assert written(differences(along))[1] == "accuracy above that of the paired entry, points"
 
 
@@ -153,17 +153,15 @@ def test_what_is_not_finished_leaves_its_line_empty() -> None:
 
 def test_only_paired_rows_and_columns_are_drawn() -> None:
     paired = {("b", "y"): ("a", "y")}
-    (axes,) = differences(
-        made(("a", "b", "c"), ("x", "y"), rising, drawing="differences", paired=paired)
-    ).axes
+    (axes,) = differences(made(("a", "b", "c"), ("x", "y"), rising, plot="differences", paired=paired)).axes
     assert (axes.get_title(), len(points(axes))) == ("y", 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b"]
 
 
 def test_differences_want_pairs(tmp_path: Path) -> None:
-    result = made(("a",), ("b",), rising, drawing="differences")
+    result = made(("a",), ("b",), rising, plot="differences")
     with pytest.raises(
         InputError, match=r"made is drawn as differences, but pairs no entries: .* 'heat map'"
     ):
-        draw_study(result, tmp_path / "made.png")
+        plot_study(result, tmp_path / "made.png")
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from datacondense.reports.study_heat_map import _text_colour, heat_map
-from datacondense.reports.study_plots import draw_study
+from datacondense.reports.study_plots import plot_study
 from datacondense.studies.results import EntryResult
 from tests.reports.made_studies import TABLES, made, rising, scores
 
@@ -24,7 +24,7 @@ def written(axes: Axes) -> dict[tuple[int, int], list[str]]:
     return found
 
 
-def test_cells_show_mean_and_deviation() -> None:
+def test_tasks_show_mean_and_deviation() -> None:
     entries: list[list[EntryResult | None]] = [
         [scores(91.54, 0.62), scores(100), None],
         [scores(50, n=1), scores(0, n=0), scores(8)],
@@ -64,7 +64,7 @@ def test_colours_follow_the_means() -> None:
     assert scale.get_xlabel() == "accuracy, %"
 
 
-def test_text_contrasts_with_its_cell() -> None:
+def test_text_contrasts_with_its_task() -> None:
     assert [_text_colour(mpl.colormaps["viridis"](share)) for share in (0.0, 0.3, 0.7, 1.0)] == [
         "white",
         "white",
@@ -77,7 +77,7 @@ def test_text_contrasts_with_its_cell() -> None:
 
 @pytest.mark.parametrize(("name", "widest"), [("6x6", 2.2), ("3x3", 2.2), ("1x8", 4.5), ("8x1", 1.0)])
 def test_tables_have_a_fitting_shape(name: str, widest: float, tmp_path: Path) -> None:
-    draw_study(TABLES[name], tmp_path / "made.png")
+    plot_study(TABLES[name], tmp_path / "made.png")
     with Image.open(tmp_path / "made.png") as picture:
         assert widest / 2.2 < picture.width / picture.height < widest
         assert picture.width < 10 * 200

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datacondense.reports.study_plots import _DRAWINGS, draw_study
+from datacondense.reports.study_plots import _DRAWINGS, plot_study
 from datacondense.studies.results import StudyResult
 from tests.reports.made_studies import DIFFERENCES, LINES, TABLES, texts
 
 CASES = TABLES | LINES | DIFFERENCES
 ALL = [pytest.param(result, id=name) for name, result in CASES.items()]
-WHOLE = ["6x6", "1x8", "1x1", "long", "strange", "relative", "long lines", "five panels", "long differences"]
+FULL = ["6x6", "1x8", "1x1", "long", "strange", "relative", "long lines", "five panels", "long differences"]
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", FULL)
 def test_picture_is_whole(name: str, tmp_path: Path) -> None:
-    draw_study(CASES[name], tmp_path / "new" / "picture")
+    plot_study(CASES[name], tmp_path / "new" / "picture")
     with Image.open(tmp_path / "new" / "picture") as picture:
         assert picture.format == "PNG"
         assert round(picture.info["dpi"][0]) == 200
@@ -39,7 +39,7 @@ def test_picture_is_whole(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("result", ALL)
 def test_no_text_lies_over_another(result: StudyResult) -> None:
-    figure = _DRAWINGS[result.study.drawing](result)
+    figure = _DRAWINGS[result.study.plot](result)
     boxes = [
         (text.get_text(), text.get_window_extent())
         for text in texts(figure)
@@ -53,15 +53,15 @@ def test_no_text_lies_over_another(result: StudyResult) -> None:
 @pytest.mark.parametrize("name", ["3x3", "relative", "five panels"])
 def test_same_result_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     for path in (tmp_path / "one.png", tmp_path / "two.png"):
-        draw_study(CASES[name], path)
+        plot_study(CASES[name], path)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
-    draw_study(TABLES["3x3"], tmp_path / "made.png")
-    draw_study(LINES["relative"], tmp_path / "made.png")
-    draw_study(DIFFERENCES["large"], tmp_path / "made.png")
+    plot_study(TABLES["3x3"], tmp_path / "made.png")
+    plot_study(LINES["relative"], tmp_path / "made.png")
+    plot_study(DIFFERENCES["large"], tmp_path / "made.png")
     assert dict(mpl.rcParams) == before
 
 

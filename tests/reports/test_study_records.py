@@ -5,8 +5,8 @@ from typing import Any
 
 from datacondense.reports.study_records import read_study_record, study_record
 from datacondense.reports.study_tables import csv_text, markdown
-from datacondense.studies import Claim, Published, Study, StudyResult
-from datacondense.studies.results import EntryResult
+from datacondense.studies.results import EntryResult, StudyResult
+from datacondense.studies.study import Claim, Published, Study
 
 
 def made() -> StudyResult:
@@ -22,7 +22,7 @@ def made() -> StudyResult:
         published={("a", "1"): Published(91.7, 0.5), ("b", "1"): Published(80.0)},
         source="a paper",
         claims=(Claim(text="a ≥ b", better=(("a", "1"),), worse=(("b", "1"),), strict=False),),
-        drawing="curves",
+        plot="curves",
         paired={("a", "1"): ("b", "1"), ("b", "2"): ("b", "1")},
         ratios={"1": 0.5, "2": 1.0},
     )
@@ -36,7 +36,7 @@ def made() -> StudyResult:
                 missing=1,
                 image_lrs=(0.1, 0.5),
                 condensing_seconds=(1.5, 2.5),
-                draws=(4.0, 5.5),
+                iterations=(4.0, 5.5),
                 shared_seconds=(0.0, 7.5),
                 memory=((400.0, 20.0), (402.0, 22.0)),
                 evaluating_seconds=(0.5, 0.25, 0.75),
@@ -44,7 +44,7 @@ def made() -> StudyResult:
             ("b", "2"): EntryResult(accuracies={}, missing=4),
             ("b", "1"): EntryResult(accuracies=lower, missing=0, origins={0: "same", 1: "same"}),
         },
-        whole=EntryResult(accuracies={(0, 0): 0.99}, missing=0, evaluating_seconds=(30.0,)),
+        full=EntryResult(accuracies={(0, 0): 0.99}, missing=0, evaluating_seconds=(30.0,)),
         environments=[{"engine": "eager", "threads": 1}],
     )
 
@@ -70,7 +70,7 @@ def test_a_record_is_plain_json() -> None:
         "origins": [],
         "image_lrs": [0.1, 0.5],
         "condensing_seconds": [1.5, 2.5],
-        "draws": [4.0, 5.5],
+        "iterations": [4.0, 5.5],
         "shared_seconds": [0.0, 7.5],
         "memory": [[400.0, 20.0], [402.0, 22.0]],
         "evaluating_seconds": [0.5, 0.25, 0.75],
@@ -81,8 +81,8 @@ def test_a_record_is_plain_json() -> None:
 def test_older_records_know_nothing_of_pairs() -> None:
     record = json.loads(json.dumps(study_record(made())))
     del record["paired"]
-    for entry in (*record["entries"], record["whole"]):
-        del entry["image_lrs"], entry["condensing_seconds"], entry["draws"]
+    for entry in (*record["entries"], record["full"]):
+        del entry["image_lrs"], entry["condensing_seconds"], entry["iterations"]
     result = read_study_record(record | {"date": "2026-01-01"})
     assert not result.study.paired
     assert [entry.image_lrs for entry in result.entries.values()] == [()] * 3
@@ -94,12 +94,12 @@ def test_older_records_know_nothing_of_pairs() -> None:
 def test_older_records_know_nothing_of_costs() -> None:
     record = json.loads(json.dumps(study_record(made())))
     del record["ratios"]
-    for entry in (*record["entries"], record["whole"]):
+    for entry in (*record["entries"], record["full"]):
         del entry["shared_seconds"], entry["memory"], entry["evaluating_seconds"]
     result = read_study_record(record)
     assert not result.study.ratios
-    assert result.whole is not None
-    for entry in (*result.entries.values(), result.whole):
+    assert result.full is not None
+    for entry in (*result.entries.values(), result.full):
         assert (entry.shared_seconds, entry.memory, entry.evaluating_seconds) == ((), (), ())
     assert result.entries["a", "1"].condensing_seconds == (1.5, 2.5)
     assert "## Costs" not in markdown(result, {})

@@ -41,7 +41,7 @@ PLACES = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]
 
 def made(
     *entries: EntryResult | None,
-    whole: EntryResult | None = None,
+    full: EntryResult | None = None,
     environments: Sequence[Mapping[str, Any]] = (),
     **settings: Any,
 ) -> StudyResult:
@@ -57,11 +57,11 @@ def made(
         "entries": {},
     }
     return StudyResult(
-        study=Study(**{**study, **settings}), entries=found, whole=whole, environments=environments
+        study=Study(**{**study, **settings}), entries=found, full=full, environments=environments
     )
 
 
-def cells(page: str, heading: str = "# What is best?") -> list[list[str]]:
+def tasks(page: str, heading: str = "# What is best?") -> list[list[str]]:
     """Read the first table below a heading, without the line of rules."""
     below = page[page.index(f"{heading}\n") :].splitlines()
     first = next(index for index, line in enumerate(below) if line.startswith("|"))
@@ -69,13 +69,13 @@ def cells(page: str, heading: str = "# What is best?") -> list[list[str]]:
     for line in below[first:]:
         if not line.startswith("|"):
             break
-        lines.append([cell.strip() for cell in line.strip("|").split("|")])
+        lines.append([task.strip() for task in line.strip("|").split("|")])
     return [lines[0], *lines[2:]]
 
 
 def test_entries_by_hand() -> None:
     page = markdown(made(FOUR, FOUR, LOWER, None), {})
-    assert cells(page) == [
+    assert tasks(page) == [
         ["set \\\\ network", "x", "y"],
         ["a", "**91.5±1.3** (4)", "91.5±1.3 (4)"],
         ["b", "81.5±1.3 (4)", ""],
@@ -92,7 +92,7 @@ def test_facts_come_first_and_in_order() -> None:
 def test_published_numbers_stand_beside_ours() -> None:
     published = {("a", "x"): Published(91.72, 0.5), ("a", "y"): Published(80.0), ("b", "y"): Published(1.0)}
     page = markdown(made(FOUR, NONE, LOWER, None, published=published, source="A book, p. 3"), {})
-    assert cells(page)[1:] == [
+    assert tasks(page)[1:] == [
         ["a", "**91.5±1.3** (4) · *91.7±0.5*", "–† · *80.0*"],
         ["b", "81.5±1.3 (4)", ""],
     ]
@@ -103,7 +103,7 @@ def test_published_numbers_stand_beside_ours() -> None:
 def test_missing_networks_are_marked_and_explained() -> None:
     partly = scores((90, 92), (94,), missing=1)
     page = markdown(made(partly, NONE, FOUR, partly), {})
-    assert cells(page)[1:] == [["a", "**92.0±2.0** (3)†", "–‡"], ["b", "91.5±1.3 (4)", "92.0±2.0 (3)†"]]
+    assert tasks(page)[1:] == [["a", "**92.0±2.0** (3)†", "–‡"], ["b", "91.5±1.3 (4)", "92.0±2.0 (3)†"]]
     assert "† 1 of 4 networks is missing: failed or not yet run.\n" in page
     assert "‡ 4 of 4 networks are missing: failed or not yet run.\n" in page
     assert "is 3 (on 2 sets), 4 (2 × 2)." in page
@@ -122,15 +122,15 @@ def test_marks_never_run_out() -> None:
         ("r", column): scores((90,), missing=index) for index, column in enumerate(columns)
     }
     study = Study(name="", title="t", rows=("r",), columns=columns, row_axis="", column_axis="", entries={})
-    page = markdown(StudyResult(study=study, entries=entries, whole=None, environments=()), {})
-    shown = cells(page, "# t")[1][1:]
-    assert [cell.removeprefix("90.0 (1)") for cell in shown] == ["", "†", "‡", "§", "¶", "††", "‡‡", "§§"]
+    page = markdown(StudyResult(study=study, entries=entries, full=None, environments=()), {})
+    shown = tasks(page, "# t")[1][1:]
+    assert [task.removeprefix("90.0 (1)") for task in shown] == ["", "†", "‡", "§", "¶", "††", "‡‡", "§§"]
     assert "\n§§ 7 of 8 networks are missing" in page
 
 
 def test_single_network_has_no_deviation() -> None:
     result = made(scores((90,)))
-    assert cells(markdown(result, {}))[1] == ["a", "90.0 (1)", ""]
+    assert tasks(markdown(result, {}))[1] == ["a", "90.0 (1)", ""]
     assert csv_text(result).splitlines()[1] == "a,x,1,1,0,90.000000" + 13 * ","
 
 
@@ -140,7 +140,7 @@ def test_single_network_has_no_deviation() -> None:
 )
 def test_highest_mean_is_bold_where_it_shows(first: float, second: float, bold: list[bool]) -> None:
     page = markdown(made(scores((first, first)), None, scores((second, second))), {})
-    assert [row[1].startswith("**") for row in cells(page)[1:]] == bold
+    assert [row[1].startswith("**") for row in tasks(page)[1:]] == bold
 
 
 def test_letters_of_markdown_are_escaped() -> None:
@@ -161,8 +161,8 @@ def test_letters_of_markdown_are_escaped() -> None:
 
 
 def test_relative_table_by_hand() -> None:
-    page = markdown(made(FOUR, NONE, LOWER, None, whole=scores((99, 98, 97), missing=2)), {})
-    assert cells(page, "## Relative to the whole data set, %") == [
+    page = markdown(made(FOUR, NONE, LOWER, None, full=scores((99, 98, 97), missing=2)), {})
+    assert tasks(page, "## Relative to the whole data set, %") == [
         ["set \\\\ network", "x", "y"],
         ["a", "93.4", "–†"],  # 91.5 / 98
         ["b", "83.2", ""],  # 81.5 / 98
@@ -177,7 +177,7 @@ def test_seeds_that_share_a_set_count_as_one() -> None:
 
 
 def test_without_whole_there_is_no_relative_table() -> None:
-    page = markdown(made(FOUR, whole=scores(missing=5)), {})
+    page = markdown(made(FOUR, full=scores(missing=5)), {})
     assert "## Relative" not in page
     assert "There is no accuracy on the whole data set to compare with. 5 of 5 networks are missing:" in page
     assert "whole" not in markdown(made(FOUR), {})
@@ -196,7 +196,7 @@ def test_orderings_by_hand() -> None:
     printed = {("a", "x"): Published(91.7, 0.5), ("b", "x"): Published(83.5), ("b", "y"): Published(80.0)}
     page = markdown(made(FOUR, one_set, LOWER, single, claims=claims, published=printed), {})
     published = "published, points"
-    assert cells(page, "## Orderings") == [
+    assert tasks(page, "## Orderings") == [
         ["ordering", "better - worse, points (95 % interval)", "n (sets × networks)", "verdict", published],
         ["a > b", "+10.00 (+10.00 to +10.00)", "4 (2 × 2)", "reproduced", "+8.20"],
         ["b > a", "-10.00 (-10.00 to -10.00)", "4 (2 × 2)", "contradicted", "-8.20"],
@@ -250,7 +250,7 @@ def test_csv_by_hand() -> None:
     header, *lines = csv.reader(io.StringIO(csv_text(result)))
     assert header == [
         *("row", "column", "n", "sets", "missing", "mean", "std", "low", "high"),
-        *("published_mean", "published_std", "image_lr", "condensing_seconds", "draws"),
+        *("published_mean", "published_std", "image_lr", "condensing_seconds", "iterations"),
         *("difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high"),
     ]
     none = [""] * 8
@@ -265,7 +265,7 @@ def test_csv_by_hand() -> None:
 def test_labels_with_commas_survive_csv() -> None:
     result = made(FOUR, rows=("a", 'b, "c"'))
     entries = {('b, "c"', "x"): FOUR}
-    text = csv_text(StudyResult(study=result.study, entries=entries, whole=None, environments=()))
+    text = csv_text(StudyResult(study=result.study, entries=entries, full=None, environments=()))
     assert list(csv.reader(io.StringIO(text)))[1][:3] == ['b, "c"', "x", "4"]
     assert "\r" not in text
 
@@ -286,7 +286,7 @@ def test_all_is_written_and_linked(tmp_path: Path) -> None:
 def test_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
     def written(folder: str, environments: Sequence[Mapping[str, Any]]) -> list[bytes]:
         claim = Claim(text="a > b", better=(("a", "x"),), worse=(("b", "x"),))
-        result = made(FOUR, NONE, LOWER, None, claims=(claim,), whole=FOUR, environments=environments)
+        result = made(FOUR, NONE, LOWER, None, claims=(claim,), full=FOUR, environments=environments)
         return [path.read_bytes() for path in write_study(result, {}, tmp_path / folder, "made")]
 
     other = {**ENVIRONMENT, "threads": 2}
@@ -296,5 +296,5 @@ def test_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'x' of made is no number"):
-        write_study(made(FOUR, drawing="curves"), {}, tmp_path, "made")
+        write_study(made(FOUR, plot="curves"), {}, tmp_path, "made")
     assert not list(tmp_path.iterdir())

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection import select_herding, select_k_center
-from datacondense.selection.herding import herding_order
-from datacondense.selection.k_center import farthest_first
+from datacondense.selection.herding import herding_order, select_herding
+from datacondense.selection.k_center import farthest_first, select_k_center
 from tests.conftest import MakeSet
 
 Select = Callable[[ImageSet, int, Tensor], ImageSet]
@@ -28,23 +27,23 @@ def features_of(images: ImageSet) -> Tensor:
 
 @both
 def test_the_record_says_what_was_chosen_from_what(tiny: ImageSet, select: Select, method: str) -> None:
-    chosen = select(tiny, 5, features_of(tiny))
-    indices = chosen.record["indices"]
-    assert chosen.record == {
+    selected = select(tiny, 5, features_of(tiny))
+    indices = selected.provenance["indices"]
+    assert selected.provenance == {
         "method": method,
         "settings": {"ipc": 5},
         "source": {"name": "made", "fingerprint": tiny.fingerprint},
         "indices": indices,
     }
-    assert chosen.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert selected.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
     assert len(set(indices)) == 15
-    assert torch.equal(chosen.images, tiny.images[torch.tensor(indices)])
-    assert torch.equal(tiny.labels[torch.tensor(indices)], chosen.labels)
+    assert torch.equal(selected.images, tiny.images[torch.tensor(indices)])
+    assert torch.equal(tiny.labels[torch.tensor(indices)], selected.labels)
 
 
 @both
 def test_all_images_can_be_chosen(tiny: ImageSet, select: Select, method: str) -> None:
-    assert sorted(select(tiny, 12, features_of(tiny)).record["indices"]) == list(range(36)), method
+    assert sorted(select(tiny, 12, features_of(tiny)).provenance["indices"]) == list(range(36)), method
 
 
 @both
@@ -53,17 +52,17 @@ def test_the_order_of_images_and_classes_does_not_matter(tiny: ImageSet, select:
     renumber = torch.tensor([2, 0, 1])
     shuffled = replace(tiny, images=tiny.images[shuffle], labels=renumber[tiny.labels[shuffle]])
     expected = select(tiny, 4, features_of(tiny)).images.unflatten(0, (3, 4))
-    chosen = select(shuffled, 4, features_of(shuffled))
-    assert torch.equal(chosen.images.unflatten(0, (3, 4))[renumber], expected), method
-    assert torch.equal(shuffled.images[torch.tensor(chosen.record["indices"])], chosen.images)
+    selected = select(shuffled, 4, features_of(shuffled))
+    assert torch.equal(selected.images.unflatten(0, (3, 4))[renumber], expected), method
+    assert torch.equal(shuffled.images[torch.tensor(selected.provenance["indices"])], selected.images)
 
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_any_floating_type_will_do(tiny: ImageSet, select: Select, method: str, dtype: torch.dtype) -> None:
     features = features_of(tiny).to(torch.bfloat16)  # 8 bits each, which all types hold
-    expected = select(tiny, 3, features.float()).record
-    assert select(tiny, 3, features.to(dtype)).record == expected, method
+    expected = select(tiny, 3, features.float()).provenance
+    assert select(tiny, 3, features.to(dtype)).provenance == expected, method
 
 
 @pytest.mark.parametrize("order", [herding_order, farthest_first])
@@ -78,10 +77,10 @@ def test_features_stay_as_they_are(order: Callable[[Tensor, int], Tensor]) -> No
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_features_may_lie_on_another_device(tiny: ImageSet, select: Select, method: str) -> None:
     features = features_of(tiny)
-    expected = select(tiny, 3, features).record
-    assert select(tiny, 3, features.cuda()).record == expected, method
-    assert select(tiny.to("cuda"), 3, features).record == expected
-    assert select(tiny.to("cuda"), 3, features.cuda()).record == expected
+    expected = select(tiny, 3, features).provenance
+    assert select(tiny, 3, features.cuda()).provenance == expected, method
+    assert select(tiny.to("cuda"), 3, features).provenance == expected
+    assert select(tiny.to("cuda"), 3, features.cuda()).provenance == expected
 
 
 @both

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection import ForgettingCounts, select_forgetting
+from datacondense.selection.forgetting import ForgettingCounts, select_forgetting
 from tests.conftest import MakeSet
 
 NEVER = 10**6  # more than any count
@@ -56,7 +56,7 @@ def test_counts_and_choice_equal_those_by_hand(make: MakeSet, seed: int) -> None
             for members in train.class_indices
             for position in sorted(members.tolist(), key=lambda i: (-expected[i], i))[:ipc]
         ]
-        assert select_forgetting(train, ipc, scores).record["indices"] == wanted
+        assert select_forgetting(train, ipc, scores).provenance["indices"] == wanted
 
 
 def test_the_order_within_an_epoch_does_not_matter() -> None:
@@ -87,23 +87,23 @@ def test_no_image_was_learned_before_training() -> None:
 
 
 def test_of_equally_forgettable_images_the_lowest_position_is_chosen(tiny: ImageSet) -> None:
-    assert select_forgetting(tiny, 2, torch.zeros(36)).record["indices"] == [0, 1, 12, 13, 24, 25]
+    assert select_forgetting(tiny, 2, torch.zeros(36)).provenance["indices"] == [0, 1, 12, 13, 24, 25]
     scores = torch.zeros(36, dtype=torch.int64)
     scores[[5, 9, 30]] = 1
-    assert select_forgetting(tiny, 2, scores).record["indices"] == [5, 9, 12, 13, 30, 24]
+    assert select_forgetting(tiny, 2, scores).provenance["indices"] == [5, 9, 12, 13, 30, 24]
 
 
 def test_the_record_says_what_was_chosen_from_what(tiny: ImageSet) -> None:
-    chosen = select_forgetting(tiny, 3, torch.arange(36))
+    selected = select_forgetting(tiny, 3, torch.arange(36))
     indices = [11, 10, 9, 23, 22, 21, 35, 34, 33]
-    assert chosen.record == {
+    assert selected.provenance == {
         "method": "forgetting",
         "settings": {"ipc": 3},
         "source": {"name": "made", "fingerprint": tiny.fingerprint},
         "indices": indices,
     }
-    assert torch.equal(chosen.images, tiny.images[torch.tensor(indices)])
-    assert chosen.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert torch.equal(selected.images, tiny.images[torch.tensor(indices)])
+    assert selected.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
 
 
 @pytest.mark.parametrize("shape", [(35,), (36, 1), ()])
@@ -136,9 +136,9 @@ def test_counts_and_images_may_lie_on_another_device(tiny: ImageSet) -> None:
     for right in history.cuda():
         counts = counts.seen(torch.arange(36, device="cuda"), right)
     assert torch.equal(counts.scores().cpu(), expected)
-    record = select_forgetting(tiny, 2, expected).record
-    assert select_forgetting(tiny, 2, counts.scores()).record == record
-    assert select_forgetting(tiny.to("cuda"), 2, expected).record == record
+    record = select_forgetting(tiny, 2, expected).provenance
+    assert select_forgetting(tiny, 2, counts.scores()).provenance == record
+    assert select_forgetting(tiny.to("cuda"), 2, expected).provenance == record
 
 
 def test_what_was_never_learned_can_come_last() -> None:

@@ -8,24 +8,23 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection import select_herding
-from datacondense.selection.herding import herding_order
+from datacondense.selection.herding import herding_order, select_herding
 
 
 def by_definition(features: Tensor, count: int) -> list[int]:
     """Choose by the formula, in exact arithmetic and with no shared work."""
     rows = [[Fraction(value) for value in row] for row in features.double().tolist()]
     mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-    chosen: list[int] = []
+    selected: list[int] = []
     for step in range(count):
-        target = [(step + 1) * m - sum(rows[i][d] for i in chosen) for d, m in enumerate(mean)]
+        target = [(step + 1) * m - sum(rows[i][d] for i in selected) for d, m in enumerate(mean)]
         best, smallest = -1, Fraction(0)
         for candidate, row in enumerate(rows):
             square = sum(((t - f) ** 2 for t, f in zip(target, row, strict=True)), Fraction(0))
-            if candidate not in chosen and (best < 0 or square < smallest):
+            if candidate not in selected and (best < 0 or square < smallest):
                 best, smallest = candidate, square
-        chosen.append(best)
-    return chosen
+        selected.append(best)
+    return selected
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -40,10 +39,10 @@ def test_equals_the_definition(n: int, width: int, offset: float, dtype: torch.d
 
 def test_the_mean_of_the_chosen_comes_near_the_mean_of_all() -> None:
     features = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    chosen = features[herding_order(features, 20)].mean(0)
+    selected = features[herding_order(features, 20)].mean(0)
     first = features[:20].mean(0)
     mean = features.mean(0)
-    assert torch.dist(chosen, mean) < 0.2 * torch.dist(first, mean)
+    assert torch.dist(selected, mean) < 0.2 * torch.dist(first, mean)
 
 
 def test_the_next_row_makes_up_for_the_rows_before() -> None:
@@ -53,7 +52,7 @@ def test_the_next_row_makes_up_for_the_rows_before() -> None:
 
 def test_one_image_is_the_nearest_to_the_mean_of_its_class(tiny: ImageSet) -> None:
     features = tiny.normalised().flatten(1)
-    for label, index in enumerate(select_herding(tiny, 1, features).record["indices"]):
+    for label, index in enumerate(select_herding(tiny, 1, features).provenance["indices"]):
         members = tiny.class_indices[label]
         distances = [float(torch.dist(features[members].mean(0), features[i])) for i in members]
         assert index == int(members[distances.index(min(distances))])

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection import select_k_center
-from datacondense.selection.k_center import farthest_first
+from datacondense.selection.k_center import farthest_first, select_k_center
 
 
 def by_definition(features: Tensor, count: int) -> list[int]:
@@ -17,15 +16,15 @@ def by_definition(features: Tensor, count: int) -> list[int]:
     rows = [[Fraction(value) for value in row] for row in features.double().tolist()]
     mean = [sum(column, Fraction(0)) / len(rows) for column in zip(*rows, strict=True)]
     to_mean = [square(row, mean) for row in rows]
-    chosen = [to_mean.index(min(to_mean))]
-    while len(chosen) < count:
+    selected = [to_mean.index(min(to_mean))]
+    while len(selected) < count:
         best, largest = -1, Fraction(-1)
         for candidate, row in enumerate(rows):
-            nearest = min(square(row, rows[centre]) for centre in chosen)
-            if candidate not in chosen and nearest > largest:
+            nearest = min(square(row, rows[centre]) for centre in selected)
+            if candidate not in selected and nearest > largest:
                 best, largest = candidate, nearest
-        chosen.append(best)
-    return chosen
+        selected.append(best)
+    return selected
 
 
 def square(a: list[Fraction], b: list[Fraction]) -> Fraction:
@@ -57,7 +56,7 @@ def test_small_distances_far_from_the_mean_are_not_lost() -> None:
 
 def test_one_image_is_the_nearest_to_the_mean_of_its_class(tiny: ImageSet) -> None:
     features = tiny.normalised().flatten(1)
-    for label, index in enumerate(select_k_center(tiny, 1, features).record["indices"]):
+    for label, index in enumerate(select_k_center(tiny, 1, features).provenance["indices"]):
         members = tiny.class_indices[label]
         distances = [float(torch.dist(features[members].mean(0), features[i])) for i in members]
         assert index == int(members[distances.index(min(distances))])

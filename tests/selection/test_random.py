@@ -5,28 +5,28 @@ import torch
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.random_streams import stream
-from datacondense.selection import select_random
+from datacondense.random import seeded_generator
+from datacondense.selection.random import select_random
 from tests.conftest import MakeSet
 
 
 def test_each_class_gives_the_same_number_of_different_images(tiny: ImageSet) -> None:
-    chosen = select_random(tiny, 5, seed=0)
-    assert chosen.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    indices = chosen.record["indices"]
+    selected = select_random(tiny, 5, seed=0)
+    assert selected.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    indices = selected.provenance["indices"]
     assert len(set(indices)) == 15
-    assert torch.equal(chosen.images, tiny.images[torch.tensor(indices)])
-    assert torch.equal(tiny.labels[torch.tensor(indices)], chosen.labels)
+    assert torch.equal(selected.images, tiny.images[torch.tensor(indices)])
+    assert torch.equal(tiny.labels[torch.tensor(indices)], selected.labels)
 
 
 def test_each_class_is_drawn_from_its_own_stream(tiny: ImageSet) -> None:
-    chosen = select_random(tiny, 2, seed=7)
+    selected = select_random(tiny, 2, seed=7)
     expected = [
         12 * label + int(position)
         for label in range(3)
-        for position in torch.randperm(12, generator=stream(7, "random selection", label))[:2]
+        for position in torch.randperm(12, generator=seeded_generator(7, "random selection", label))[:2]
     ]
-    assert chosen.record == {
+    assert selected.provenance == {
         "method": "random",
         "settings": {"ipc": 2},
         "run": {"seed": 7},
@@ -36,8 +36,8 @@ def test_each_class_is_drawn_from_its_own_stream(tiny: ImageSet) -> None:
 
 
 def test_the_seed_decides(tiny: ImageSet) -> None:
-    assert select_random(tiny, 2, 1).record == select_random(tiny, 2, 1).record
-    assert select_random(tiny, 2, 1).record["indices"] != select_random(tiny, 2, 2).record["indices"]
+    assert select_random(tiny, 2, 1).provenance == select_random(tiny, 2, 1).provenance
+    assert select_random(tiny, 2, 1).provenance["indices"] != select_random(tiny, 2, 2).provenance["indices"]
 
 
 @pytest.mark.parametrize("ipc", [0, 4])

@@ -5,26 +5,31 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig, MethodConfig
+from datacondense.condensation.config import MethodConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.condensation.methods import METHODS
-from datacondense.data import DataConfig, DataSplits
+from datacondense.data.config import DataConfig
+from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
-from datacondense.studies import DataSource, Published, Study, StudyConfig, declared, find_study
-from datacondense.studies.cell import Cell, cell_key
-from datacondense.studies.cells import CondenseCell, EvaluateCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, RandomCell
 from datacondense.studies.comparison_catalogue import COMPARED
-from datacondense.studies.tuned import ChoiceCell, TunedCell
-from datacondense.studies.whole import WholeCell
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.full_training import TrainFull
+from datacondense.studies.learning_rate_search import CondenseSearched, SearchLearningRate
+from datacondense.studies.running import declared, find_study
+from datacondense.studies.selections import ComputeFeatures, SelectByFeatures, SelectForgetting, SelectRandom
+from datacondense.studies.study import Published, Study
+from datacondense.studies.task import Task, task_key
+from datacondense.studies.tasks import Condense, Evaluate
 from tests.conftest import make_set
-from tests.studies.made_cells import MNIST
+from tests.studies.made_tasks import MNIST
 
 TABLE_1 = ("random", "herding", "k-center", "forgetting", "gradient-matching")
 OWN, FIXED = (
     "dataset-distillation, its own steps",
     "dataset-distillation, its own steps, fixed network",
 )
-SMALL = StudyConfig(seeds=2, repeats=3, draws=4)
+SMALL = StudyConfig(seeds=2, repeats=3, iterations=4)
 EVERY = replace(SMALL, rows=COMPARED, ipcs=(2,))
 CIFAR = replace(MNIST, name="cifar10")
 SPLITS = DataSplits(train=make_set(num_classes=10, per_class=50), test=make_set(num_classes=10, seed=5))
@@ -39,22 +44,22 @@ def of(config: StudyConfig = SMALL, data: DataSource = MNIST, name: str = "compa
     return declared(find_study(name), data, config)
 
 
-def scores(study: Study, row: str, column: str) -> list[EvaluateCell]:
-    cells = study.entries[row, column]
-    found = [cell for cell in cells if isinstance(cell, EvaluateCell)]
-    assert len(found) == len(cells)
+def scores(study: Study, row: str, column: str) -> list[Evaluate]:
+    tasks = study.entries[row, column]
+    found = [task for task in tasks if isinstance(task, Evaluate)]
+    assert len(found) == len(tasks)
     return found
 
 
-def sources(study: Study, row: str, column: str) -> list[Cell]:
+def sources(study: Study, row: str, column: str) -> list[Task]:
     """Give the sets of an entry, each once, seed by seed."""
-    return list({cell_key(cell.source): cell.source for cell in scores(study, row, column)}.values())
+    return list({task_key(task.source): task.source for task in scores(study, row, column)}.values())
 
 
-def learned(study: Study, row: str, column: str) -> CondenseCell:
+def learned(study: Study, row: str, column: str) -> Condense:
     """Give the first set of a row that learns its sets with the learning rate that is declared."""
     first = sources(study, row, column)[0]
-    assert isinstance(first, CondenseCell)
+    assert isinstance(first, Condense)
     return first
 
 
@@ -65,42 +70,42 @@ def method(study: Study, row: str, column: str) -> MethodConfig:
 def test_the_defaults_are_the_published_table() -> None:
     study = of(StudyConfig(seeds=1, repeats=1))
     assert (study.name, study.rows, study.columns) == ("comparison", TABLE_1, ("1", "10", "50"))
-    assert (study.row_axis, study.column_axis, study.drawing) == ("method", "images per class", "curves")
+    assert (study.row_axis, study.column_axis, study.plot) == ("method", "images per class", "curves")
     assert study.entries.keys() == {(row, column) for row in TABLE_1 for column in study.columns}
-    assert [learned(study, "gradient-matching", ipc).draws for ipc in study.columns] == [1000] * 3
+    assert [learned(study, "gradient-matching", ipc).iterations for ipc in study.columns] == [1000] * 3
     assert not study.claims
     assert not study.paired
     # In a picture of one number of images curves would be points on top of each other.
-    assert of(StudyConfig(seeds=1, repeats=1, ipcs=(10,))).drawing == "heat map"
+    assert of(StudyConfig(seeds=1, repeats=1, ipcs=(10,))).plot == "heat map"
 
 
 def test_rows_and_columns_are_those_that_the_user_lists() -> None:
     study = of(replace(SMALL, rows=("distribution-matching", "random"), ipcs=(20, 1, 20)))
     assert (study.rows, study.columns) == (("distribution-matching", "random"), ("1", "20"))
-    for cells in study.entries.values():
-        pairs = [(cell.recipe.seed, cell.repeat) for cell in cells]
+    for tasks in study.entries.values():
+        pairs = [(task.protocol.seed, task.repeat) for task in tasks]
         assert pairs == [(seed, number) for seed in range(2) for number in range(3)]
 
 
-def test_a_row_of_real_images_has_the_cell_that_chooses_them() -> None:
+def test_a_row_of_real_images_has_the_task_that_chooses_them() -> None:
     study = of(EVERY)
     random = sources(study, "random", "2")
-    assert random == [RandomCell(data=MNIST, ipc=2, seed=seed) for seed in range(2)]
-    trained = study.whole[0]
-    assert isinstance(trained, WholeCell)
-    features = FeaturesCell(trained=trained)
+    assert random == [SelectRandom(data=MNIST, ipc=2, seed=seed) for seed in range(2)]
+    trained = study.full[0]
+    assert isinstance(trained, TrainFull)
+    features = ComputeFeatures(trained=trained)
     # Nothing is drawn for these, so all seeds share a set.
-    assert sources(study, "herding", "2") == [ChosenCell(method="herding", ipc=2, features=features)]
-    assert sources(study, "k-center", "2") == [ChosenCell(method="k-center", ipc=2, features=features)]
-    assert sources(study, "forgetting", "2") == [ForgettingCell(ipc=2, trained=trained)]
+    assert sources(study, "herding", "2") == [SelectByFeatures(method="herding", ipc=2, features=features)]
+    assert sources(study, "k-center", "2") == [SelectByFeatures(method="k-center", ipc=2, features=features)]
+    assert sources(study, "forgetting", "2") == [SelectForgetting(ipc=2, trained=trained)]
 
 
 @pytest.mark.parametrize("row", METHODS)
 def test_a_row_of_learned_images_has_its_method_at_its_defaults(row: str) -> None:
     first, second = sources(of(EVERY), row, "2")
-    assert isinstance(first, CondenseCell)
-    assert isinstance(second, CondenseCell)
-    assert (first.seed, second.seed, first.draws, first.data) == (0, 1, 4, MNIST)
+    assert isinstance(first, Condense)
+    assert isinstance(second, Condense)
+    assert (first.seed, second.seed, first.iterations, first.data) == (0, 1, 4, MNIST)
     assert type(first.method) is METHODS[row]
     usual = METHODS[row](ipc=2, precision=first.method.precision)
     assert first.method == usual.resolved("mnist")
@@ -108,7 +113,7 @@ def test_a_row_of_learned_images_has_its_method_at_its_defaults(row: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("row", "draws"),
+    ("row", "iterations"),
     [
         ("gradient-matching", 1000),
         ("siamese-matching", 1000),
@@ -117,8 +122,8 @@ def test_a_row_of_learned_images_has_its_method_at_its_defaults(row: str) -> Non
         ("dataset-distillation", 23600),
     ],
 )
-def test_each_method_learns_for_its_published_number_of_draws(row: str, draws: int) -> None:
-    assert learned(of(replace(EVERY, draws=None)), row, "2").draws == draws
+def test_each_method_learns_for_its_published_number_of_draws(row: str, iterations: int) -> None:
+    assert learned(of(replace(EVERY, iterations=None)), row, "2").iterations == iterations
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
@@ -127,7 +132,7 @@ def test_every_method_can_be_compared_on_every_processor(
 ) -> None:
     monkeypatch.setattr("datacondense.studies.factory.has_bfloat16", lambda: bfloat16)
     study = of(EVERY)
-    precisions = {cell.recipe.precision for cell in study.cells}
+    precisions = {task.protocol.precision for task in study.tasks}
     precisions |= {method(study, row, "2").precision for row in METHODS}
     assert precisions == {"bfloat16" if bfloat16 else "float32"}
 
@@ -155,7 +160,7 @@ def test_what_the_user_says_of_gradients_holds_for_others_where_it_means_the_sam
         "parameter-matching": 0.1,
         "dataset-distillation": 0.01,
     }
-    assert {cell.recipe.network for cell in study.cells} == {"convnet-w16-d2"}
+    assert {task.protocol.network for task in study.tasks} == {"convnet-w16-d2"}
 
 
 @pytest.mark.parametrize("network", ["convnet", "convnet-bn"])
@@ -164,10 +169,12 @@ def test_all_rows_have_one_protocol(network: str, augmentation: str | None) -> N
     given = replace(EVERY, method=GradientMatchingConfig(network=network), augmentation=augmentation)
     study = of(replace(given, ipcs=(1, 2)))
     by_seed = {
-        seed: {cell.recipe for cells in study.entries.values() for cell in cells if cell.recipe.seed == seed}
+        seed: {
+            task.protocol for tasks in study.entries.values() for task in tasks if task.protocol.seed == seed
+        }
         for seed in range(2)
     }
-    assert [len(recipes) for recipes in by_seed.values()] == [1, 1]
+    assert [len(protocols) for protocols in by_seed.values()] == [1, 1]
     (first,), (second,) = by_seed.values()
     assert replace(second, seed=first.seed) == first
     # BatchNorm is replaced where a set is scored.
@@ -177,16 +184,16 @@ def test_all_rows_have_one_protocol(network: str, augmentation: str | None) -> N
 
 
 def test_the_whole_data_set_is_the_upper_bound() -> None:
-    study = of(replace(SMALL, whole_networks=2, whole_epochs=5))
-    assert [(cell.recipe.epochs, cell.repeat) for cell in study.whole] == [(5, 0), (5, 1)]
-    assert study.cells[-2:] == list(study.whole)
-    assert all(isinstance(cell, WholeCell) for cell in study.whole)
+    study = of(replace(SMALL, full_networks=2, full_epochs=5))
+    assert [(task.protocol.epochs, task.repeat) for task in study.full] == [(5, 0), (5, 1)]
+    assert study.tasks[-2:] == list(study.full)
+    assert all(isinstance(task, TrainFull) for task in study.full)
 
 
 def test_without_the_upper_bound_selections_still_have_a_network_to_go_by() -> None:
-    with_it, without = (of(replace(SMALL, whole_networks=number)) for number in (1, 0))
-    assert len(with_it.whole) == 1
-    assert without.whole == ()
+    with_it, without = (of(replace(SMALL, full_networks=number)) for number in (1, 0))
+    assert len(with_it.full) == 1
+    assert without.full == ()
     assert sources(without, "herding", "10") == sources(with_it, "herding", "10")
 
 
@@ -204,7 +211,7 @@ def test_an_override_changes_one_method_alone() -> None:
     changed = {row for row in COMPARED if sources(study, row, "2") != sources(usual, row, "2")}
     assert changed == {"distribution-matching", "siamese-matching"}
     first = learned(study, "distribution-matching", "2")
-    assert (first.draws, first.settings["method"]["siamese"]) == (9, "none")
+    assert (first.iterations, first.settings["method"]["siamese"]) == (9, "none")
     assert method(study, "siamese-matching", "2").real_batch == 64
 
 
@@ -213,14 +220,14 @@ def test_each_method_may_choose_from_learning_rates_of_its_own() -> None:
     rates = {}
     for row in METHODS:
         first = sources(study, row, "2")[0]
-        assert isinstance(first, TunedCell)
-        assert isinstance(first.choice, ChoiceCell)
+        assert isinstance(first, CondenseSearched)
+        assert isinstance(first.choice, SearchLearningRate)
         rates[row] = tuple(first.choice.scores)
         tried = {
-            type(cell.source.method)
-            for cells in first.choice.scores.values()
-            for cell in cells
-            if isinstance(cell.source, CondenseCell)
+            type(task.source.method)
+            for tasks in first.choice.scores.values()
+            for task in tasks
+            if isinstance(task.source, Condense)
         }
         assert tried == {METHODS[row]}
     assert rates.pop("distribution-matching") == (1, 3.5)
@@ -234,8 +241,8 @@ def test_each_method_may_choose_from_learning_rates_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["dm.image_lrs", "dm.image-lrs"])
 def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -> None:
     study = overridden(f"{name}=1,3")
-    tuned = {row for row in METHODS if isinstance(sources(study, row, "2")[0], TunedCell)}
-    assert tuned == {"distribution-matching"}
+    searched = {row for row in METHODS if isinstance(sources(study, row, "2")[0], CondenseSearched)}
+    assert searched == {"distribution-matching"}
 
 
 @pytest.mark.parametrize(
@@ -243,8 +250,8 @@ def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -
     [
         ("foo.draws=3", r"There is no method 'foo': choose from gradient-matching \(dc\)"),
         ("dm.matching_steps=3", "no setting 'matching_steps' of DistributionMatchingConfig: choose from ipc"),
-        ("dm.draws=1.5", "draws is 1.5, but must be a whole number from 1"),
-        ("dm.draws=0", "draws is 0, but must be a whole number from 1"),
+        ("dm.draws=1.5", "iterations is 1.5, but must be a whole number from 1"),
+        ("dm.draws=0", "iterations is 0, but must be a whole number from 1"),
         ("dm.real_batch=many", "real_batch is 'many', but must be of the type int"),
         ("dm.image_momentum=1", "image_momentum is 1, but must be at least 0 and below 1"),
         ("dm.image_lrs=slow", "image_lrs is 'slow', but must be of the type list of float"),
@@ -333,7 +340,7 @@ def test_later_methods_were_published_under_siamese_augmentation_alone() -> None
         ({"method": GradientMatchingConfig(network="convnet-w64")}, MNIST),
         ({"method": GradientMatchingConfig(distance="squared")}, MNIST),
         ({"method": GradientMatchingConfig(siamese="dsa")}, MNIST),
-        ({"method": GradientMatchingConfig(join_classes=True)}, MNIST),
+        ({"method": GradientMatchingConfig(class_collective=True)}, MNIST),
         ({}, replace(MNIST, validation_fraction=0.1)),
         ({}, replace(MNIST, config=DataConfig(resize=16))),
         ({}, replace(MNIST, name="usps")),
@@ -365,15 +372,15 @@ def test_distillation_learns_for_the_networks_of_its_paper(data: str, network: s
     assert (study.name, study.columns) == ("distillation", ("1", "10"))
     assert study.rows == (OWN, FIXED, "dataset-distillation", "gradient-matching")
     assert {method(study, row, "1").network for row in study.rows} == {expected}
-    assert {cell.recipe.network for cell in study.cells} == {expected}
+    assert {task.protocol.network for task in study.tasks} == {expected}
     assert bool(study.published) == (expected == {"mnist": "lenet", "cifar10": "alexcifarnet"}.get(data))
-    assert not study.whole
+    assert not study.full
 
 
 def test_only_rows_with_learned_steps_are_trained_by_them() -> None:
     study = of(name="distillation")
     by_own_steps = {
-        row: {cell.recipe.learned_steps for cell in scores(study, row, "10")} for row in study.rows
+        row: {task.protocol.learned_steps for task in scores(study, row, "10")} for row in study.rows
     }
     assert list(by_own_steps.values()) == [{True}, {True}, {False}, {False}]
     names = {row: learned(study, row, "10").settings["method"] for row in study.rows}
@@ -382,8 +389,8 @@ def test_only_rows_with_learned_steps_are_trained_by_them() -> None:
     }
     # One set, scored in two ways.
     assert sources(study, OWN, "10") == sources(study, "dataset-distillation", "10")
-    recipes = {replace(cell.recipe, learned_steps=False, seed=0) for cell in study.cells}
-    assert len(recipes) == 1
+    protocols = {replace(task.protocol, learned_steps=False, seed=0) for task in study.tasks}
+    assert len(protocols) == 1
 
 
 def test_published_table_of_distillation() -> None:
@@ -403,4 +410,4 @@ def test_published_table_of_distillation() -> None:
 
 def test_overrides_reach_all_rows_of_their_method() -> None:
     study = of(replace(SMALL, override=("dd.draws=7", "dc.draws=8")), name="distillation")
-    assert [learned(study, row, "1").draws for row in study.rows] == [7, 7, 7, 8]
+    assert [learned(study, row, "1").iterations for row in study.rows] == [7, 7, 7, 8]

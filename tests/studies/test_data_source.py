@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datacondense.data import DataConfig, hold_out, load
+from datacondense.data.config import DataConfig
+from datacondense.data.sources import load
+from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
-from datacondense.studies import DataSource
 from datacondense.studies import data_source as sources
-from datacondense.studies.data_source import identified
+from datacondense.studies.data_source import DataSource, identified
 from tests.data.made_files import pictures, write_parquet
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
@@ -100,23 +101,23 @@ def test_images_that_changed_on_the_way_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_part_held_out_stands_for_the_test_images(tmp_path: Path) -> None:
-    whole = DataSource(name=str(write(tmp_path / "a.npz", test=False)))
+    full = DataSource(name=str(write(tmp_path / "a.npz", test=False)))
     with pytest.raises(
         InputError, match=r"a\.npz has no test images: add a test split.* --validation-fraction"
     ):
-        identified(whole)
-    source = identified(DataSource(name=whole.name, validation_fraction=0.25))
+        identified(full)
+    source = identified(DataSource(name=full.name, validation_fraction=0.25))
     splits = source.read()
-    rest, held_out = hold_out(load(whole.name).train, 0.25, 0)
+    rest, held_out = hold_out(load(full.name).train, 0.25, 0)
     assert splits.test is not None
     assert (splits.train.fingerprint, splits.test.fingerprint) == (rest.fingerprint, held_out.fingerprint)
     assert (splits.train.class_sizes, splits.test.class_sizes) == ((3, 3), (1, 1))
     # Where there are test images too, they are not looked at.
     write(tmp_path / "a.npz")
     sources._read.cache_clear()
-    assert identified(DataSource(name=whole.name, validation_fraction=0.25)).content == source.content
+    assert identified(DataSource(name=full.name, validation_fraction=0.25)).content == source.content
     with pytest.raises(InputError, match=r"fraction to hold out is -0\.1, but must be between 0 and 1"):
-        identified(DataSource(name=whole.name, validation_fraction=-0.1))
+        identified(DataSource(name=full.name, validation_fraction=-0.1))
 
 
 def test_test_images_may_be_missing_where_none_are_needed(tmp_path: Path) -> None:

@@ -8,31 +8,24 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
-from datacondense.data import DataConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
-from datacondense.studies import (
-    STUDIES,
-    CellFactory,
-    Claim,
-    DataSource,
-    Published,
-    Study,
-    StudyConfig,
-    declared,
-    find_study,
-    grid,
-)
 from datacondense.studies import data_source as sources
-from datacondense.studies.cell import cell_key, waves
-from datacondense.studies.cells import CondenseCell
+from datacondense.studies.catalogue import STUDIES
 from datacondense.studies.comparison_catalogue import COMPARISONS
-from datacondense.studies.data_source import identified
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.factory import TaskFactory, grid
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
 from datacondense.studies.published import published_entries
-from tests.studies.made_cells import MNIST
+from datacondense.studies.running import declared, find_study
+from datacondense.studies.study import Claim, Published, Study
+from datacondense.studies.task import by_depth, task_key
+from datacondense.studies.tasks import Condense
+from tests.studies.made_tasks import MNIST
 
-SMALL = StudyConfig(seeds=2, repeats=3, draws=4)
+SMALL = StudyConfig(seeds=2, repeats=3, iterations=4)
 ALL = tuple(name for name in STUDIES if name not in {*NOISE_STUDIES, *COMPARISONS})
 
 
@@ -51,15 +44,15 @@ def of(name: str, config: StudyConfig = SMALL, data: DataSource = MNIST) -> Stud
     return declared(find_study(name), data, config)
 
 
-def sets_of(study: Study, row: str, column: str) -> list[CondenseCell]:
+def sets_of(study: Study, row: str, column: str) -> list[Condense]:
     """Give the sets of an entry, seed by seed."""
-    sets = {cell_key(source): source for cell in study.entries[row, column] for source in cell.inputs}
-    assert all(isinstance(source, CondenseCell) for source in sets.values())
-    return [source for source in sets.values() if isinstance(source, CondenseCell)]
+    sets = {task_key(source): source for task in study.entries[row, column] for source in task.inputs}
+    assert all(isinstance(source, Condense) for source in sets.values())
+    return [source for source in sets.values() if isinstance(source, Condense)]
 
 
 def keys(study: Study, row: str, column: str) -> list[str]:
-    return [cell_key(cell) for cell in study.entries[row, column]]
+    return [task_key(task) for task in study.entries[row, column]]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -76,11 +69,11 @@ def test_every_study_is_whole(name: str) -> None:
         assert {*claim.better, *claim.worse} <= study.entries.keys()
         assert not {*claim.better} & {*claim.worse}
     assert len({claim.text for claim in study.claims}) == len(study.claims)
-    for cells in study.entries.values():
-        assert [(c.recipe.seed, c.repeat) for c in cells] == [(s, n) for s in range(2) for n in range(3)]
-        for cell in cells:
-            (source,) = cell.inputs
-            assert getattr(source, "seed", cell.recipe.seed) == cell.recipe.seed
+    for tasks in study.entries.values():
+        assert [(c.protocol.seed, c.repeat) for c in tasks] == [(s, n) for s in range(2) for n in range(3)]
+        for task in tasks:
+            (source,) = task.inputs
+            assert getattr(source, "seed", task.protocol.seed) == task.protocol.seed
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -93,7 +86,7 @@ def test_what_was_published_for_mnist_stands_beside_nothing_else(name: str) -> N
     assert (narrow.published == {}) == (name not in {"cross-architecture", "distance"})
 
 
-def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
+def test_the_published_setting_is_one_set_of_tasks_in_all_studies() -> None:
     places = {
         "cross-architecture": ("ConvNet", "ConvNet"),
         "activation": ("ReLU", "ReLU"),
@@ -112,18 +105,18 @@ def test_the_published_setting_is_one_set_of_cells_in_all_studies() -> None:
     assert len({tuple(keys(of(name), *place)) for name, place in places.items()}) == 1
     method = sets_of(of("depth"), "3", "3")[0].method
     assert replace(method, precision="auto") == GradientMatchingConfig().resolved()
-    everything = [cell for name in ALL for cell in of(name).cells]
-    sets = [cell for wave in waves(everything) for cell in wave.values() if isinstance(cell, CondenseCell)]
+    everything = [task for name in ALL for task in of(name).tasks]
+    sets = [task for wave in by_depth(everything) for task in wave.values() if isinstance(task, Condense)]
     # Networks; other activations, poolings, norms, depths and widths; other distances on each network; other numbers.
     assert len(sets) == 2 * (6 + 2 + 2 + 4 + 3 + 3 + 2 * 6 + 5)
 
 
 def test_cross_architecture_condenses_with_the_better_teacher() -> None:
     study = of("cross-architecture")
-    arms = {
-        row: (sets_of(study, row, row)[0].method, study.entries[row, row][0].recipe) for row in study.rows
+    variants = {
+        row: (sets_of(study, row, row)[0].method, study.entries[row, row][0].protocol) for row in study.rows
     }
-    assert {row: (method.network, recipe.network) for row, (method, recipe) in arms.items()} == {
+    assert {row: (method.network, protocol.network) for row, (method, protocol) in variants.items()} == {
         "MLP": ("mlp", "mlp"),
         "ConvNet": ("convnet", "convnet"),
         "LeNet": ("lenet", "lenet"),
@@ -131,19 +124,19 @@ def test_cross_architecture_condenses_with_the_better_teacher() -> None:
         "VGG": ("vgg11-bn", "vgg11"),
         "ResNet": ("resnet18-bn-ap", "resnet18"),
     }
-    assert {row: method.image_lr for row, (method, _) in arms.items()} == {
+    assert {row: method.image_lr for row, (method, _) in variants.items()} == {
         row: 0.01 if row == "MLP" else 0.1 for row in study.rows
     }
-    assert {(recipe.augmentation, recipe.epochs) for _, recipe in arms.values()} == {
+    assert {(protocol.augmentation, protocol.epochs) for _, protocol in variants.values()} == {
         ("crop-scale-rotate", 1000)
     }
     # Each set is condensed once for all columns, and every row is scored by the same networks.
-    assert [len(wave) for wave in waves(study.cells)] == [6 * 2, 6 * 6 * 2 * 3]
-    recipes = {
-        column: {tuple(cell.recipe for cell in study.entries[row, column]) for row in study.rows}
+    assert [len(wave) for wave in by_depth(study.tasks)] == [6 * 2, 6 * 6 * 2 * 3]
+    protocols = {
+        column: {tuple(task.protocol for task in study.entries[row, column]) for row in study.rows}
         for column in study.columns
     }
-    assert all(len(of_column) == 1 for of_column in recipes.values())
+    assert all(len(of_column) == 1 for of_column in protocols.values())
 
 
 def test_distance_scores_each_network_by_itself() -> None:
@@ -151,8 +144,8 @@ def test_distance_scores_each_network_by_itself() -> None:
     assert study.rows == ("layerwise-cosine", "flat-cosine", "squared")
     for row in study.rows:
         for column, names in {"VGG": ("vgg11-bn", "vgg11"), "MLP": ("mlp", "mlp")}.items():
-            (first, _), recipe = sets_of(study, row, column), study.entries[row, column][0].recipe
-            assert (asdict(first.method)["distance"], first.method.network, recipe.network) == (row, *names)
+            (first, _), protocol = sets_of(study, row, column), study.entries[row, column][0].protocol
+            assert (asdict(first.method)["distance"], first.method.network, protocol.network) == (row, *names)
     texts = [claim.text for claim in study.claims]
     assert len(texts) == 2 * 6
     assert "squared > layerwise-cosine on ConvNet" in texts
@@ -163,12 +156,12 @@ def test_distance_scores_each_network_by_itself() -> None:
 @pytest.mark.parametrize(("said", "expected"), [(None, "crop-noise"), ("none", "none")])
 def test_networks_with_batch_norm_train_on_noisy_copies(said: str | None, expected: str) -> None:
     study = of("norm", replace(SMALL, augmentation=said))
-    recipes = {column: study.entries["none", column][0].recipe for column in study.columns}
-    assert [recipe.network for recipe in recipes.values()] == [
+    protocols = {column: study.entries["none", column][0].protocol for column in study.columns}
+    assert [protocol.network for protocol in protocols.values()] == [
         "convnet-nonorm", "convnet-bn", "convnet-ln", "convnet", "convnet-gn",
     ]  # fmt: skip
-    assert recipes["batch"].augmentation == expected
-    others = {recipe.augmentation for column, recipe in recipes.items() if column != "batch"}
+    assert protocols["batch"].augmentation == expected
+    others = {protocol.augmentation for column, protocol in protocols.items() if column != "batch"}
     assert others == {said or "crop-scale-rotate"}
     assert sets_of(study, "batch", "none")[0].method.network == "convnet-bn"
 
@@ -187,8 +180,8 @@ def test_one_factor_changes_and_the_rest_is_the_users(
     name: str, row: str, column: str, condensed_with: str, trained_with: str
 ) -> None:
     study = of(name, replace(SMALL, method=GradientMatchingConfig(network="convnet-d2-w32", ipc=3)))
-    (first, _), recipe = sets_of(study, row, column), study.entries[row, column][0].recipe
-    assert (first.method.network, first.method.ipc, recipe.network) == (condensed_with, 3, trained_with)
+    (first, _), protocol = sets_of(study, row, column), study.entries[row, column][0].protocol
+    assert (first.method.network, first.method.ipc, protocol.network) == (condensed_with, 3, trained_with)
 
 
 @pytest.mark.parametrize(
@@ -240,28 +233,28 @@ def test_networks_are_those_that_the_user_lists() -> None:
 
 
 def test_images_per_class_are_those_that_the_user_lists() -> None:
-    study = of("ipc", replace(SMALL, ipcs=(20, 1, 7, 20), whole_networks=2, whole_epochs=5))
+    study = of("ipc", replace(SMALL, ipcs=(20, 1, 7, 20), full_networks=2, full_epochs=5))
     assert (study.rows, study.columns) == (("gradient matching", "herding", "random"), ("1", "7", "20"))
-    assert study.drawing == "curves"
+    assert study.plot == "curves"
     assert study.published.keys() == {
         (row, column) for row in ("gradient matching", "herding") for column in ("1", "20")
     }
-    assert [cell.ipc for cell in sets_of(study, "gradient matching", "7")] == [7, 7]
+    assert [task.ipc for task in sets_of(study, "gradient matching", "7")] == [7, 7]
     assert asdict(sets_of(study, "gradient matching", "20")[0].method)["network_epochs"] == 25
-    assert [(cell.recipe.epochs, cell.repeat) for cell in study.whole] == [(5, 0), (5, 1)]
-    assert study.cells[-2:] == list(study.whole)
+    assert [(task.protocol.epochs, task.repeat) for task in study.full] == [(5, 0), (5, 1)]
+    assert study.tasks[-2:] == list(study.full)
     # Herding draws nothing, so all its networks train on one set; random sets differ.
-    inputs = {row: {cell_key(cell.inputs[0]) for cell in study.entries[row, "7"]} for row in study.rows}
+    inputs = {row: {task_key(task.inputs[0]) for task in study.entries[row, "7"]} for row in study.rows}
     assert {row: len(sets) for row, sets in inputs.items()} == {
         "gradient matching": 2,
         "herding": 1,
         "random": 2,
     }
-    recipes = [tuple(cell.recipe for cell in study.entries[row, "7"]) for row in study.rows]
-    assert len(set(recipes)) == 1
+    protocols = [tuple(task.protocol for task in study.entries[row, "7"]) for row in study.rows]
+    assert len(set(protocols)) == 1
 
 
-def test_scale_of_the_image_learning_rate_reaches_every_arm() -> None:
+def test_scale_of_the_image_learning_rate_reaches_every_variant() -> None:
     study = of("cross-architecture", replace(SMALL, image_lr_scale=5.0))
     for row in study.rows:
         lr = sets_of(study, row, "MLP")[0].method.image_lr
@@ -269,17 +262,21 @@ def test_scale_of_the_image_learning_rate_reaches_every_arm() -> None:
         assert isclose(lr, 0.05 if row == "MLP" else 0.5)
 
 
-@pytest.mark.parametrize(("ipc", "draws"), [(1, 250), (10, 25), (20, 13), (50, 5)])
-def test_image_updates_give_every_number_of_images_the_same_work(ipc: int, draws: int) -> None:
-    cells = CellFactory(data=MNIST, config=replace(SMALL, image_updates=250))
-    arms: list[tuple[dict[str, Any], int]] = [({}, draws), ({"matching_steps": 3}, 84), ({"draws": 6}, 6)]
-    for changes, expected in arms:
-        source = cells.condensed(ipc=ipc, **changes)(0)
-        assert isinstance(source, CondenseCell)
-        assert source.draws == expected
+@pytest.mark.parametrize(("ipc", "iterations"), [(1, 250), (10, 25), (20, 13), (50, 5)])
+def test_image_updates_give_every_number_of_images_the_same_work(ipc: int, iterations: int) -> None:
+    tasks = TaskFactory(data=MNIST, config=replace(SMALL, image_updates=250))
+    variants: list[tuple[dict[str, Any], int]] = [
+        ({}, iterations),
+        ({"matching_steps": 3}, 84),
+        ({"iterations": 6}, 6),
+    ]
+    for changes, expected in variants:
+        source = tasks.condensed(ipc=ipc, **changes)(0)
+        assert isinstance(source, Condense)
+        assert source.iterations == expected
 
 
-def test_labels_that_stand_for_two_arms_are_refused() -> None:
+def test_labels_that_stand_for_two_variants_are_refused() -> None:
     study = of("pooling")
     with pytest.raises(InputError, match="condensed with has the label 'max' twice: give each its own"):
         replace(study, rows=(*study.rows, "max"))
@@ -287,45 +284,45 @@ def test_labels_that_stand_for_two_arms_are_refused() -> None:
         replace(study, columns=("none", "none"))
 
 
-def test_arms_share_the_users_settings_and_may_have_their_own() -> None:
+def test_variants_share_the_users_settings_and_may_have_their_own() -> None:
     method = GradientMatchingConfig(precision="float64", engine="eager", network_lr=0.05)
     config = replace(SMALL, method=method, epochs=8, augmentation="noise")
-    cells = CellFactory(data=MNIST, config=config)
-    source = cells.condensed(draws=6, image_momentum=0.1)
+    tasks = TaskFactory(data=MNIST, config=config)
+    source = tasks.condensed(iterations=6, image_momentum=0.1)
     first = source(1)
-    assert isinstance(first, CondenseCell)
+    assert isinstance(first, Condense)
     settings = asdict(first.method)
-    assert (first.seed, first.draws, settings["image_momentum"], settings["network_lr"]) == (
+    assert (first.seed, first.iterations, settings["image_momentum"], settings["network_lr"]) == (
         1,
         6,
         0.1,
         0.05,
     )
-    entries = grid(cells, rows={"r": source}, columns={"c": {}, "d": {"epochs": 3, "lr": 0.1}})
-    recipe, other = (entries["r", column][4].recipe for column in "cd")
-    assert (recipe.epochs, recipe.augmentation, recipe.lr, recipe.seed) == (8, "noise", 0.01, 1)
-    assert (recipe.precision, recipe.engine) == ("float64", "eager")
+    entries = grid(tasks, rows={"r": source}, columns={"c": {}, "d": {"epochs": 3, "lr": 0.1}})
+    protocol, other = (entries["r", column][4].protocol for column in "cd")
+    assert (protocol.epochs, protocol.augmentation, protocol.lr, protocol.seed) == (8, "noise", 0.01, 1)
+    assert (protocol.precision, protocol.engine) == ("float64", "eager")
     assert (other.epochs, other.lr) == (3, 0.1)
     assert entries["r", "c"][4].source == first
     # BatchNorm becomes InstanceNorm where the arm does not name a network.
-    assert cells.scored(cells.condensed(network="convnet-bn"))[0].recipe.network == "convnet"
+    assert tasks.scored(tasks.condensed(network="convnet-bn"))[0].protocol.network == "convnet"
 
 
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
-        (lambda cells: cells.condensed(width=3), "no setting 'width' of GradientMatchingConfig: choose from ipc"),
-        (lambda cells: cells.scored(cells.condensed(), draws=3), "no setting 'draws' of EvaluationConfig: choose from"),
-        (lambda cells: cells.condensed(ipc=0), "ipc is 0, but must be 1 or more"),
-        (lambda cells: cells.condensed(network="convnot"), "no network 'convnot'"),
-        (lambda cells: cells.scored(cells.condensed(), epochs=0), "epochs is 0, but must be 1 or more"),
+        (lambda tasks: tasks.condensed(width=3), "no setting 'width' of GradientMatchingConfig: choose from ipc"),
+        (lambda tasks: tasks.scored(tasks.condensed(), iterations=3), "no setting 'iterations' of EvaluationConfig: choose from"),
+        (lambda tasks: tasks.condensed(ipc=0), "ipc is 0, but must be 1 or more"),
+        (lambda tasks: tasks.condensed(network="convnot"), "no network 'convnot'"),
+        (lambda tasks: tasks.scored(tasks.condensed(), epochs=0), "epochs is 0, but must be 1 or more"),
     ],
 )  # fmt: skip
 def test_unknown_settings_and_wrong_values_are_refused(
-    declare: Callable[[CellFactory], object], message: str
+    declare: Callable[[TaskFactory], object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        declare(CellFactory(data=MNIST, config=SMALL))
+        declare(TaskFactory(data=MNIST, config=SMALL))
 
 
 @pytest.mark.parametrize(
@@ -334,15 +331,15 @@ def test_unknown_settings_and_wrong_values_are_refused(
         *(
             ({name: 0}, f"{name} is 0, but must be 1 or more")
             for name in (
-                "draws",
+                "iterations",
                 "image_updates",
                 "seeds",
                 "repeats",
                 "epochs",
-                "whole_epochs",
+                "full_epochs",
             )
         ),
-        ({"whole_networks": -1}, "whole_networks is -1, but must be 0 or more"),
+        ({"full_networks": -1}, "full_networks is -1, but must be 0 or more"),
         ({"image_lr_scale": 0.0}, "image_lr_scale is 0.0, but must be a number above 0"),
         ({"image_lr_scale": float("nan")}, "image_lr_scale is nan"),
         ({"image_lr_scale": float("inf")}, "image_lr_scale is inf"),
@@ -357,15 +354,20 @@ def test_wrong_studies_are_refused(config: dict[str, Any], message: str) -> None
 
 def test_the_published_numbers_are_the_defaults() -> None:
     config = StudyConfig()
-    assert (config.draws, config.method.published_draws, config.seeds, config.repeats) == (None, 1000, 5, 20)
+    assert (config.iterations, config.method.published_iterations, config.seeds, config.repeats) == (
+        None,
+        1000,
+        5,
+        20,
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_study_can_be_declared_for_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_read", READ)
-    study = of(name, StudyConfig(seeds=1, repeats=1, draws=1), DataSource(name="digits"))
+    study = of(name, StudyConfig(seeds=1, repeats=1, iterations=1), DataSource(name="digits"))
     assert study.published == {}
-    assert all(len(cells) == 1 for cells in study.entries.values())
+    assert all(len(tasks) == 1 for tasks in study.entries.values())
     content = identified(DataSource(name="digits")).content
     (source,) = study.entries[study.rows[0], study.columns[0]][0].inputs
     assert source.settings["images"]["train"] == content["train"]
@@ -416,24 +418,24 @@ def test_a_printed_table_must_fit_its_labels() -> None:
             published_entries(table, rows, columns)
 
 
-def test_arms_do_not_differ_in_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_do_not_differ_in_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     for has, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr("datacondense.studies.factory.has_bfloat16", lambda has=has: has)
         study = of("activation")
         methods = {source.method.precision for row in study.rows for source in sets_of(study, row, row)}
-        assert methods | {cell.recipe.precision for cell in study.cells} == {expected}
+        assert methods | {task.protocol.precision for task in study.tasks} == {expected}
     given = of("activation", replace(SMALL, method=GradientMatchingConfig(precision="float64")))
-    assert {cell.recipe.precision for cell in given.cells} == {"float64"}
+    assert {task.protocol.precision for task in given.tasks} == {"float64"}
 
 
 def test_batch_normalisation_trains_on_noisy_copies_in_every_study() -> None:
     networks = ("convnet-bn", "mlp")
     for name in ("cross-architecture", "distance"):
         study = of(name, replace(SMALL, networks=networks))
-        found = {cell.recipe.network: cell.recipe.augmentation for cell in study.cells}
+        found = {task.protocol.network: task.protocol.augmentation for task in study.tasks}
         assert found == {"convnet-bn": "crop-noise", "mlp": "crop-scale-rotate"}
     plain = of("norm", replace(SMALL, augmentation="none"))
-    assert {cell.recipe.augmentation for cell in plain.cells} == {"none"}
+    assert {task.protocol.augmentation for task in plain.tasks} == {"none"}
 
 
 @pytest.mark.parametrize(
@@ -465,11 +467,11 @@ def test_other_images_or_gradients_have_nothing_published(name: str) -> None:
 
 def test_inconsistent_declarations_are_refused() -> None:
     study = of("activation")
-    cells = next(iter(study.entries.values()))
+    tasks = next(iter(study.entries.values()))
     for changes, message in (
-        ({"entries": {("ReLU", "gelu"): cells}}, r"The entry \('ReLU', 'gelu'\) lies in no row and column"),
+        ({"entries": {("ReLU", "gelu"): tasks}}, r"The entry \('ReLU', 'gelu'\) lies in no row and column"),
         (
-            {"entries": {("ReLU", "ReLU"): (*cells, cells[0])}, "claims": ()},
+            {"entries": {("ReLU", "ReLU"): (*tasks, tasks[0])}, "claims": ()},
             "two networks of one seed and number",
         ),
         (
@@ -482,17 +484,17 @@ def test_inconsistent_declarations_are_refused() -> None:
 
 
 def test_kinds_tell_what_takes_time_apart() -> None:
-    cells = CellFactory(data=MNIST, config=SMALL)
-    arms: list[dict[str, Any]] = [
+    tasks = TaskFactory(data=MNIST, config=SMALL)
+    variants: list[dict[str, Any]] = [
         {},
         {"real_batch": 16},
-        {"draws": 7},
+        {"iterations": 7},
         {"ipc": 10},
         {"network": "lenet"},
         {"network_epochs": 9, "ipc": 10},
     ]
-    kinds = [cells.condensed(**arm)(0).kind for arm in arms]
+    kinds = [tasks.condensed(**variant)(0).kind for variant in variants]
     assert len(set(kinds)) == len(kinds)
-    source = cells.random(1)
+    source = tasks.random(1)
     protocols: list[dict[str, Any]] = [{}, {"epochs": 7}, {"augmentation": "none"}]
-    assert len({cells.scored(source, **protocol)[0].kind for protocol in protocols}) == 3
+    assert len({tasks.scored(source, **protocol)[0].kind for protocol in protocols}) == 3

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from datacondense.studies import Study, WorkersConfig, estimate_study
 from datacondense.studies import estimate as estimates
-from datacondense.studies.cell import cell_key
 from datacondense.studies.estimate import estimate, measure
+from datacondense.studies.running import estimate_study
 from datacondense.studies.store import Store
-from tests.studies.made_cells import MadeCell
+from datacondense.studies.study import Study
+from datacondense.studies.task import task_key
+from datacondense.studies.workers import WorkersConfig
+from tests.studies.made_tasks import MadeTask
 
 
-def made(name: str, log: Path, timed: float, kind: str, *inputs: MadeCell) -> MadeCell:
-    return MadeCell(name=name, log=log, timed=timed, kind=kind, inputs=inputs)
+def made(name: str, log: Path, timed: float, kind: str, *inputs: MadeTask) -> MadeTask:
+    return MadeTask(name=name, log=log, timed=timed, kind=kind, inputs=inputs)
 
 
 def study(log: Path) -> Study:
@@ -32,14 +34,14 @@ def study(log: Path) -> Study:
         row_axis="",
         column_axis="",
         entries={("r", "c"): second},
-        whole=(made("w", log, 100, "long"),),
+        full=(made("w", log, 100, "long"),),
     )
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the claimed seconds, and 10 MiB for each of them, without a process."""
-    monkeypatch.setattr(estimates, "_measured", lambda cell, threads, device: (cell.timed, 10 * cell.timed))
+    monkeypatch.setattr(estimates, "_measured", lambda task, threads, device: (task.timed, 10 * task.timed))
 
 
 @pytest.mark.usefixtures("here")
@@ -54,7 +56,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_waves_add_up(tmp_path: Path, jobs: int, seconds: float) -> None:
     found = estimate(study(tmp_path), Store(tmp_path), jobs=jobs, threads=1)
     assert found.seconds == seconds
-    assert [(kind.kind, kind.cells, kind.finished, kind.seconds, kind.memory) for kind in found.kinds] == [
+    assert [(kind.kind, kind.tasks, kind.finished, kind.seconds, kind.memory) for kind in found.kinds] == [
         ("slow", 4, 0, 10, 100),
         ("long", 1, 0, 100, 1000),
         ("quick", 5, 0, 3, 30),
@@ -65,47 +67,47 @@ def test_waves_add_up(tmp_path: Path, jobs: int, seconds: float) -> None:
 def test_what_is_finished_is_not_counted(tmp_path: Path) -> None:
     asked, store = study(tmp_path), Store(tmp_path)
     scores = asked.entries["r", "c"]
-    for cell in (asked.whole[0], scores[0], scores[0].inputs[0]):
-        store.finish(cell_key(cell), {})
+    for task in (asked.full[0], scores[0], scores[0].inputs[0]):
+        store.finish(task_key(task), {})
     found = estimate(asked, store, jobs=1, threads=1)
     assert found.seconds == 3 * 10 + 4 * 3
     assert [(kind.finished, kind.seconds) for kind in found.kinds] == [(1, 10), (1, None), (1, 3)]
-    for cell in asked.cells:
-        for needed in (cell, *cell.inputs):
-            store.finish(cell_key(needed), {})
+    for task in asked.tasks:
+        for needed in (task, *task.inputs):
+            store.finish(task_key(needed), {})
     done = estimate(asked, store, jobs=2, threads=1)
     assert (done.seconds, done.memory) == (0, 0)
 
 
 @pytest.mark.usefixtures("here")
-def test_memory_is_that_of_cells_that_run_at_once(tmp_path: Path) -> None:
-    asked = replace(study(tmp_path), whole=())
+def test_memory_is_that_of_tasks_that_run_at_once(tmp_path: Path) -> None:
+    asked = replace(study(tmp_path), full=())
     assert estimate(asked, Store(tmp_path), jobs=1, threads=1).memory == 100
     assert estimate(asked, Store(tmp_path), jobs=3, threads=1).memory == 300
 
 
 def test_a_kind_is_timed_once_in_a_process_of_its_own(tmp_path: Path) -> None:
-    asked = replace(study(tmp_path / "log"), whole=())
-    sources: dict[str, Any] = {cell_key(source): source for cell in asked.cells for source in cell.inputs}
+    asked = replace(study(tmp_path / "log"), full=())
+    sources: dict[str, Any] = {task_key(source): source for task in asked.tasks for source in task.inputs}
     asked = replace(asked, entries={("r", "c"): list(sources.values())})
     found = estimate_study(asked, tmp_path / "out", workers=WorkersConfig(jobs=2, threads=1))
     (kind,) = found.kinds
-    assert (kind.cells, kind.seconds, found.seconds) == (4, 10, 20)
+    assert (kind.tasks, kind.seconds, found.seconds) == (4, 10, 20)
     assert kind.memory is not None
     assert 50 < kind.memory < 4096
     assert list(tmp_path.iterdir()) == []  # nothing is run or written
 
 
-def test_a_cell_is_timed_with_its_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_task_is_timed_with_its_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     seen: list[tuple[int, str]] = []
 
-    def timed(_: MadeCell, device: torch.device) -> float:
+    def timed(_: MadeTask, device: torch.device) -> float:
         seen.append((torch.get_num_threads(), str(device)))
         warnings.warn("for the record of a run", stacklevel=2)
         return 7.0
 
-    monkeypatch.setattr(MadeCell, "estimate", timed)
+    monkeypatch.setattr(MadeTask, "estimate", timed)
     try:
         assert measure(made("a", tmp_path, 1, "slow"), before + 1, "meta")[0] == 7.0
     finally:

@@ -5,17 +5,19 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
-from datacondense.studies import Study, StudyConfig, declared, find_study
 from datacondense.studies import data_source as sources
-from datacondense.studies.cell import cell_key
-from datacondense.studies.cells import CondenseCell, EvaluateCell
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.learning_rate_search import CondenseSearched
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
-from datacondense.studies.tuned import TunedCell
-from tests.studies.made_cells import MNIST
+from datacondense.studies.running import declared, find_study
+from datacondense.studies.study import Study
+from datacondense.studies.task import task_key
+from datacondense.studies.tasks import Condense, Evaluate
+from tests.studies.made_tasks import MNIST
 
-SMALL = StudyConfig(seeds=2, repeats=3, draws=4, networks=("convnet", "lenet"))
+SMALL = StudyConfig(seeds=2, repeats=3, iterations=4, networks=("convnet", "lenet"))
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +35,14 @@ def of(name: str, **changes: Any) -> Study:
 
 def methods(study: Study, row: str, column: str) -> list[GradientMatchingConfig]:
     """Give the settings of an entry's sets."""
-    sets = [cell.source for cell in study.entries[row, column] if isinstance(cell, EvaluateCell)]
-    untuned = [cell.untuned if isinstance(cell, TunedCell) else cell for cell in sets]
-    found = [cell.method for cell in untuned if isinstance(cell, CondenseCell)]
+    sets = [task.source for task in study.entries[row, column] if isinstance(task, Evaluate)]
+    base = [task.base if isinstance(task, CondenseSearched) else task for task in sets]
+    found = [task.method for task in base if isinstance(task, Condense)]
     return [method for method in found if isinstance(method, GradientMatchingConfig)]
 
 
 def keys(study: Study, row: str, column: str) -> list[str]:
-    return [cell_key(cell) for cell in study.entries[row, column]]
+    return [task_key(task) for task in study.entries[row, column]]
 
 
 @pytest.mark.parametrize("name", NOISE_STUDIES)
@@ -50,17 +52,17 @@ def test_every_entry_is_paired_with_plain_matching_network_by_network(name: str)
     assert study.entries.keys() == {(row, column) for row in study.rows for column in study.columns}
     for entry, plain in study.paired.items():
         for method in methods(study, *plain):
-            assert (method.transform, method.join_classes, method.average_images) == ((), False, False)
+            assert (method.transform, method.class_collective, method.iterate_averaging) == ((), False, False)
         assert methods(study, *entry)
         for method in methods(study, *entry):
-            assert (method.transform, method.join_classes, method.average_images) != ((), False, False)
-        arms = [
-            [(c.recipe.seed, c.repeat, c.recipe.network) for c in study.entries[place]]
+            assert (method.transform, method.class_collective, method.iterate_averaging) != ((), False, False)
+        variants = [
+            [(c.protocol.seed, c.repeat, c.protocol.network) for c in study.entries[place]]
             for place in (entry, plain)
         ]
-        assert arms[0] == arms[1]
-    for cells in study.entries.values():
-        assert [(c.recipe.seed, c.repeat) for c in cells] == [(s, n) for s in range(2) for n in range(3)]
+        assert variants[0] == variants[1]
+    for tasks in study.entries.values():
+        assert [(c.protocol.seed, c.repeat) for c in tasks] == [(s, n) for s in range(2) for n in range(3)]
 
 
 def test_the_teacher_is_scored_on_convnet_and_on_itself() -> None:
@@ -68,8 +70,8 @@ def test_the_teacher_is_scored_on_convnet_and_on_itself() -> None:
     assert study.rows == ("MLP", "ConvNet", "LeNet", "AlexNet", "VGG", "ResNet")
     assert not study.paired
     for row, own in (("LeNet", "lenet"), ("ResNet", "resnet18"), ("ConvNet", "convnet")):
-        assert {cell.recipe.network for cell in study.entries[row, "ConvNet"]} == {"convnet"}
-        assert {cell.recipe.network for cell in study.entries[row, "itself"]} == {own}
+        assert {task.protocol.network for task in study.entries[row, "ConvNet"]} == {"convnet"}
+        assert {task.protocol.network for task in study.entries[row, "itself"]} == {own}
     assert {method.network for method in methods(study, "ResNet", "itself")} == {"resnet18-bn-ap"}
     assert keys(study, "ConvNet", "ConvNet") == keys(study, "ConvNet", "itself")
 
@@ -100,29 +102,31 @@ def test_masks_go_down_from_the_whole_gradient() -> None:
     assert {m.transform for m in methods(study, "most stable", "10")} == {("keep-stable:0.1",)}
     assert keys(study, "largest", "100") == keys(study, "most stable", "100")
     assert of("masks", kept=(1, 33.3)).columns == ("100", "33.3", "1")
-    assert study.drawing == "curves"
+    assert study.plot == "curves"
 
 
-def test_noise_aware_arms_are_compared_at_equal_draws_and_at_equal_seconds() -> None:
+def test_noise_aware_variants_are_compared_at_equal_draws_and_at_equal_seconds() -> None:
     study = of("noise-aware")
     assert study.columns == ("equal draws", "equal seconds")
     assert keys(study, "plain", "equal draws") == keys(study, "plain", "equal seconds")
     found = {row: methods(study, row, "equal draws")[0] for row in study.rows}
-    assert {row: (method.join_classes, method.average_images) for row, method in found.items()} == {
+    assert {row: (method.class_collective, method.iterate_averaging) for row, method in found.items()} == {
         "plain": (False, False),
         "images averaged": (False, True),
         "classes joined": (True, False),
         "classes joined, images averaged": (True, True),
     }
-    plain = [cell.inputs[0] for cell in study.entries["plain", "equal draws"]]
+    plain = [task.inputs[0] for task in study.entries["plain", "equal draws"]]
     for row in study.rows[1:]:
-        assert not any(isinstance(cell.inputs[0], TunedCell) for cell in study.entries[row, "equal draws"])
-        timed = [cell.inputs[0] for cell in study.entries[row, "equal seconds"]]
-        limits = [cell.as_long_as for cell in timed if isinstance(cell, TunedCell)]
+        assert not any(
+            isinstance(task.inputs[0], CondenseSearched) for task in study.entries[row, "equal draws"]
+        )
+        timed = [task.inputs[0] for task in study.entries[row, "equal seconds"]]
+        limits = [task.time_budget_from for task in timed if isinstance(task, CondenseSearched)]
         assert limits == plain
 
 
-def test_plain_matching_is_the_same_cell_in_all_of_them() -> None:
+def test_plain_matching_is_the_same_task_in_all_of_them() -> None:
     plain = keys(of("representatives"), "plain", "ConvNet")
     assert plain == keys(of("teacher"), "ConvNet", "ConvNet") == keys(of("masks"), "largest", "100")
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.studies.noise_config import NoiseConfig, variant_settings
 
 
 def test_a_variant_is_none_or_transforms_in_order() -> None:
-    assert variant_settings("none") == {"transform": (), "join_classes": False}
-    both = {"transform": ("max-pool-1", "keep-magnitude:0.1"), "join_classes": True}
-    assert variant_settings("max-pool-1+keep-magnitude:0.1") == {**both, "join_classes": False}
-    assert variant_settings("max-pool-1+join-classes+keep-magnitude:0.1") == both
-    assert variant_settings("join-classes") == {"transform": (), "join_classes": True}
+    assert variant_settings("none") == {"transform": (), "class_collective": False}
+    both = {"transform": ("max-pool-1", "keep-magnitude:0.1"), "class_collective": True}
+    assert variant_settings("max-pool-1+keep-magnitude:0.1") == {**both, "class_collective": False}
+    assert variant_settings("max-pool-1+class-collective+keep-magnitude:0.1") == both
+    assert variant_settings("class-collective") == {"transform": (), "class_collective": True}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_variant_is_none_or_transforms_in_order() -> None:
     [
         ({"num_networks": 1}, "num_networks is 1, but must be 2 or more"),
         ({"num_batches": 1}, "num_batches is 1, but must be 2 or more"),
-        ({"draws": -1}, "draws is -1, but must be 0 or more"),
+        ({"iterations": -1}, "iterations is -1, but must be 0 or more"),
         ({"seed": -1}, "seed is -1, but must be 0 or more"),
         ({"networks": ()}, "networks is empty: give one or more"),
         ({"variants": ("none", "none")}, "variants has 'none' twice"),
@@ -32,7 +32,7 @@ def test_a_variant_is_none_or_transforms_in_order() -> None:
             {"method": GradientMatchingConfig(transform=("max-pool-1", "wiener"))},
             r"give --variants max-pool-1\+wiener",
         ),
-        ({"method": GradientMatchingConfig(join_classes=True)}, "give --variants join-classes"),
+        ({"method": GradientMatchingConfig(class_collective=True)}, "give --variants class-collective"),
         ({"method": GradientMatchingConfig(network="lenet")}, "give --networks lenet"),
     ],
 )

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
-from datacondense.studies import CellFactory, DataSource, StudyConfig, StudyProgress, WorkersConfig
-from datacondense.studies.cell import cell_key
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.factory import TaskFactory
 from datacondense.studies.noise_config import NoiseConfig
-from datacondense.studies.noise_running import NoiseRun, collect_noise, noise_cells, run_noise
+from datacondense.studies.noise_running import NoiseRun, collect_noise, noise_tasks, run_noise
+from datacondense.studies.runner import StudyProgress
 from datacondense.studies.store import Store
-from tests.studies.made_cells import MNIST
+from datacondense.studies.task import task_key
+from datacondense.studies.workers import WorkersConfig
+from tests.studies.made_tasks import MNIST
 
 INLINE = WorkersConfig(backend="inline", threads=1)
 METHOD = GradientMatchingConfig(real_batch=4, precision="float32", engine="eager")
@@ -46,9 +50,9 @@ def test_what_is_finished_is_gathered_and_what_fails_is_told(run: NoiseRun, out:
         ("convnet-w4-d1", "max-pool-1"),
         ("mlp", "none"),
     ]
-    cells = noise_cells(DIGITS, CONFIG)
-    for arm, entry in result.entries.items():
-        recorded = Store(out / "cells").record(cell_key(cells[arm]))["result"]
+    tasks = noise_tasks(DIGITS, CONFIG)
+    for variant, entry in result.entries.items():
+        recorded = Store(out / "cells").record(task_key(tasks[variant]))["result"]
         assert entry.all_classes is not None
         assert entry.all_classes.network.share == recorded["all_classes"]["network"]["share"]
         assert [name for name, _ in entry.classes] == list(map(str, range(10)))
@@ -67,7 +71,7 @@ def test_a_second_run_computes_nothing_and_more_batches_do(run: NoiseRun, out: P
     again = run_noise(DIGITS, finished, out, workers=INLINE, observer=seen.append)
     assert (again.outcome.computed, len(again.outcome.reused), dict(again.outcome.failed)) == ((), 2, {})
     assert again.result.entries == {
-        arm: entry for arm, entry in run.result.entries.items() if arm[1] == "none"
+        variant: entry for variant, entry in run.result.entries.items() if variant[1] == "none"
     }
     assert seen
     more = run_noise(DIGITS, replace(finished, networks=("mlp",), num_batches=3), out, workers=INLINE)
@@ -80,21 +84,21 @@ def test_a_second_run_computes_nothing_and_more_batches_do(run: NoiseRun, out: P
 
 def test_learned_images_are_those_of_plain_matching_in_studies(tmp_path: Path) -> None:
     method = replace(METHOD, precision="auto")
-    config = replace(CONFIG, draws=7, seed=3, method=method)
-    cells = noise_cells(MNIST, config)
-    assert list(cells) == [(network, variant) for network in CONFIG.networks for variant in CONFIG.variants]
-    studied = CellFactory(data=MNIST, config=StudyConfig(draws=7, method=method))
-    for (network, variant), cell in cells.items():
-        (learned,) = cell.inputs
-        assert cell_key(learned) == cell_key(studied.condensed(network=network)(3))
-        assert cell.seed == 3
-        assert cell.method.transform == (() if variant == "none" else (variant,))
-        assert cell.method.precision in {"float32", "bfloat16"}
-    assert collect_noise(cells, Store(tmp_path)).entries == {}
+    config = replace(CONFIG, iterations=7, seed=3, method=method)
+    tasks = noise_tasks(MNIST, config)
+    assert list(tasks) == [(network, variant) for network in CONFIG.networks for variant in CONFIG.variants]
+    studied = TaskFactory(data=MNIST, config=StudyConfig(iterations=7, method=method))
+    for (network, variant), task in tasks.items():
+        (learned,) = task.inputs
+        assert task_key(learned) == task_key(studied.condensed(network=network)(3))
+        assert task.seed == 3
+        assert task.method.transform == (() if variant == "none" else (variant,))
+        assert task.method.precision in {"float32", "bfloat16"}
+    assert collect_noise(tasks, Store(tmp_path)).entries == {}
 
 
 def test_all_run_on_learned_images(tmp_path: Path) -> None:
-    config = replace(CONFIG, networks=("convnet-w4-d1",), draws=1)
+    config = replace(CONFIG, networks=("convnet-w4-d1",), iterations=1)
     found = run_noise(DIGITS, config, tmp_path, workers=INLINE)
     assert (len(found.outcome.computed), dict(found.outcome.failed)) == (3, {})
     assert len(found.result.entries) == 2
@@ -103,4 +107,4 @@ def test_all_run_on_learned_images(tmp_path: Path) -> None:
 
 def test_an_unknown_network_is_refused_at_once() -> None:
     with pytest.raises(InputError, match="There is no network 'covnet'"):
-        noise_cells(MNIST, replace(CONFIG, networks=("covnet",)))
+        noise_tasks(MNIST, replace(CONFIG, networks=("covnet",)))

@@ -5,16 +5,15 @@ from typing import Any
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.studies import StudyConfig
-from datacondense.studies.config import parse_override
+from datacondense.studies.config import StudyConfig, parse_override
 
 
 @pytest.mark.parametrize(
     ("text", "read"),
     [
-        ("dm.draws=2000", ("dm", "draws", 2000)),
+        ("dm.draws=2000", ("dm", "iterations", 2000)),
         ("dm.image-lr=1e-2", ("dm", "image_lr", 0.01)),
-        ("dc.join_classes=True", ("dc", "join_classes", True)),
+        ("dc.class_collective=True", ("dc", "class_collective", True)),
         ("dd.fixed_network=False", ("dd", "fixed_network", False)),
         ("dsa.siamese=dsa:color-crop", ("dsa", "siamese", "dsa:color-crop")),
         ("dm.image_lrs=1,3,10", ("dm", "image_lrs", (1, 3, 10))),

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
-from datacondense.studies import CellFactory, Claim, Published, Study, StudyConfig
-from datacondense.studies.cell import cell_key, waves
-from datacondense.studies.factory import grid
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.factory import TaskFactory, grid
 from datacondense.studies.intervals import Accuracies, mean_interval
 from datacondense.studies.results import EntryResult, StudyResult, check_claim, collect
 from datacondense.studies.store import RECORD, Store
-from tests.studies.made_cells import MNIST
+from datacondense.studies.study import Claim, Published, Study
+from datacondense.studies.task import by_depth, task_key
+from tests.studies.made_tasks import MNIST
 
 
 def entry(accuracies: Accuracies) -> EntryResult:
@@ -29,12 +30,12 @@ def numbers(*groups: list[float]) -> dict[tuple[int, int], float]:
 
 def study() -> Study:
     """Two rows, of which one has two columns, of two sets and three networks each."""
-    cells = CellFactory(
+    tasks = TaskFactory(
         data=MNIST, config=StudyConfig(seeds=2, repeats=3, method=GradientMatchingConfig(network="mlp"))
     )
     entries = grid(
-        cells,
-        rows={"a": cells.condensed(), "b": cells.condensed(distance="squared")},
+        tasks,
+        rows={"a": tasks.condensed(), "b": tasks.condensed(distance="squared")},
         columns={"c": {}, "d": {"network": "lenet"}},
     )
     del entries["b", "d"]
@@ -47,7 +48,7 @@ def study() -> Study:
         column_axis="c",
         entries=entries,
         claims=(Claim(text="a > b", better=(("a", "c"),), worse=(("b", "c"),)),),
-        whole=cells.whole(),
+        full=tasks.full(),
     )
 
 
@@ -55,10 +56,10 @@ def test_records_become_entries_and_what_is_missing_is_counted(tmp_path: Path) -
     store, declared = Store(tmp_path), study()
     values = {("a", "c"): (0.5, 0.6, 0.7, 0.8), ("b", "c"): (0.4, 0.4, 0.5, 0.6, 0.1)}
     for place, accuracies in values.items():
-        for cell, accuracy in zip(declared.entries[place], accuracies, strict=False):
+        for task, accuracy in zip(declared.entries[place], accuracies, strict=False):
             environment = {"threads": 1 + (place == ("b", "c"))}
-            store.finish(cell_key(cell), {"result": {"accuracy": accuracy, "environment": environment}})
-    store.fail(cell_key(declared.entries["a", "d"][0]), {"error": "it broke"})
+            store.finish(task_key(task), {"result": {"accuracy": accuracy, "environment": environment}})
+    store.fail(task_key(declared.entries["a", "d"][0]), {"error": "it broke"})
 
     result = collect(declared, store)
 
@@ -70,11 +71,11 @@ def test_records_become_entries_and_what_is_missing_is_counted(tmp_path: Path) -
     assert first.mean == pytest.approx(0.65)
     assert first.std == pytest.approx((0.05 / 3) ** 0.5)
     assert first.interval == mean_interval(first.accuracies)
-    assert first.origins == {c.recipe.seed: cell_key(c.inputs[0]) for c in declared.entries["a", "c"]}
+    assert first.origins == {c.protocol.seed: task_key(c.inputs[0]) for c in declared.entries["a", "c"]}
     assert (none.n, none.missing) == (0, 6)
     assert (second.n, second.missing) == (5, 1)
-    assert result.whole is not None
-    assert (result.whole.n, result.whole.missing) == (0, 1)
+    assert result.full is not None
+    assert (result.full.n, result.full.missing) == (0, 1)
     assert result.environments == [{"threads": 1}, {"threads": 2}]
     # Networks that only one of the two has are left out of the comparison.
     (claim,) = result.claims
@@ -92,20 +93,20 @@ def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
     turned = declared.entries["a", "c"][::-1]
     declared = replace(declared, entries={**declared.entries, ("a", "c"): turned})
     rates = {0: 0.5, 1: 0.1}
-    for cell in turned:
-        seed = cell.recipe.seed
-        made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed, "draws": 4.5 - seed}
-        store.finish(cell_key(cell.inputs[0]), {"result": made})
-        store.finish(cell_key(cell), {"result": {"accuracy": 0.5}})
-    for cell in declared.entries["b", "c"]:
-        store.finish(cell_key(cell.inputs[0]), {"result": {"condensing_seconds": 3.0}})
-    store.finish(cell_key(declared.entries["b", "c"][0]), {"result": {"accuracy": 0.5}})
+    for task in turned:
+        seed = task.protocol.seed
+        made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed, "iterations": 4.5 - seed}
+        store.finish(task_key(task.inputs[0]), {"result": made})
+        store.finish(task_key(task), {"result": {"accuracy": 0.5}})
+    for task in declared.entries["b", "c"]:
+        store.finish(task_key(task.inputs[0]), {"result": {"condensing_seconds": 3.0}})
+    store.finish(task_key(declared.entries["b", "c"][0]), {"result": {"accuracy": 0.5}})
 
     entries = collect(declared, store).entries
 
     assert entries["a", "c"].image_lrs == (0.1, 0.5)
     assert entries["a", "c"].condensing_seconds == (10.0, 11.0)
-    assert (entries["a", "c"].draws, entries["b", "c"].draws) == ((4.5, 3.5), ())
+    assert (entries["a", "c"].iterations, entries["b", "c"].iterations) == ((4.5, 3.5), ())
     # Of the sets that a network was trained on.
     assert (entries["b", "c"].image_lrs, entries["b", "c"].condensing_seconds) == ((), (3.0,))
     assert (entries["a", "d"].image_lrs, entries["a", "d"].condensing_seconds) == ((), ())
@@ -113,17 +114,17 @@ def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
 
 def test_sets_that_are_shared_are_told_once(tmp_path: Path) -> None:
     store, declared = Store(tmp_path), study()
-    cells = declared.entries["a", "c"]
-    shared = [replace(cell, source=cells[0].inputs[0]) for cell in cells]  # type: ignore[type-var]
-    for cell in shared:
-        store.finish(cell_key(cell), {"result": {"accuracy": 0.5}})
-    store.finish(cell_key(cells[0].inputs[0]), {"result": {"image_lr": 0.1, "condensing_seconds": 7.0}})
+    tasks = declared.entries["a", "c"]
+    shared = [replace(task, source=tasks[0].inputs[0]) for task in tasks]  # type: ignore[type-var]
+    for task in shared:
+        store.finish(task_key(task), {"result": {"accuracy": 0.5}})
+    store.finish(task_key(tasks[0].inputs[0]), {"result": {"image_lr": 0.1, "condensing_seconds": 7.0}})
     result = collect(replace(declared, entries={("a", "c"): shared}, claims=()), store).entries["a", "c"]
     assert (result.sets, result.image_lrs, result.condensing_seconds) == (1, (0.1,), (7.0,))
 
 
 def test_a_study_without_upper_bound_has_none(tmp_path: Path) -> None:
-    assert collect(replace(study(), whole=()), Store(tmp_path)).whole is None
+    assert collect(replace(study(), full=()), Store(tmp_path)).full is None
 
 
 def test_a_single_network_has_no_spread() -> None:
@@ -231,7 +232,7 @@ def paired(entries: Mapping[str, EntryResult], pairs: Mapping[str, str]) -> Stud
         paired={(row, ""): (partner, "") for row, partner in pairs.items()},
     )
     found = {(row, ""): result for row, result in entries.items()}
-    return StudyResult(study=made, entries=found, whole=None, environments=())
+    return StudyResult(study=made, entries=found, full=None, environments=())
 
 
 @pytest.mark.parametrize(
@@ -306,15 +307,15 @@ def test_known_entries_have_numbers() -> None:
 
 def costly(tmp_path: Path) -> tuple[Study, Store]:
     """Record a study of a random, a herded and a tuned row, all in one column, with what each cell took."""
-    cells = CellFactory(
+    tasks = TaskFactory(
         data=MNIST,
         config=StudyConfig(seeds=2, repeats=2, method=GradientMatchingConfig(network="mlp")),
         held_out=replace(MNIST, validation_fraction=0.1),
     )
     rows = {
-        "random": cells.random(1),
-        "herding": cells.chosen("herding", 1),
-        "tuned": cells.condensed(image_lrs=(0.1, 0.5)),
+        "random": tasks.random(1),
+        "herding": tasks.selected("herding", 1),
+        "tuned": tasks.condensed(image_lrs=(0.1, 0.5)),
     }
     made = Study(
         name="made",
@@ -323,18 +324,18 @@ def costly(tmp_path: Path) -> tuple[Study, Store]:
         columns=("1",),
         row_axis="r",
         column_axis="c",
-        entries=grid(cells, rows=rows, columns={"1": {"network": "mlp"}}),
-        whole=cells.whole(),
+        entries=grid(tasks, rows=rows, columns={"1": {"network": "mlp"}}),
+        full=tasks.full(),
         ratios={"1": 0.5},
     )
     store = Store(tmp_path)
-    seconds = {"WholeCell": 40.0, "FeaturesCell": 2.0, "ChoiceCell": 1000.0, "EvaluateCell": 3.0}
-    for wave in waves(made.cells):
-        for number, (key, cell) in enumerate(wave.items()):
+    seconds = {"TrainFull": 40.0, "ComputeFeatures": 2.0, "SearchLearningRate": 1000.0, "Evaluate": 3.0}
+    for wave in by_depth(made.tasks):
+        for number, (key, task) in enumerate(wave.items()):
             memory = {"peak": 400 + number, "added": 10 * number}
             # What a set took is in its result, and that of the cell is more: it reads the data first.
             result = {"accuracy": 0.5, "condensing_seconds": 5.0 + number, "memory": memory}
-            store.finish(key, {"result": result, "seconds": seconds.get(type(cell).__name__, 77.0)})
+            store.finish(key, {"result": result, "seconds": seconds.get(type(task).__name__, 77.0)})
     return made, store
 
 
@@ -343,7 +344,7 @@ def test_what_sets_cost_is_gathered_where_a_study_asks_for_it(tmp_path: Path) ->
 
     found = collect(made, store)
 
-    random, herding, tuned = (found.entries[row, "1"] for row in made.rows)
+    random, herding, searched = (found.entries[row, "1"] for row in made.rows)
     assert random.condensing_seconds == (5.0, 6.0)  # one for each of two sets
     assert random.memory == ((400.0, 0.0), (401.0, 10.0))
     assert random.shared_seconds == (0.0, 0.0)
@@ -351,10 +352,10 @@ def test_what_sets_cost_is_gathered_where_a_study_asks_for_it(tmp_path: Path) ->
     assert herding.shared_seconds == (42.0,)
     assert len(herding.memory) == len(herding.condensing_seconds) == 1
     # The choice of a learning rate, and what it needed, are not counted.
-    assert tuned.shared_seconds == (0.0, 0.0)
-    assert [entry.evaluating_seconds for entry in (random, herding, tuned)] == [(3.0,) * 4] * 3
-    assert found.whole is not None
-    assert (found.whole.evaluating_seconds, found.whole.shared_seconds) == ((40.0,), ())
+    assert searched.shared_seconds == (0.0, 0.0)
+    assert [entry.evaluating_seconds for entry in (random, herding, searched)] == [(3.0,) * 4] * 3
+    assert found.full is not None
+    assert (found.full.evaluating_seconds, found.full.shared_seconds) == ((40.0,), ())
 
 
 def test_other_studies_say_nothing_of_shared_or_evaluating_seconds(tmp_path: Path) -> None:
@@ -369,9 +370,9 @@ def test_other_studies_say_nothing_of_shared_or_evaluating_seconds(tmp_path: Pat
 def test_records_without_memory_and_unfinished_networks_leave_it_out(tmp_path: Path) -> None:
     made, store = costly(tmp_path)
     first, *_, last = made.entries["random", "1"]
-    store.finish(cell_key(first.inputs[0]), {"result": {"condensing_seconds": 8.0}, "seconds": 77.0})
-    (store.folder(cell_key(last)) / RECORD).unlink()
-    (store.folder(cell_key(made.whole[0])) / RECORD).unlink()
+    store.finish(task_key(first.inputs[0]), {"result": {"condensing_seconds": 8.0}, "seconds": 77.0})
+    (store.folder(task_key(last)) / RECORD).unlink()
+    (store.folder(task_key(made.full[0])) / RECORD).unlink()
     entries = collect(made, store).entries
     random, herding = entries["random", "1"], entries["herding", "1"]
     assert not herding.shared_seconds

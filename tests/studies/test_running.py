@@ -4,26 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
-from datacondense.evaluation import evaluate
-from datacondense.studies import (
-    CellFactory,
-    DataSource,
-    Study,
-    StudyConfig,
-    StudyProgress,
-    WorkersConfig,
-    declared,
-    find_study,
-    grid,
-    run_study,
-)
-from datacondense.studies.runner import RunPlace
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.evaluation.scoring import evaluate
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.factory import TaskFactory, grid
+from datacondense.studies.runner import StoreWorkspace, StudyProgress
+from datacondense.studies.running import declared, find_study, run_study
 from datacondense.studies.store import Store
+from datacondense.studies.study import Study
+from datacondense.studies.workers import WorkersConfig
 
 INLINE = WorkersConfig(backend="inline", threads=1)
 CONFIG = StudyConfig(
-    draws=1,
+    iterations=1,
     seeds=2,
     repeats=2,
     epochs=2,
@@ -31,7 +25,7 @@ CONFIG = StudyConfig(
 )
 
 
-def small(cells: CellFactory) -> Study:
+def small(tasks: TaskFactory) -> Study:
     """A corner of the study of pooling."""
     return Study(
         name="small",
@@ -41,15 +35,15 @@ def small(cells: CellFactory) -> Study:
         row_axis="",
         column_axis="",
         entries=grid(
-            cells,
-            rows={"max": cells.condensed(network="convnet-w4-d1-max")},
+            tasks,
+            rows={"max": tasks.condensed(network="convnet-w4-d1-max")},
             columns={"max": {"network": "convnet-w4-d1-max"}},
         ),
     )
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3])
-def test_a_study_runs_shares_its_cells_and_is_what_evaluate_says(tmp_path: Path, fraction: float) -> None:
+def test_a_study_runs_shares_its_tasks_and_is_what_evaluate_says(tmp_path: Path, fraction: float) -> None:
     data = DataSource(name="digits", validation_fraction=fraction)
     corner = run_study(declared(small, data, CONFIG), tmp_path, workers=INLINE)
     assert (len(corner.outcome.computed), corner.outcome.failed) == (2 + 4, {})
@@ -65,12 +59,12 @@ def test_a_study_runs_shares_its_cells_and_is_what_evaluate_says(tmp_path: Path,
     assert len(run.result.environments) == 1
     assert len(run.result.claims) == len(study.claims)
 
-    place = RunPlace(Store(tmp_path / "cells"), "cpu")
-    cells = study.entries["none", "average"]
-    splits = cells[0].source.data.read()  # type: ignore[attr-defined]
+    place = StoreWorkspace(Store(tmp_path / "cells"), "cpu")
+    tasks = study.entries["none", "average"]
+    splits = tasks[0].source.data.read()  # type: ignore[attr-defined]
     assert splits.test is not None
     assert len(splits.test) == (355 if not fraction else 434)
-    images = cells[2].source.image_set(place)  # type: ignore[attr-defined]
-    expected = evaluate(images, splits.test, cells[2].recipe)
+    images = tasks[2].source.image_set(place)  # type: ignore[attr-defined]
+    expected = evaluate(images, splits.test, tasks[2].protocol)
     accuracies = run.result.entries["none", "average"].accuracies
     assert [accuracies[1, repeat] for repeat in range(2)] == list(expected.accuracies[:2])

@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 
 from datacondense.cache import cache_folder
-from datacondense.data import load
+from datacondense.data.sources import load
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection import select_forgetting, select_herding, select_random
-from datacondense.studies import DataSource, StudyProgress
-from datacondense.studies.runner import RunPlace
+from datacondense.selection.forgetting import select_forgetting
+from datacondense.selection.herding import select_herding
+from datacondense.selection.random import select_random
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.full_training import TrainFull
+from datacondense.studies.runner import StoreWorkspace, StudyProgress
 from datacondense.studies.selection_config import METHODS, SelectionConfig, SelectionMethod
 from datacondense.studies.selection_running import (
     select,
-    selecting_cell,
     selection_store,
+    selection_task,
     training_to_do,
 )
-from datacondense.studies.whole import WholeCell
 from tests.conftest import make_set
 
 
@@ -37,16 +39,16 @@ def data(tmp_path: Path) -> DataSource:
 
 
 @pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[WholeCell]:
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainFull]:
     """Cells that trained."""
-    begun: list[WholeCell] = []
-    run = WholeCell.run
+    begun: list[TrainFull] = []
+    run = TrainFull.run
 
-    def noted(cell: WholeCell, place: Any) -> Any:
-        begun.append(cell)
-        return run(cell, place)
+    def noted(task: TrainFull, place: Any) -> Any:
+        begun.append(task)
+        return run(task, place)
 
-    monkeypatch.setattr(WholeCell, "run", noted)
+    monkeypatch.setattr(TrainFull, "run", noted)
     return begun
 
 
@@ -55,25 +57,25 @@ def config(method: SelectionMethod, ipc: int = 2, seed: int = 0, epochs: int = 1
 
 
 def test_one_training_serves_all_selections(
-    data: DataSource, tmp_path: Path, trainings: list[WholeCell]
+    data: DataSource, tmp_path: Path, trainings: list[TrainFull]
 ) -> None:
     train, cache = load(data.name).train, tmp_path / "cache"
     seen: list[StudyProgress] = []
-    chosen = {method: select(data, config(method), cache=cache, observer=seen.append) for method in METHODS}
+    selected = {method: select(data, config(method), cache=cache, observer=seen.append) for method in METHODS}
     assert len(trainings) == 1
     (trained,) = trainings
-    place = RunPlace(selection_store(cache), "cpu")
+    place = StoreWorkspace(selection_store(cache), "cpu")
     expected: dict[SelectionMethod, ImageSet] = {
         "random": select_random(train, 2, 0),
         "forgetting": select_forgetting(train, 2, trained.forgetting(place).scores()),
         "forgetting-learned": select_forgetting(train, 2, trained.forgetting(place).scores("last")),
     }
     for method, images in expected.items():
-        assert chosen[method].fingerprint == images.fingerprint
-        assert chosen[method].record["indices"] == images.record["indices"]
-    assert chosen["random"].record == expected["random"].record
+        assert selected[method].fingerprint == images.fingerprint
+        assert selected[method].provenance["indices"] == images.provenance["indices"]
+    assert selected["random"].provenance == expected["random"].provenance
     for method in METHODS[1:]:
-        record = chosen[method].record
+        record = selected[method].provenance
         assert record["method"] == method.removesuffix("-learned")
         assert record["trained"].items() >= {"network": "mlp", "epochs": 1, "seed": 0}.items()
         assert "repeats" not in record["trained"]
@@ -83,7 +85,7 @@ def test_one_training_serves_all_selections(
 
 
 def test_the_network_is_known_by_the_images_not_by_their_place(
-    data: DataSource, tmp_path: Path, trainings: list[WholeCell]
+    data: DataSource, tmp_path: Path, trainings: list[TrainFull]
 ) -> None:
     cache = tmp_path / "cache"
     select(data, config("forgetting"), cache=cache)
@@ -95,22 +97,22 @@ def test_the_network_is_known_by_the_images_not_by_their_place(
         (data, config("herding", seed=1)),
         (write(tmp_path / "other.npz", make_set(seed=1)), config("herding")),
     ):
-        assert training_to_do(selecting_cell(other, settings), store) is not None
-    assert training_to_do(selecting_cell(data, config("herding")), store) is None
-    assert training_to_do(selecting_cell(data, config("random")), store) is None
+        assert training_to_do(selection_task(other, settings), store) is not None
+    assert training_to_do(selection_task(data, config("herding")), store) is None
+    assert training_to_do(selection_task(data, config("random")), store) is None
 
 
 def test_herding_goes_by_the_trained_network(data: DataSource, tmp_path: Path) -> None:
-    chosen = select(data, config("herding"), cache=tmp_path)
-    cell = selecting_cell(data, config("herding"))
-    features = cell.inputs[0].features(RunPlace(selection_store(tmp_path), "cpu"))  # type: ignore[attr-defined]
+    selected = select(data, config("herding"), cache=tmp_path)
+    task = selection_task(data, config("herding"))
+    features = task.inputs[0].features(StoreWorkspace(selection_store(tmp_path), "cpu"))  # type: ignore[attr-defined]
     expected = select_herding(load(data.name).train, 2, features)
-    assert chosen.record["indices"] == expected.record["indices"]
+    assert selected.provenance["indices"] == expected.provenance["indices"]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_more_images_than_there_are_are_refused_before_any_training(
-    data: DataSource, tmp_path: Path, trainings: list[WholeCell], method: SelectionMethod
+    data: DataSource, tmp_path: Path, trainings: list[TrainFull], method: SelectionMethod
 ) -> None:
     with pytest.raises(
         InputError, match="ipc is 13, but the class '0' has 12 images to choose from: give 1 to 12"
@@ -123,16 +125,16 @@ def test_more_images_than_there_are_are_refused_before_any_training(
 def test_a_network_that_does_not_fit_is_refused_before_any_training(data: DataSource, tmp_path: Path) -> None:
     wrong = SelectionConfig(method="forgetting", network="convnet-d9")
     with pytest.raises(InputError, match="convnet-d9"):
-        selecting_cell(data, wrong)
+        selection_task(data, wrong)
 
 
 def test_what_failed_is_said_and_where_more_is_told(
     data: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(cell: WholeCell, place: Any) -> Any:
+    def broken(task: TrainFull, place: Any) -> Any:
         raise RuntimeError("out of memory.")
 
-    monkeypatch.setattr(WholeCell, "run", broken)
+    monkeypatch.setattr(TrainFull, "run", broken)
     with pytest.raises(InputError, match=r"^RuntimeError: out of memory \(.*failure\.json tells more\)\.$"):
         select(data, config("forgetting"), cache=tmp_path)
 
@@ -153,11 +155,11 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         SelectionConfig(**{"method": "herding", **settings})
 
 
-def test_the_recipe_is_the_protocol_of_the_data_set() -> None:
-    recipe = SelectionConfig(method="herding", seed=3).recipe("mnist")
-    assert (recipe.network, recipe.epochs, recipe.seed) == ("convnet", 30, 3)
-    assert recipe.augmentation == "crop-scale-rotate"
-    assert SelectionConfig(method="herding", augmentation="none").recipe("mnist").augmentation == "none"
+def test_the_protocol_is_the_protocol_of_the_data_set() -> None:
+    protocol = SelectionConfig(method="herding", seed=3).protocol("mnist")
+    assert (protocol.network, protocol.epochs, protocol.seed) == ("convnet", 30, 3)
+    assert protocol.augmentation == "crop-scale-rotate"
+    assert SelectionConfig(method="herding", augmentation="none").protocol("mnist").augmentation == "none"
 
 
 def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ with Store(Path(sys.argv[1])).claimed("k"):
 """
 
 
-def test_files_say_how_far_a_cell_is(tmp_path: Path) -> None:
+def test_files_say_how_far_a_task_is(tmp_path: Path) -> None:
     store = Store(tmp_path / "cells")
     with store.claimed("k"):
         assert not store.begun("k")

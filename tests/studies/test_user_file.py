@@ -5,16 +5,19 @@ from pathlib import Path
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.studies import CellFactory, Study, StudyConfig, find_study
-from datacondense.studies.cells import CondenseCell
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.factory import TaskFactory
+from datacondense.studies.running import find_study
+from datacondense.studies.study import Study
+from datacondense.studies.tasks import Condense
 from datacondense.studies.user_file import read_declaration
-from tests.studies.made_cells import MNIST
+from tests.studies.made_tasks import MNIST
 
 TOML = """
 title = "Do more draws help?"
-row_axis = "draws"
+row_axis = "iterations"
 column_axis = "network"
-drawing = "curves"
+plot = "curves"
 [rows."few draws"]
 draws = 5
 ipc = 2
@@ -37,43 +40,43 @@ def study(cells):
         entries=grid(cells, rows=arms, columns={"mlp": {"network": "mlp"}}),
     )
 """
-ARMS = '[rows.a]\nnetwork = "convnet"\n[columns.b]\nnetwork = "convnet"\n'
-CELLS = CellFactory(data=MNIST, config=StudyConfig(seeds=2, repeats=2, draws=9, image_lr_scale=2.0))
+VARIANTS = '[rows.a]\nnetwork = "convnet"\n[columns.b]\nnetwork = "convnet"\n'
+TASKS = TaskFactory(data=MNIST, config=StudyConfig(seeds=2, repeats=2, iterations=9, image_lr_scale=2.0))
 
 
 def declared(path: Path, text: str) -> Study:
     path.write_text(text)
-    return find_study(str(path))(CELLS)
+    return find_study(str(path))(TASKS)
 
 
-def test_a_toml_file_lists_arms(tmp_path: Path) -> None:
+def test_a_toml_file_lists_variants(tmp_path: Path) -> None:
     study = declared(tmp_path / "more_draws.toml", TOML)
     assert (study.name, study.title) == ("more_draws", "Do more draws help?")
-    assert (study.row_axis, study.column_axis, study.drawing) == ("draws", "network", "curves")
+    assert (study.row_axis, study.column_axis, study.plot) == ("iterations", "network", "curves")
     assert (study.rows, study.columns) == (("few draws", "many"), ("1", "2"))
-    assert [len(cells) for cells in study.entries.values()] == [4] * 4
+    assert [len(tasks) for tasks in study.entries.values()] == [4] * 4
     few, many = (study.entries[row, "2"][0] for row in study.rows)
-    assert (few.recipe.network, few.recipe.epochs, few.recipe.lr) == ("lenet", 7, 0.02)
-    assert study.entries["many", "1"][0].recipe.network == "convnet"
+    assert (few.protocol.network, few.protocol.epochs, few.protocol.lr) == ("lenet", 7, 0.02)
+    assert study.entries["many", "1"][0].protocol.network == "convnet"
     sources = [*few.inputs, *many.inputs]
-    assert all(isinstance(source, CondenseCell) for source in sources)
-    assert [(s.draws, s.ipc, s.method.image_lr) for s in sources if isinstance(s, CondenseCell)] == [
+    assert all(isinstance(source, Condense) for source in sources)
+    assert [(s.iterations, s.ipc, s.method.image_lr) for s in sources if isinstance(s, Condense)] == [
         (5, 2, 0.2),
         (9, 1, 0.4),
     ]
 
 
 def test_what_a_toml_file_leaves_out_has_a_default(tmp_path: Path) -> None:
-    study = declared(tmp_path / "own.toml", ARMS)
+    study = declared(tmp_path / "own.toml", VARIANTS)
     assert (study.title, study.row_axis, study.column_axis) == ("own", "condensed with", "trained with")
-    assert (study.drawing, study.published, study.claims) == ("heat map", {}, ())
+    assert (study.plot, study.published, study.claims) == ("heat map", {}, ())
 
 
 def test_a_python_file_declares_anything(tmp_path: Path) -> None:
     study = declared(tmp_path / "starts.py", PYTHON)
     assert list(study.entries) == [("noise", "mlp"), ("real", "mlp")]
     (source,) = study.entries["real", "mlp"][0].inputs
-    assert isinstance(source, CondenseCell)
+    assert isinstance(source, Condense)
     assert source.method.start == "real"
 
 
@@ -88,13 +91,13 @@ def test_a_python_file_declares_anything(tmp_path: Path) -> None:
         ("a.toml", "rows = 3", "needs a table rows of arms"),
         ("a.toml", "[rows]\nnetwork = 'convnet'\n[columns.b]", "needs a table rows of arms"),
         ("a.toml", "[rows.a]", r"a\.toml needs a table columns of arms, .* such as \[columns\.ConvNet\]"),
-        ("a.toml", f"drawing = 'pie'\n{ARMS}", "has the drawing 'pie': choose one of heat map, curves"),
-        ("a.toml", f"{ARMS}[rows.c]\nwidth = 3", "no setting 'width' of GradientMatchingConfig: choose from"),
-        ("a.toml", f"{ARMS}[columns.c]\ndraws = 3", "no setting 'draws' of EvaluationConfig: choose from network"),
-        ("a.toml", f"{ARMS}[rows.c]\nipc = 0", "ipc is 0, but must be 1 or more"),
-        ("a.toml", f"{ARMS}[rows.c]\nnetwork = 'convnot'", "no network 'convnot'"),
-        ("a.toml", f"{ARMS}[columns.c]\nnetwork = 'convnot'", "no network 'convnot'"),
-        ("a.toml", f"{ARMS}[columns.c]\naugmentation = 'blur'", "blur"),
+        ("a.toml", f"plot = 'pie'\n{VARIANTS}", "has the plot 'pie': choose one of heat map, curves"),
+        ("a.toml", f"{VARIANTS}[rows.c]\nwidth = 3", "no setting 'width' of GradientMatchingConfig: choose from"),
+        ("a.toml", f"{VARIANTS}[columns.c]\ndraws = 3", "no setting 'iterations' of EvaluationConfig: choose from network"),
+        ("a.toml", f"{VARIANTS}[rows.c]\nipc = 0", "ipc is 0, but must be 1 or more"),
+        ("a.toml", f"{VARIANTS}[rows.c]\nnetwork = 'convnot'", "no network 'convnot'"),
+        ("a.toml", f"{VARIANTS}[columns.c]\nnetwork = 'convnot'", "no network 'convnot'"),
+        ("a.toml", f"{VARIANTS}[columns.c]\naugmentation = 'blur'", "blur"),
         ("a.py", "rows = 3", r"a\.py has no function study\(cells\): define one that returns a Study"),
         ("a.py", "study = 3", r"a\.py has no function study\(cells\)"),
     ],
@@ -103,26 +106,26 @@ def test_mistakes_get_a_sentence(tmp_path: Path, name: str, text: str | bytes, m
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
-        find_study(str(path))(CELLS)
+        find_study(str(path))(TASKS)
 
 
 @pytest.mark.parametrize(
-    ("arm", "message"),
+    ("variant", "message"),
     [
         ("[rows.c]\nipc = '10'", "ipc is '10', but must be of the type int"),
         ("[rows.c]\nipc = true", "ipc is True, but must be of the type int"),
         ("[rows.c]\nnetwork = 3", "network is 3, but must be of the type str"),
         ("[rows.c]\nstart = 3", "start is 3, but must be of the type str"),
-        ("[rows.c]\ndraws = 0", "draws is 0, but must be a whole number from 1"),
+        ("[rows.c]\ndraws = 0", "iterations is 0, but must be a whole number from 1"),
         ("[columns.c]\nlr = 'big'", "lr is 'big', but must be of the type float"),
         ("[columns.c]\nepochs = 2.5", "epochs is 2.5, but must be of the type int"),
         ("[columns.c]\nrepeats = 7", "repeats is 7 in one arm, but entries are paired by it: give --seeds"),
         ("[columns.c]\nseed = 7", "seed is 7 in one arm, but entries are paired by it"),
     ],
 )  # fmt: skip
-def test_values_that_cannot_work_get_a_sentence(tmp_path: Path, arm: str, message: str) -> None:
+def test_values_that_cannot_work_get_a_sentence(tmp_path: Path, variant: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        declared(tmp_path / "a.toml", f"{ARMS}{arm}")
+        declared(tmp_path / "a.toml", f"{VARIANTS}{variant}")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def augmented(strategy: str, images: Tensor, generator: torch.Generator) -> Tens
     """Change each image of a batch by fresh random numbers of its own.
 
     Args:
-        strategy: The name, as `settled_strategy` gives it.
+        strategy: The name, as `resolved_strategy` gives it.
         images: Normalised images `[N, C, H, W]`, float32 or float64; left as they are.
         generator: A CPU generator; nothing is drawn for "none".
 

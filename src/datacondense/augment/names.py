@@ -71,7 +71,7 @@ def siamese_operations(strategy: str) -> str:
     return "-".join(name for name in SIAMESE_OPERATIONS if name in names)
 
 
-def settled_strategy(strategy: str, *, mirrored: bool) -> str:
+def resolved_strategy(strategy: str, *, mirrored: bool) -> str:
     """Spell out what "dsa" means on a data set; a list of Siamese operations is put into one order.
 
     Args:

@@ -71,10 +71,10 @@ def draw_augmentation(
             f"Augmentation strategy {strategy!r} draws one operation for a batch, not one for each image: use "
             "draw_siamese."
         )
-    chosen = [number for number, name in enumerate(OPERATIONS) if name in strategy.split("-")] or [-1]
+    selected = [number for number, name in enumerate(OPERATIONS) if name in strategy.split("-")] or [-1]
     # An image gets one operation only, so the same two numbers serve as its shift, its factors or its angle.
     uniform = torch.rand(images_shape[0], 3, generator=generator, dtype=torch.float64)
-    operation = torch.tensor(chosen)[(uniform[:, 0] * len(chosen)).long()]
+    operation = torch.tensor(selected)[(uniform[:, 0] * len(selected)).long()]
     first, both = uniform[:, 1], uniform[:, 1:]
     crop, scale = (operation == _CROP)[:, None], (operation == _SCALE)[:, None]
     return AugmentationDraw(
@@ -83,7 +83,7 @@ def draw_augmentation(
         shift=((both * 2 * CROP_PAD).floor() - CROP_PAD) * crop,
         scale=1 + SCALE_RANGE * (2 * both - 1) * scale,
         angle=((first * 2 * ROTATE_RANGE).floor() - ROTATE_RANGE) * (operation == _ROTATE),
-        noise=_noise(operation, images_shape, generator) if _NOISE in chosen else None,
+        noise=_noise(operation, images_shape, generator) if _NOISE in selected else None,
     )
 
 

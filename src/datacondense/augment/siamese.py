@@ -68,8 +68,8 @@ def draw_siamese(
         raise InputError(
             f"number is {number}, but a draw is for 1 image or more: give the size of the batch."
         )
-    chosen = [name for name in SIAMESE_OPERATIONS if name in operations.split("-")]
-    operation = chosen[int(torch.randint(len(chosen), (), generator=generator))]
+    selected = [name for name in SIAMESE_OPERATIONS if name in operations.split("-")]
+    operation = selected[int(torch.randint(len(selected), (), generator=generator))]
     uniform = torch.rand(number, 3, generator=generator, dtype=torch.float64)
     _, height, width = image_shape
     return SiameseDraw(

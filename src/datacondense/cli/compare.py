@@ -9,10 +9,10 @@ import tyro
 from datacondense.cli.machine import Output
 from datacondense.cli.study import Study
 from datacondense.condensation.methods import ABBREVIATIONS
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
-from datacondense.studies.backends import WorkersConfig
 from datacondense.studies.config import StudyConfig
+from datacondense.studies.workers import WorkersConfig
 
 
 @dataclass(frozen=True, kw_only=True)

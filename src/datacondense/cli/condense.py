@@ -12,13 +12,13 @@ import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation import MethodConfig, RunConfig
+from datacondense.condensation.config import MethodConfig, RunConfig
 from datacondense.condensation.methods import METHODS, method_name
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
 
 if TYPE_CHECKING:
-    from datacondense.condensation import Progress
+    from datacondense.condensation.loop import Progress
 
 _METHOD = "gradient-matching"
 
@@ -67,8 +67,10 @@ class Condense(Generic[ConfigT]):
         Raises:
             InputError: A value breaks a rule.
         """
-        from datacondense.condensation import RunDirectory, condense
-        from datacondense.data import hold_out, load
+        from datacondense.condensation.loop import condense
+        from datacondense.condensation.run_folder import RunFolder
+        from datacondense.data.sources import load
+        from datacondense.data.validation import hold_out
 
         printer = Printer(self.output)
         if not 0 <= self.validation_fraction < 1:
@@ -96,11 +98,11 @@ class Condense(Generic[ConfigT]):
             except KeyboardInterrupt:
                 printer.note(f"Stopped. Run the same command with --resume to continue from {self.out}.")
                 return 130
-        folder = RunDirectory(self.out)
+        folder = RunFolder(self.out)
         last = folder.metrics()[-1]
         printer.say(
             f"{len(condensed)} images ({self.settings.ipc} for each of {condensed.num_classes} classes) after "
-            f"{condensed.record['draws_done']:g} outer draws and {duration(last['seconds'])}: {folder.result}\n"
+            f"{condensed.provenance['iterations_done']:g} outer draws and {duration(last['seconds'])}: {folder.result}\n"
             f"Score it:   datacondense evaluate {folder.result} --on {self.dataset}\n"
             f"Look at it: datacondense show {folder.result} --out {self.out / 'condensed.png'}"
         )
@@ -109,7 +111,7 @@ class Condense(Generic[ConfigT]):
             "fingerprint": condensed.fingerprint,
             "seconds": last["seconds"],
             "loss": last["loss"],
-            "record": condensed.record,
+            "record": condensed.provenance,
         })
         return 0
 
@@ -145,15 +147,15 @@ def reporter(tick: Ticker, printer: Printer) -> Callable[["Progress"], None]:
     """
 
     def report(progress: "Progress") -> None:
-        steps = progress.position.draw * progress.steps_per_draw + progress.position.step + 1
-        draws = steps / progress.steps_per_draw
+        steps = progress.step.outer * progress.steps_per_iteration + progress.step.inner + 1
+        iterations = steps / progress.steps_per_iteration
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
         tick(
-            draws,
-            progress.draws,
-            f"draw {draws:.4g} of {progress.draws}, loss {progress.loss:.4g}, {duration(progress.seconds)}{left}",
+            iterations,
+            progress.iterations,
+            f"draw {iterations:.4g} of {progress.iterations}, loss {progress.loss:.4g}, {duration(progress.seconds)}{left}",
         )
         if progress.validation is not None:
-            printer.note(f"draw {draws:g}: validation accuracy {progress.validation}")
+            printer.note(f"draw {iterations:g}: validation accuracy {progress.validation}")
 
     return report

@@ -120,9 +120,9 @@ def duration(seconds: float) -> str:
     Returns:
         Such as "8 s", "2 min 05 s", "3 h 07 min".
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    full = round(seconds)
+    if full < 60:
+        return f"{full} s"
+    if full < 3600:
+        return f"{full // 60} min {full % 60:02d} s"
+    return f"{full // 3600} h {full % 3600 // 60:02d} min"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from datacondense.cli.condense import reporter
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation import GradientMatchingConfig, RunConfig
+from datacondense.condensation.config import RunConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score
+from datacondense.evaluation.protocol import EvaluationConfig, Score
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ class Demo:
 
     out: Path = Path("datacondense-demo")
     repeats: int = 10
-    run: RunConfig = field(default_factory=lambda: RunConfig(draws=100))
+    run: RunConfig = field(default_factory=lambda: RunConfig(iterations=100))
     # Images this small gain nothing from a second thread, and on a busy machine threads wait for each other.
     machine: Machine = field(default_factory=lambda: Machine(threads=1))
     output: Output = field(default_factory=Output)
@@ -52,9 +53,10 @@ class Demo:
         Returns:
             The exit code: 0, or 130 after Ctrl-C.
         """
-        from datacondense.condensation import RunDirectory, condense
-        from datacondense.data import load
-        from datacondense.reports import draw_grid
+        from datacondense.condensation.loop import condense
+        from datacondense.condensation.run_folder import RunFolder
+        from datacondense.data.sources import load
+        from datacondense.reports.grid import plot_grid
 
         printer = Printer(self.output)
         device = self.machine.prepare()
@@ -75,8 +77,8 @@ class Demo:
                 observer=reporter(tick, printer),
             )
         picture = self.out / "condensed.png"
-        draw_grid(condensed, picture)
-        seconds = RunDirectory(self.out).metrics()[-1]["seconds"]
+        plot_grid(condensed, picture)
+        seconds = RunFolder(self.out).metrics()[-1]["seconds"]
         printer.say(
             f"Learned in {duration(seconds)}: {self.out / 'condensed.safetensors'}, drawn in {picture}"
         )
@@ -90,7 +92,7 @@ class Demo:
         printer.record({
             "condensed": condensed_score.as_dict(),
             "random": {"mean": random_mean, "std": random_std, "accuracies": random_accuracies},
-            "result": str(RunDirectory(self.out).result),
+            "result": str(RunFolder(self.out).result),
             "picture": str(picture),
         })
         return 0
@@ -104,8 +106,8 @@ class Demo:
         printer: Printer,
     ) -> tuple[Score, list[float]]:
         """Score the condensed images and, under the same recipe, one random choice of images per network."""
-        from datacondense.evaluation import evaluate
-        from datacondense.selection import select_random
+        from datacondense.evaluation.scoring import evaluate
+        from datacondense.selection.random import select_random
 
         config = EvaluationConfig(network=_METHOD.network, repeats=self.repeats, seed=self.run.seed)
         with printer.ticker("evaluate") as tick:
@@ -117,9 +119,9 @@ class Demo:
             accuracies = []
             for repeat in range(self.repeats):
                 seed = self.run.seed + repeat
-                chosen = select_random(train, 1, seed)
+                selected = select_random(train, 1, seed)
                 accuracies.append(
-                    evaluate(chosen, test, replace(config, repeats=1, seed=seed), device=device).mean
+                    evaluate(selected, test, replace(config, repeats=1, seed=seed), device=device).mean
                 )
                 tick(self.repeats + repeat + 1, 2 * self.repeats, f"random, network {repeat + 1}")
         return score, accuracies

@@ -11,9 +11,9 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, Score
+from datacondense.evaluation.protocol import EvaluationConfig, Score
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ class Evaluate:
             InputError: A value breaks a rule.
         """
         from datacondense.cli.sets import read_set_and_original
-        from datacondense.data import load
+        from datacondense.data.sources import load
 
         printer = Printer(self.output)
         device = self.machine.prepare()
@@ -75,7 +75,7 @@ class Evaluate:
         return 0
 
     def _score(self, images: "ImageSet", test: "ImageSet", device: "torch.device", printer: Printer) -> Score:
-        from datacondense.evaluation import evaluate
+        from datacondense.evaluation.scoring import evaluate
 
         accuracies: list[float] = []
         with printer.ticker("evaluate") as tick:
@@ -119,13 +119,13 @@ def describe(score: Score) -> str:
     Returns:
         Network, epochs, augmentation, precision and test images.
     """
-    recipe = score.recipe
+    protocol = score.protocol
     training = (
         "the set's own learned steps"
-        if recipe.learned_steps
-        else f"{recipe.epochs} epochs, augmentation {recipe.augmentation}"
+        if protocol.learned_steps
+        else f"{protocol.epochs} epochs, augmentation {protocol.augmentation}"
     )
     return (
-        f"{recipe.network}, {training}, seed {recipe.seed}, "
+        f"{protocol.network}, {training}, seed {protocol.seed}, "
         f"{score.environment['precision']}, {score.tested_on['num_images']} test images"
     )

@@ -37,7 +37,7 @@ class Export:
             The exit code, 0.
         """
         from datacondense.cli.sets import read_set
-        from datacondense.data import export
+        from datacondense.data.exports import export
 
         printer = Printer(self.output)
         report = export(read_set(self.set), self.out, format=self.format, force=self.force)

@@ -12,7 +12,7 @@ from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Output
 
 if TYPE_CHECKING:
-    from datacondense.condensation import RunDirectory
+    from datacondense.condensation.run_folder import RunFolder
     from datacondense.image_set import ImageSet
 
 
@@ -35,10 +35,10 @@ class Info:
             The exit code, 0.
         """
         from datacondense.cli.sets import read_set
-        from datacondense.condensation import RunDirectory
+        from datacondense.condensation.run_folder import RunFolder
 
         printer = Printer(self.output)
-        folder = RunDirectory(self.path)
+        folder = RunFolder(self.path)
         facts: dict[str, Any] = {}
         if folder.has_settings:
             facts["run"] = describe_run(folder)
@@ -69,11 +69,11 @@ def describe_set(images: "ImageSet") -> dict[str, Any]:
         "normalisation mean": list(images.mean),
         "normalisation std": list(images.std),
         "fingerprint": images.fingerprint,
-        "record": dict(images.record),
+        "record": dict(images.provenance),
     }
 
 
-def describe_run(folder: "RunDirectory") -> dict[str, Any]:
+def describe_run(folder: "RunFolder") -> dict[str, Any]:
     """Gather how far a run is.
 
     Args:
@@ -88,10 +88,10 @@ def describe_run(folder: "RunDirectory") -> dict[str, Any]:
     }
     if metrics:
         last = metrics[-1]
-        facts["outer draws"] = f"{last['draw'] + 1} begun of {settings['run']['draws']}"
+        facts["outer draws"] = f"{last['iteration'] + 1} begun of {settings['run']['iterations']}"
         facts["loss"] = last["loss"]
         facts["time"] = duration(last["seconds"])
-    scores = [(entry["draw"] + 1, entry["validation"]) for entry in metrics if "validation" in entry]
+    scores = [(entry["iteration"] + 1, entry["validation"]) for entry in metrics if "validation" in entry]
     if scores:
         facts["validation accuracy"] = {f"after {draw} draws": score for draw, score in scores}
     return facts if folder.result.exists() else {**facts, "settings": settings}

@@ -22,6 +22,7 @@ from datacondense.cli.select import Select
 from datacondense.cli.show import Show
 from datacondense.cli.study import Study
 from datacondense.errors import InputError
+from datacondense.renamed import current_options
 
 _CONDENSE = "condense"  # its options depend on the method
 
@@ -73,7 +74,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _parsed(args: Sequence[str] | None) -> Callable[[], int]:
     """Turn arguments into a subcommand; a value that a config refuses gets the config's own sentence."""
-    given = list(sys.argv[1:] if args is None else args)
+    given, notes = current_options(list(sys.argv[1:] if args is None else args))
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
     commands = {**COMMANDS, _CONDENSE: condense_command(given)} if _CONDENSE in given[:1] else COMMANDS
     complaint = io.StringIO()
     try:

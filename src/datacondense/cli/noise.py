@@ -11,10 +11,10 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
-from datacondense.cli.study import flags, report_cells, reporter
-from datacondense.data import DataConfig
-from datacondense.studies.backends import WorkersConfig
+from datacondense.cli.study import flags, report_tasks, reporter
+from datacondense.data.config import DataConfig
 from datacondense.studies.noise_config import NoiseConfig
+from datacondense.studies.workers import WorkersConfig
 
 if TYPE_CHECKING:
     from datacondense.studies.noise_running import NoiseRun
@@ -56,7 +56,7 @@ class Noise:
             The exit code: 0; 1 where a cell failed; 130 after Ctrl-C.
         """
         from datacondense.environment import choose_device
-        from datacondense.studies import DataSource
+        from datacondense.studies.data_source import DataSource
         from datacondense.studies.noise_running import run_noise
 
         printer = Printer(self.output)
@@ -81,7 +81,7 @@ class Noise:
         from datacondense.reports.noise import write_noise
         from datacondense.reports.noise_records import noise_record
 
-        return report_cells(
+        return report_tasks(
             run.outcome,
             self.out,
             lambda: write_noise(run.result, self.facts(), self.out, self.stem),
@@ -94,7 +94,7 @@ class Noise:
         """Name of the files."""
         if self.label is not None:
             return self.label
-        learned = f"-draws{self.noise.draws}" if self.noise.draws else ""
+        learned = f"-draws{self.noise.iterations}" if self.noise.iterations else ""
         return f"noise-{Path(self.dataset).stem}-ipc{self.noise.method.ipc}{learned}"
 
     def facts(self) -> dict[str, str]:
@@ -105,8 +105,8 @@ class Noise:
         """
         config, method = self.noise, self.noise.method
         images = (
-            f"as plain matching with the same network has learned them in {config.draws} outer draws"
-            if config.draws
+            f"as plain matching with the same network has learned them in {config.iterations} outer draws"
+            if config.iterations
             else {"noise": "as they start, noise", "real": "as they start, real images"}[method.start]
         )
         return {

@@ -12,7 +12,7 @@ import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
 from datacondense.studies.selection_config import BY_FEATURES, SelectionConfig
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from datacondense.image_set import ImageSet
-    from datacondense.studies import DataSource, StudyProgress
+    from datacondense.studies.data_source import DataSource
+    from datacondense.studies.runner import StudyProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Select:
         Returns:
             The exit code: 0, or 130 after Ctrl-C.
         """
-        from datacondense.studies import DataSource
+        from datacondense.studies.data_source import DataSource
 
         printer = Printer(self.output)
         self._check()
@@ -72,14 +73,14 @@ class Select:
         began = time.monotonic()
         try:
             if self.features is None:
-                chosen = self._by_network(source, device, printer)
+                selected = self._by_network(source, device, printer)
             else:
-                chosen = self._by_features(source, self.features)
+                selected = self._by_features(source, self.features)
         except KeyboardInterrupt:
             printer.note("Stopped. Run the same command again to continue.")
             return 130
-        chosen.save(self.out)
-        self._report(chosen, time.monotonic() - began, printer, scorable=source.read().test is not None)
+        selected.save(self.out)
+        self._report(selected, time.monotonic() - began, printer, scorable=source.read().test is not None)
         return 0
 
     def _check(self) -> None:
@@ -98,19 +99,19 @@ class Select:
         """Choose by a trained network, once it is said how long its training takes; or at random."""
         from datacondense.studies.selection_running import (
             select,
-            selecting_cell,
             selection_store,
+            selection_task,
             training_to_do,
         )
 
         store = selection_store(self.cache)
-        training = training_to_do(selecting_cell(source, self.selection), store)
+        training = training_to_do(selection_task(source, self.selection), store)
         seconds = 0.0
         if training is not None:
             seconds = training.estimate(device)
             printer.note(
-                f"First {training.recipe.network} is trained on the {len(source.read().train)} training images of "
-                f"{source.name}, {training.recipe.epochs} epochs: about {duration(max(1.0, seconds))}. It is kept in "
+                f"First {training.protocol.network} is trained on the {len(source.read().train)} training images of "
+                f"{source.name}, {training.protocol.epochs} epochs: about {duration(max(1.0, seconds))}. It is kept in "
                 f"{store.path} for other selections."
             )
         with printer.ticker("select") as tick:
@@ -124,16 +125,17 @@ class Select:
 
     def _by_features(self, source: "DataSource", path: Path) -> "ImageSet":
         """Choose by the user's features."""
-        from datacondense.selection import select_herding, select_k_center
+        from datacondense.selection.herding import select_herding
+        from datacondense.selection.k_center import select_k_center
 
         choose = select_herding if self.selection.method == "herding" else select_k_center
-        chosen = choose(source.read().train, self.selection.ipc, read_features(path))
-        return replace(chosen, record={**chosen.record, "features": {"file": str(path)}})
+        selected = choose(source.read().train, self.selection.ipc, read_features(path))
+        return replace(selected, provenance={**selected.provenance, "features": {"file": str(path)}})
 
-    def _report(self, chosen: "ImageSet", seconds: float, printer: Printer, *, scorable: bool) -> None:
+    def _report(self, selected: "ImageSet", seconds: float, printer: Printer, *, scorable: bool) -> None:
         """Say what was chosen and what to do with it."""
         printer.say(
-            f"{len(chosen)} images ({self.selection.ipc} for each of {chosen.num_classes} classes) chosen by "
+            f"{len(selected)} images ({self.selection.ipc} for each of {selected.num_classes} classes) chosen by "
             f"{self.selection.method} in {duration(seconds)}: {self.out}"
         )
         if scorable:
@@ -141,9 +143,9 @@ class Select:
         printer.say(f"Look at it: datacondense show {self.out} --out {self.out.with_suffix('.png')}")
         printer.record({
             "result": str(self.out),
-            "fingerprint": chosen.fingerprint,
+            "fingerprint": selected.fingerprint,
             "seconds": seconds,
-            "record": dict(chosen.record),
+            "record": dict(selected.provenance),
         })
 
 

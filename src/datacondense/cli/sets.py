@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from datacondense.condensation import RunDirectory
-from datacondense.data import is_export, load_export
+from datacondense.condensation.run_folder import RunFolder
+from datacondense.data.exports import is_export, load_export
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 
@@ -36,7 +36,7 @@ def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
         return ImageSet.load(path), None
     if is_export(path):
         return load_export(path)
-    result = RunDirectory(path).result
+    result = RunFolder(path).result
     if not result.exists():
         raise InputError(
             f"{path} holds neither a finished run nor an export: give a .safetensors file, or continue the run with "

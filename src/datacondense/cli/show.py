@@ -35,10 +35,10 @@ class Show:
             The exit code, 0.
         """
         from datacondense.cli.sets import read_set
-        from datacondense.reports import draw_grid
+        from datacondense.reports.grid import plot_grid
 
         printer = Printer(self.output)
-        draw_grid(read_set(self.set), self.out, max_per_class=self.max_per_class)
+        plot_grid(read_set(self.set), self.out, max_per_class=self.max_per_class)
         printer.say(f"Drawn: {self.out}")
         printer.record({"picture": str(self.out)})
         return 0

@@ -12,15 +12,17 @@ import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Output
-from datacondense.data import DataConfig
+from datacondense.data.config import DataConfig
 from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.studies.backends import WorkersConfig
-from datacondense.studies.config import CELLS, StudyConfig
+from datacondense.studies.config import TASKS, StudyConfig
+from datacondense.studies.workers import WorkersConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from datacondense.studies import Outcome, StudyEstimate, StudyProgress, StudyRun
+    from datacondense.studies.estimate import StudyEstimate
+    from datacondense.studies.runner import Outcome, StudyProgress
+    from datacondense.studies.running import StudyRun
 
 COMPARISONS = (
     "comparison",
@@ -46,7 +48,7 @@ class Study:
             two studies of that name shall stand side by side.
         dry_run: Print the cells, and the time and memory that they would take, from a timed step of each kind.
         validation_fraction: Share of the training images held out, class by class, to score on in the place of the test
-            images; for choosing settings.
+            images; for selections settings.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         study: Draws, seeds, networks, and the settings that all arms share.
         workers: How many cells run at once, and where.
@@ -73,7 +75,8 @@ class Study:
             The exit code: 0; 1 where a cell failed; 130 after Ctrl-C.
         """
         from datacondense.environment import choose_device
-        from datacondense.studies import DataSource, declared, estimate_study, find_study, run_study
+        from datacondense.studies.data_source import DataSource
+        from datacondense.studies.running import declared, estimate_study, find_study, run_study
 
         printer = Printer(self.output)
         device = str(choose_device(self.device))
@@ -93,10 +96,10 @@ class Study:
 
     def _report(self, run: "StudyRun", printer: Printer) -> int:
         """Write the table, and say where it is and what failed."""
-        from datacondense.reports import write_study
         from datacondense.reports.study_records import study_record
+        from datacondense.reports.study_tables import write_study
 
-        return report_cells(
+        return report_tasks(
             run.outcome,
             self.out,
             lambda: write_study(run.result, self.facts(), self.out, self.stem),
@@ -125,8 +128,8 @@ class Study:
             if self.validation_fraction
             else "the test images"
         )
-        number = config.draws or (
-            "the published number of" if self.name in COMPARISONS else method.published_draws
+        number = config.iterations or (
+            "the published number of" if self.name in COMPARISONS else method.published_iterations
         )
         length = (
             f"{number} outer draws"
@@ -141,7 +144,7 @@ class Study:
                 if self.name in COMPARISONS
                 else ""
             ),
-            **self._choice_facts(),
+            **self._search_facts(),
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
             f"{config.augmentation or 'as published for the data set'}",
@@ -153,15 +156,15 @@ class Study:
         """Say what holds for all methods of a comparison, and what for some."""
         if self.name not in COMPARISONS:
             return {}
-        recipe = EvaluationConfig()
+        protocol = EvaluationConfig()
         own = {"Settings of single methods": ", ".join(self.study.override)} if self.study.override else {}
         return {
-            "Protocol of all rows": f"SGD with learning rate {recipe.lr:g}, a tenth of it after half of the epochs, "
-            f"momentum {recipe.momentum:g}, weight decay {recipe.weight_decay:g}, batches of {recipe.batch_size}",
+            "Protocol of all rows": f"SGD with learning rate {protocol.lr:g}, a tenth of it after half of the epochs, "
+            f"momentum {protocol.momentum:g}, weight decay {protocol.weight_decay:g}, batches of {protocol.batch_size}",
             **own,
         }
 
-    def _choice_facts(self) -> dict[str, str]:
+    def _search_facts(self) -> dict[str, str]:
         """Say how learning rates were chosen, where they were."""
         config = self.study
         if not config.image_lrs:
@@ -169,7 +172,7 @@ class Study:
         return {
             "Image learning rate": f"each arm's own, from {', '.join(f'{rate:g}' for rate in config.image_lrs)}, by "
             "the accuracy on a tenth of the training images, held out, of its own network trained on sets learned from "
-            f"the rest: {config.choice_seeds} set(s) for each rate, {config.choice_repeats} network(s) on each"
+            f"the rest: {config.search_seeds} set(s) for each rate, {config.search_repeats} network(s) on each"
         }
 
     def command(self) -> str:
@@ -186,7 +189,7 @@ class Study:
         return shlex.join([*words, "--out", "OUT"])
 
 
-def report_cells(
+def report_tasks(
     outcome: "Outcome",
     out: Path,
     write: Callable[[], list[Path]],
@@ -222,7 +225,7 @@ def report_cells(
 def _say_failures(outcome: "Outcome", out: Path, printer: Printer) -> None:
     """Say which cells failed and what to do about it; nothing where none did."""
     for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
-        printer.note(f"Failed: {out / CELLS / key}: {error}")
+        printer.note(f"Failed: {out / TASKS / key}: {error}")
     if outcome.failed:
         printer.note(
             f"Cells that failed: {len(outcome.failed)}; that could not run for want of them: "
@@ -255,14 +258,14 @@ def flags(config: "DataclassInstance") -> list[str]:
 
 def _say_estimate(estimate: "StudyEstimate", printer: Printer) -> int:
     """Print what a study would take."""
-    cells, finished = (sum(getattr(kind, name) for kind in estimate.kinds) for name in ("cells", "finished"))
+    tasks, finished = (sum(getattr(kind, name) for kind in estimate.kinds) for name in ("tasks", "finished"))
     width = max(len(kind.kind) for kind in estimate.kinds)
-    printer.say(f"{cells} cells, {finished} of them finished")
+    printer.say(f"{tasks} cells, {finished} of them finished")
     printer.say(f"{'cells':{width}}  number  finished  time of one   memory")
     for kind in estimate.kinds:
         seconds = "–" if kind.seconds is None else _about(kind.seconds)
         memory = "–" if kind.memory is None else f"{kind.memory:.0f} MiB"
-        printer.say(f"{kind.kind:{width}}  {kind.cells:6}  {kind.finished:8}  {seconds:>11}  {memory:>8}")
+        printer.say(f"{kind.kind:{width}}  {kind.tasks:6}  {kind.finished:8}  {seconds:>11}  {memory:>8}")
     printer.say(
         f"In all about {_about(estimate.seconds)} with {estimate.jobs} at once, and up to {estimate.memory:.0f} MiB. "
         "Each was timed alone: cells that run side by side slow each other down."

@@ -58,12 +58,12 @@ class MethodConfig:
         raise NotImplementedError
 
     @property
-    def published_draws(self) -> int:
+    def published_iterations(self) -> int:
         """Outer draws of the published runs."""
         raise NotImplementedError
 
     @property
-    def steps_per_draw(self) -> int:
+    def steps_per_iteration(self) -> int:
         """Updates of the images on one freshly drawn network."""
         return 1
 
@@ -173,7 +173,7 @@ class RunConfig:
 
     Attributes:
         seed: Seed of everything that is drawn, from 0; the same seed gives the same bytes.
-        draws: Outer draws, each on a freshly drawn network. Default: the published number: 1000 for
+        iterations: Outer draws, each on a freshly drawn network. Default: the published number: 1000 for
             gradient matching, 20000 for distribution matching, 23600 for Dataset Distillation.
         time_limit: Stop after this time even if draws are left, with a complete result: "90s", "10m", "2h".
             Default: none.
@@ -183,7 +183,7 @@ class RunConfig:
     """
 
     seed: int = 0
-    draws: int | None = None
+    iterations: int | None = None
     time_limit: str | None = None
     checkpoint_every: float = 30.0
     validate_every: int = 0
@@ -192,7 +192,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
-        check_at_least(self, 1, "draws", "validation_networks")
+        check_at_least(self, 1, "iterations", "validation_networks")
         check_at_least(self, 0, "validate_every")
         if not self.checkpoint_every >= 0:
             raise InputError(f"checkpoint_every is {self.checkpoint_every} seconds, but must be 0 or more.")

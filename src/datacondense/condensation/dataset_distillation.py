@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.condensation.dataset_distillation_config import DatasetDistillationConfig
-from datacondense.condensation.method import Draws, check_class_sizes
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.method import Sampler, check_class_sizes
+from datacondense.condensation.state import State, Step
 from datacondense.image_set import ImageSet
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
-from datacondense.networks import Computation, build_network
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import Backend
 
 _BETAS = (0.5, 0.999)
 _EPSILON = 1e-8
@@ -60,17 +61,17 @@ class DatasetDistillation:
     """For each drawn network: train it on the images, ask real images how good it is, move images and rates."""
 
     def __init__(self, config: DatasetDistillationConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.record.get("source", {}).get("name"))
-        self._draws = Draws(train, seed, config.precision)
+        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
+        self._sampler = Sampler(train, seed, config.precision)
         self._network = build_network(config.network, train.image_shape, train.num_classes)
-        self._computation = Computation("eager", "float64" if config.precision == "float64" else "float32")
+        self._backend = Backend("eager", "float64" if config.precision == "float64" else "float32")
         self._labels = torch.arange(train.num_classes, device=train.images.device)
         check_class_sizes(train, config)
 
     @property
-    def computation(self) -> Computation:
+    def backend(self) -> Backend:
         """How derivatives are computed: with torch's own layers, since none is of first order only."""
-        return self._computation
+        return self._backend
 
     def init(self) -> State:
         """Give the images and learning rates with which the run begins.
@@ -78,41 +79,41 @@ class DatasetDistillation:
         Returns:
             The state before the first step.
         """
-        images = self._draws.start(self._config)
+        images = self._sampler.start(self._config)
         assert self._config.step_lr is not None
         raw_lrs = images.new_full((self._config.inner_steps,), _inverse_softplus(self._config.step_lr))
         return _state(*(Moving(value, *[torch.zeros_like(value)] * 2) for value in (images, raw_lrs)))
 
-    def step(self, state: State, position: Position) -> tuple[State, float]:
+    def step(self, state: State, step: Step) -> tuple[State, float]:
         """Move images and learning rates once.
 
         Args:
             state: As the step before left it.
-            position: Which step this is.
+            step: Which step this is.
 
         Returns:
             The new state, and the mean cross-entropy of real images under the trained network, before the update.
         """
         images = Moving(state.images, state.velocity, state.other["images_square"])
         raw_lrs = Moving(*(state.other[name] for name in ("raw_lrs", "raw_lrs_mean", "raw_lrs_square")))
-        loss, gradients = self._gradients(images.value, raw_lrs.value, position)
+        loss, gradients = self._gradients(images.value, raw_lrs.value, step)
         assert self._config.image_lr is not None
-        lr = self._config.image_lr * 0.5 ** (position.draw // self._config.halve_every)
+        lr = self._config.image_lr * 0.5 ** (step.outer // self._config.halve_every)
         moved = [
-            adam_step(moving, gradient, lr=lr, number=position.draw + 1)
+            adam_step(moving, gradient, lr=lr, number=step.outer + 1)
             for moving, gradient in zip((images, raw_lrs), gradients, strict=True)
         ]
         return _state(*moved), loss
 
-    def _gradients(
-        self, images: Tensor, raw_lrs: Tensor, position: Position
-    ) -> tuple[float, tuple[Tensor, ...]]:
+    def _gradients(self, images: Tensor, raw_lrs: Tensor, step: Step) -> tuple[float, tuple[Tensor, ...]]:
         """Differentiate the loss of real images through the training on synthetic ones."""
-        number = 0 if self._config.fixed_network else position.draw
-        parameters = self._draws.network(self._network, "network", number)
-        model = partial(self._network, buffers=self._draws.frozen_buffers(self._network, parameters, number))
+        number = 0 if self._config.fixed_network else step.outer
+        parameters = self._sampler.network(self._network, "network", number)
+        model = partial(
+            self._network, buffers=self._sampler.frozen_buffers(self._network, parameters, number)
+        )
         size = self._config.real_batch
-        real = torch.cat([self._draws.real(k, size, "real", *position) for k in range(len(self._labels))])
+        real = torch.cat([self._sampler.real(k, size, "real", *step) for k in range(len(self._labels))])
         leaves = [tensor.detach().requires_grad_() for tensor in (images, raw_lrs)]
         trained = unrolled_sgd(model, parameters, self._inner_steps(leaves[0], F.softplus(leaves[1])))
         loss = F.cross_entropy(model(trained, real), self._labels.repeat_interleave(size))

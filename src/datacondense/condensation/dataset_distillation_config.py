@@ -59,7 +59,7 @@ class DatasetDistillationConfig(MethodConfig):
         return "dataset-distillation"
 
     @property
-    def published_draws(self) -> int:
+    def published_iterations(self) -> int:
         """Outer draws of the published runs on MNIST, 400 epochs of 59 updates."""
         return 23600
 

@@ -6,17 +6,13 @@ import torch
 from torch import Tensor
 
 from datacondense.condensation.distribution_matching_config import DistributionMatchingConfig
-from datacondense.condensation.method import Draws, View, check_class_sizes, seen_by_class
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.method import Sampler, View, check_class_sizes, seen_by_class
+from datacondense.condensation.state import State, Step
 from datacondense.image_set import ImageSet
-from datacondense.networks import (
-    Computation,
-    Parameters,
-    build_network,
-    choose_computation,
-    embedding_network,
-    once_differentiable,
-)
+from datacondense.networks.builder import build_network
+from datacondense.networks.features import embedding_network
+from datacondense.networks.fused import Backend, choose_backend, first_order_model
+from datacondense.networks.network import Parameters
 
 
 class DistributionMatching:
@@ -27,21 +23,21 @@ class DistributionMatching:
     """
 
     def __init__(self, config: DistributionMatchingConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.record.get("source", {}).get("name"))
+        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
         self._train = train
-        self._draws = Draws(train, seed, config.precision)
+        self._sampler = Sampler(train, seed, config.precision)
         self._network = embedding_network(build_network(config.network, train.image_shape, train.num_classes))
-        self._computation = choose_computation(
+        self._backend = choose_backend(
             self._network, train.images.device, precision=config.precision, engine=config.engine
         )
         # Both sides are differentiated once at most: the synthetic one in the pixels alone.
-        self._fast = once_differentiable(self._network, self._computation)
+        self._fast = first_order_model(self._network, self._backend)
         check_class_sizes(train, config)
 
     @property
-    def computation(self) -> Computation:
+    def backend(self) -> Backend:
         """How derivatives are computed."""
-        return self._computation
+        return self._backend
 
     def init(self) -> State:
         """Give the images with which the run begins.
@@ -49,22 +45,22 @@ class DistributionMatching:
         Returns:
             The state before the first step.
         """
-        return State.begun(self._draws.start(self._config))
+        return State.begun(self._sampler.start(self._config))
 
-    def step(self, state: State, position: Position) -> tuple[State, float]:
+    def step(self, state: State, step: Step) -> tuple[State, float]:
         """Move the images once.
 
         Args:
             state: As the step before left it.
-            position: Which step this is.
+            step: Which step this is.
 
         Returns:
             The new state, and the loss before the update.
         """
-        parameters = self._draws.network(self._network, "network", position.draw)
-        buffers = self._draws.frozen_buffers(self._network, parameters, *position)
-        view = self._draws.view(self._config.siamese, "real view", *position)
-        real = self._real_means(parameters, buffers, view, position)
+        parameters = self._sampler.network(self._network, "network", step.outer)
+        buffers = self._sampler.frozen_buffers(self._network, parameters, *step)
+        view = self._sampler.view(self._config.siamese, "real view", *step)
+        real = self._real_means(parameters, buffers, view, step)
         leaf = state.images.detach().requires_grad_()
         seen = seen_by_class(view, leaf).flatten(0, 1)
         features = self._fast(parameters, seen, buffers).flatten(1)
@@ -76,13 +72,11 @@ class DistributionMatching:
         return new, float(loss.detach())
 
     @torch.no_grad()
-    def _real_means(
-        self, parameters: Parameters, buffers: Parameters, view: View, position: Position
-    ) -> Tensor:
+    def _real_means(self, parameters: Parameters, buffers: Parameters, view: View, step: Step) -> Tensor:
         """Give the mean features of real images of every class `[K, D]`, a class at a time."""
         features = partial(self._fast, parameters, buffers=buffers)
         size = self._config.real_batch
         return torch.stack([
-            features(view(label, self._draws.real(label, size, "real", *position))).flatten(1).mean(0)
+            features(view(label, self._sampler.real(label, size, "real", *step))).flatten(1).mean(0)
             for label in range(self._train.num_classes)
         ])

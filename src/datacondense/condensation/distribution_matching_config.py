@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from datacondense.augment.names import settled_strategy
+from datacondense.augment.names import resolved_strategy
 from datacondense.condensation.config import MethodConfig, Start, check_momenta, check_siamese
 from datacondense.data.catalogue import may_be_mirrored
 
@@ -39,7 +39,7 @@ class DistributionMatchingConfig(MethodConfig):
         return "distribution-matching"
 
     @property
-    def published_draws(self) -> int:
+    def published_iterations(self) -> int:
         """Outer draws of the published runs."""
         return 20000
 
@@ -61,7 +61,7 @@ class DistributionMatchingConfig(MethodConfig):
         return replace(
             self,
             image_lr=self.image_lr or 1.0,
-            siamese=settled_strategy(self.siamese, mirrored=may_be_mirrored(dataset)),
+            siamese=resolved_strategy(self.siamese, mirrored=may_be_mirrored(dataset)),
         )
 
     def build(self, train: "ImageSet", seed: int) -> "DistributionMatching":

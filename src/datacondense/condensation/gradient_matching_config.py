@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from tyro.conf import UseAppendAction
 
-from datacondense.augment.names import settled_strategy
+from datacondense.augment.names import resolved_strategy
 from datacondense.condensation.config import (
     MethodConfig,
     Start,
@@ -34,7 +34,7 @@ class GradientMatchingConfig(MethodConfig):
             "mean-pool-2", "abs-max-pool-1", "keep-magnitude:FRACTION", "keep-stable:FRACTION",
             "keep-sensitive:FRACTION" (with "-global" for a rank over all layers), "keep-snr:RATIO",
             "wiener:SUBBATCHES".
-        join_classes: Compare the mean of the classes' gradients (Lee et al. 2022) instead of each class's own (the
+        class_collective: Compare the mean of the classes' gradients (Lee et al. 2022) instead of each class's own (the
             paper's): what a network asks of all classes alike cancels.
         compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors), "all",
             or name patterns such as "features.*".
@@ -48,7 +48,7 @@ class GradientMatchingConfig(MethodConfig):
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
         shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the networks and batches of the
             last steps, before it moves the images.
-        average_images: Give the average of the images over all steps, step t weighing about t³, instead of the last
+        iterate_averaging: Give the average of the images over all steps, step t weighing about t³, instead of the last
             images: what single networks and batches asked of the pixels averages out. Costs nothing.
         network_lr: Learning rate of the network's training between image updates.
         network_momentum: Momentum of the network's training, begun anew in every outer draw, 0 to 1: 0.5 as in the
@@ -60,14 +60,14 @@ class GradientMatchingConfig(MethodConfig):
 
     distance: str = "layerwise-cosine"
     transform: Annotated[tuple[str, ...], UseAppendAction] = ()
-    join_classes: bool = False
+    class_collective: bool = False
     compare: str = "weights"
     siamese: str = "none"
     matching_steps: int | None = None
     network_epochs: int | None = None
     image_momentum: float = 0.5
     shrink_pixels: bool = False
-    average_images: bool = False
+    iterate_averaging: bool = False
     network_lr: float = 0.01
     network_momentum: float = 0.5
     network_batch: int = 256
@@ -93,12 +93,12 @@ class GradientMatchingConfig(MethodConfig):
         return "gradient-matching"
 
     @property
-    def published_draws(self) -> int:
+    def published_iterations(self) -> int:
         """Outer draws of the published runs."""
         return 1000
 
     @property
-    def steps_per_draw(self) -> int:
+    def steps_per_iteration(self) -> int:
         """Updates of the images on one freshly drawn network."""
         return self.matching_steps or published_schedule(self.ipc).matching_steps
 
@@ -106,9 +106,9 @@ class GradientMatchingConfig(MethodConfig):
     def kind(self) -> str:
         """The network, and what else takes time."""
         siamese = [] if self.siamese == "none" else [self.siamese]
-        joined = ["classes joined"] if self.join_classes else []
+        joined = ["classes joined"] if self.class_collective else []
         changed = "".join(f", {name}" for name in (*self.transform, *joined, *siamese))
-        trained = "" if self.steps_per_draw == 1 else f", {self.network_epochs} epochs between"
+        trained = "" if self.steps_per_iteration == 1 else f", {self.network_epochs} epochs between"
         return f"{self.network}{changed}{trained}, ipc {self.ipc}, B = {self.real_batch}"
 
     def resolved(self, dataset: str | None = None) -> Self:
@@ -124,7 +124,7 @@ class GradientMatchingConfig(MethodConfig):
         return replace(
             self,
             transform=tuple(str(parse_transform(name)) for name in self.transform),
-            siamese=settled_strategy(self.siamese, mirrored=may_be_mirrored(dataset)),
+            siamese=resolved_strategy(self.siamese, mirrored=may_be_mirrored(dataset)),
             matching_steps=self.matching_steps or schedule.matching_steps,
             network_epochs=schedule.network_epochs if self.network_epochs is None else self.network_epochs,
             image_lr=self.image_lr or (0.01 if self.network == "mlp" else 0.1),

@@ -10,11 +10,12 @@ from torch import Tensor
 from datacondense.augment.names import siamese_operations
 from datacondense.augment.siamese import apply_siamese, draw_siamese
 from datacondense.condensation.config import MethodConfig
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.networks import Computation, Network, Parameters, moved
-from datacondense.random_streams import stream
+from datacondense.networks.fused import Backend
+from datacondense.networks.network import Network, Parameters, moved
+from datacondense.random import seeded_generator
 
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
 
@@ -26,7 +27,7 @@ class Method(Protocol):
     """What the loop needs of a method: a first state, and a step from one state to the next."""
 
     @property
-    def computation(self) -> Computation:
+    def backend(self) -> Backend:
         """How it computes, for the record."""
 
     def init(self) -> State:
@@ -36,19 +37,19 @@ class Method(Protocol):
             The state; equal at every call.
         """
 
-    def step(self, state: State, position: Position) -> tuple[State, float]:
+    def step(self, state: State, step: Step) -> tuple[State, float]:
         """Go one step on.
 
         Args:
             state: As the step before left it; not changed.
-            position: Which step this is.
+            step: Which step this is.
 
         Returns:
             The next state, and the loss before the step.
         """
 
 
-class Draws:
+class Sampler:
     """What a run draws: networks and images, each a function of the seed and of what it is for.
 
     Attributes:
@@ -71,7 +72,7 @@ class Draws:
         Returns:
             A fresh CPU generator.
         """
-        return stream(self._seed, purpose, *index)
+        return seeded_generator(self._seed, purpose, *index)
 
     def network(self, network: Network, purpose: str, number: int) -> Parameters:
         """Draw the parameters of a network.
@@ -115,10 +116,10 @@ class Draws:
         generator = self.generator(purpose, *index, label)
         # Without replacement where the class is large enough, as published.
         if size <= len(members):
-            chosen = torch.randperm(len(members), generator=generator)[:size]
+            selected = torch.randperm(len(members), generator=generator)[:size]
         else:
-            chosen = torch.randint(len(members), (size,), generator=generator)
-        return self._train.normalised(members[chosen.to(members.device)]).to(self.dtype)
+            selected = torch.randint(len(members), (size,), generator=generator)
+        return self._train.normalised(members[selected.to(members.device)]).to(self.dtype)
 
     def start(self, config: MethodConfig) -> Tensor:
         """Give the images with which a run begins.

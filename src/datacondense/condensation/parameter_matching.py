@@ -5,18 +5,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from datacondense.condensation.method import Draws, check_class_sizes
+from datacondense.condensation.method import Sampler, check_class_sizes
 from datacondense.condensation.parameter_matching_config import ParameterMatchingConfig
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.state import State, Step
 from datacondense.image_set import ImageSet
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
-from datacondense.networks import (
-    Computation,
-    Parameters,
-    build_network,
-    choose_computation,
-    once_differentiable,
-)
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import Backend, choose_backend, first_order_model
+from datacondense.networks.network import Parameters
 from datacondense.training import SGD, train, zero_velocity
 
 
@@ -24,20 +20,20 @@ class ParameterMatching:
     """For each drawn network: train it on real images, train it on synthetic ones, bring the ends together."""
 
     def __init__(self, config: ParameterMatchingConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.record.get("source", {}).get("name"))
-        self._draws = Draws(train, seed, config.precision)
+        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
+        self._sampler = Sampler(train, seed, config.precision)
         self._network = build_network(config.network, train.image_shape, train.num_classes)
-        self._computation = choose_computation(
+        self._backend = choose_backend(
             self._network, train.images.device, precision=config.precision, engine=config.engine
         )
-        self._fast = once_differentiable(self._network, self._computation)
+        self._fast = first_order_model(self._network, self._backend)
         self._labels = torch.arange(train.num_classes, device=train.images.device)
         check_class_sizes(train, config)
 
     @property
-    def computation(self) -> Computation:
+    def backend(self) -> Backend:
         """How derivatives of first order are computed."""
-        return self._computation
+        return self._backend
 
     def init(self) -> State:
         """Give the images with which the run begins.
@@ -45,9 +41,9 @@ class ParameterMatching:
         Returns:
             The state before the first step.
         """
-        return State.begun(self._draws.start(self._config))
+        return State.begun(self._sampler.start(self._config))
 
-    def step(self, state: State, position: Position) -> tuple[State, float]:
+    def step(self, state: State, step: Step) -> tuple[State, float]:
         """Move the images once.
 
         With the parameters θ_0 of a fresh network, θ_T after training on real images and θ_S after training on the
@@ -55,14 +51,14 @@ class ParameterMatching:
 
         Args:
             state: As the step before left it.
-            position: Which step this is.
+            step: Which step this is.
 
         Returns:
             The new state, and the loss before the update.
         """
-        start = self._draws.network(self._network, "network", position.draw)
-        buffers = self._draws.frozen_buffers(self._network, start, *position)
-        target = self._trained_on_real(start, buffers, position)
+        start = self._sampler.network(self._network, "network", step.outer)
+        buffers = self._sampler.frozen_buffers(self._network, start, *step)
+        target = self._trained_on_real(start, buffers, step)
         leaf = state.images.detach().requires_grad_()
         found = self._trained_on_synthetic(start, buffers, leaf)
         loss = _squared_distance(found, target) / _squared_distance(target, start)
@@ -71,12 +67,12 @@ class ParameterMatching:
         new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
         return new, float(loss.detach())
 
-    def _trained_on_real(self, parameters: Parameters, buffers: Parameters, position: Position) -> Parameters:
+    def _trained_on_real(self, parameters: Parameters, buffers: Parameters, step: Step) -> Parameters:
         """Go the steps on real images, each on one batch of all classes."""
         size = self._config.real_batch
         sgd = SGD(lr=self._config.network_lr, batch_size=size * len(self._labels))
         for number in range(self._config.real_steps):
-            batches = [self._draws.real(k, size, "real", *position, number) for k in range(len(self._labels))]
+            batches = [self._sampler.real(k, size, "real", *step, number) for k in range(len(self._labels))]
             parameters, _ = train(
                 partial(self._fast, buffers=buffers),
                 parameters,
@@ -85,7 +81,7 @@ class ParameterMatching:
                 self._labels.repeat_interleave(size),
                 sgd=sgd,
                 epochs=1,
-                generator=self._draws.generator("order", *position, number),
+                generator=self._sampler.generator("order", *step, number),
             )
         return parameters
 

@@ -44,7 +44,7 @@ class ParameterMatchingConfig(MethodConfig):
         return "parameter-matching"
 
     @property
-    def published_draws(self) -> int:
+    def published_iterations(self) -> int:
         """Outer draws where none are asked for; none are published, these are those of gradient matching."""
         return 1000
 

@@ -1,4 +1,4 @@
-"""What a method carries from one step to the next, and the position in the loop that it belongs to."""
+"""What a method carries from one step to the next, and the step in the loop that it belongs to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from datacondense.matching.pixel_filter import Moments
-from datacondense.networks import Parameters
+from datacondense.networks.network import Parameters
 
 
-class Position(NamedTuple):
+class Step(NamedTuple):
     """The step that comes next; positions are ordered as the loop visits them.
 
     Attributes:
-        draw: Number of the outer draw, from 0.
-        step: Number of the matching step within it, from 0.
+        outer: Number of the iteration, from 0.
+        inner: Number of the step within it, from 0.
     """
 
-    draw: int
-    step: int
+    outer: int
+    inner: int
 
 
 @dataclass(frozen=True, kw_only=True)

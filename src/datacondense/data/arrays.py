@@ -162,7 +162,7 @@ def _image_set(
     names = tuple(map(str, class_names)) if class_names is not None else counted_classes(numbers)
     record = {"source": {"name": source, "num_images": len(images)}}
     return ImageSet(
-        images=images, labels=numbers, class_names=names, mean=tuple(mean), std=tuple(std), record=record
+        images=images, labels=numbers, class_names=names, mean=tuple(mean), std=tuple(std), provenance=record
     )
 
 

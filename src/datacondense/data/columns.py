@@ -32,7 +32,7 @@ def read_table(table: "Dataset", split: str, config: DataConfig) -> ReadSplit:
     label_column = _label_column(table.features, config.label_column, image_column)
     names = getattr(table.features[label_column], "names", None)
     encoded = _encoded(table.select_columns([image_column, label_column]), image_column)[:]
-    sources = [_source(cell) for cell in encoded[image_column]]
+    sources = [_source(task) for task in encoded[image_column]]
     return ReadSplit(
         images=decode_images(
             sources,
@@ -59,11 +59,11 @@ def _encoded(table: "Dataset", image_column: str) -> "Dataset":
         ) from error
 
 
-def _source(cell: Any) -> Any:
+def _source(task: Any) -> Any:
     """Give the encoded bytes of a cell, or the path where it has no bytes."""
-    if cell is None or cell["bytes"] is not None:
-        return cell and cell["bytes"]
-    return Path(cell["path"])
+    if task is None or task["bytes"] is not None:
+        return task and task["bytes"]
+    return Path(task["path"])
 
 
 def _image_column(features: "Features", asked: str | None) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from datacondense.data.config import DataConfig
 from datacondense.data.decode import decode_images
-from datacondense.data.splits import ReadSplit, chosen_splits
+from datacondense.data.splits import ReadSplit, select_splits
 from datacondense.errors import InputError
 
 
@@ -27,9 +27,9 @@ def read_folder(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit | 
     splits = [folder.name for folder in _folders(path) if _folders(folder)]
     if not {"train", config.train_split} & set(splits):
         if config.train_split is not None or config.test_split is not None:
-            chosen_splits(splits, config, str(path))
+            select_splits(splits, config, str(path))
         return _read_split(path, "train", config), None
-    train, test = chosen_splits(splits, config, str(path))
+    train, test = select_splits(splits, config, str(path))
     train_split = _read_split(path / train, train, config)
     return train_split, _read_split(path / test, test, config) if test is not None else None
 

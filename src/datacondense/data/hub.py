@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from datacondense.data.columns import read_table
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import ReadSplit, chosen_splits
+from datacondense.data.splits import ReadSplit, select_splits
 from datacondense.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read_hub(
             split or column is missing.
     """
     tables = _downloaded(hub_id, config.config, data_files)
-    train, test = chosen_splits(list(tables), config, hub_id)
+    train, test = select_splits(list(tables), config, hub_id)
     test_split = read_table(tables[test], test, config) if test is not None else None
     return read_table(tables[train], train, config), test_split
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from datacondense.data.columns import read_table
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import ReadSplit, chosen_splits
+from datacondense.data.splits import ReadSplit, select_splits
 from datacondense.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def read_parquet(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit |
     shards: dict[str, list[Path]] = {}
     for file in files:
         shards.setdefault(_SHARD.sub("", file.stem), []).append(file)
-    train, test = chosen_splits(list(shards), config, str(path))
+    train, test = select_splits(list(shards), config, str(path))
     train_split = read_table(_table(shards[train]), train, config)
     return train_split, read_table(_table(shards[test]), test, config) if test is not None else None
 

@@ -50,7 +50,7 @@ class ReadSplit:
     split: str
 
 
-def chosen_splits(splits: Sequence[str], config: DataConfig, where: str) -> tuple[str, str | None]:
+def select_splits(splits: Sequence[str], config: DataConfig, where: str) -> tuple[str, str | None]:
     """Choose the splits to train and to test on.
 
     Args:
@@ -113,8 +113,8 @@ def assemble(
     test_set = None
     if test is not None and test_images is not None:
         labels = torch.tensor(_test_classes(test, class_names), dtype=torch.int64)
-        test_set = replace(train_set, images=test_images, labels=labels, record=_record(source, test))
-    return DataSplits(train=replace(train_set, record=_record(source, train)), test=test_set)
+        test_set = replace(train_set, images=test_images, labels=labels, provenance=_record(source, test))
+    return DataSplits(train=replace(train_set, provenance=_record(source, train)), test=test_set)
 
 
 def _record(source: dict[str, Any], part: ReadSplit) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.random_streams import stream
+from datacondense.random import seeded_generator
 
 
 def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -30,7 +30,7 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Im
         raise InputError(
             f"The fraction to hold out is {fraction}, but must be between 0 and 1: choose one such as 0.1."
         )
-    generator = stream(seed, "validation")
+    generator = seeded_generator(seed, "validation")
     held: list[Tensor] = []
     for name, indices in zip(images.class_names, images.class_indices, strict=True):
         if len(indices) < 2:
@@ -45,7 +45,7 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Im
     rest, validation = (
         replace(
             images.subset(torch.nonzero(part).flatten()),
-            record={**images.record, "hold_out": {"part": name, "fraction": fraction, "seed": seed}},
+            provenance={**images.provenance, "hold_out": {"part": name, "fraction": fraction, "seed": seed}},
         )
         for part, name in ((~is_held, "rest"), (is_held, "validation"))
     )

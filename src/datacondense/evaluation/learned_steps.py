@@ -7,8 +7,9 @@ import torch
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.networks import Network, NetworkFunction, Parameters, moved
-from datacondense.random_streams import stream
+from datacondense.networks.fused import NetworkFunction
+from datacondense.networks.network import Network, Parameters, moved
+from datacondense.random import seeded_generator
 from datacondense.training import SGD, train, zero_velocity
 
 
@@ -31,13 +32,16 @@ def train_by_learned_steps(
     Raises:
         InputError: The set has no learned steps.
     """
-    settings, rates = images.record.get("settings", {}), images.record.get("learned", {}).get("step_lrs")
+    settings, rates = (
+        images.provenance.get("settings", {}),
+        images.provenance.get("learned", {}).get("step_lrs"),
+    )
     if rates is None:
         raise InputError(
             "learned_steps is asked for, but the set has no learned learning rates: only sets of dataset-distillation "
             "have them; leave it out for others."
         )
-    drawn = _drawn(network, images.record, seed, repeat)
+    drawn = _drawn(network, images.provenance, seed, repeat)
     device = images.images.device
     parameters = moved(drawn, device, dtype)
     buffers = moved(network.buffers(), device, dtype)
@@ -53,7 +57,7 @@ def train_by_learned_steps(
             labels,
             sgd=SGD(lr=lr, batch_size=len(batch)),
             epochs=1,
-            generator=stream(seed, "no order", repeat),  # one batch has none
+            generator=seeded_generator(seed, "no order", repeat),  # one batch has none
         )
     return parameters
 
@@ -68,11 +72,11 @@ def distilled_parameters(network: Network, seed: int) -> Parameters:
     Returns:
         float32 CPU tensors by name.
     """
-    return network.draw(stream(seed, "network", 0))
+    return network.draw(seeded_generator(seed, "network", 0))
 
 
 def _drawn(network: Network, record: Mapping[str, Any], seed: int, repeat: int) -> Parameters:
     """Draw a fresh network, or the one that the set was learned for."""
     if record["settings"].get("fixed_network"):
         return distilled_parameters(network, record["run"]["seed"])
-    return network.draw(stream(seed, "evaluation network", repeat))
+    return network.draw(seeded_generator(seed, "evaluation network", repeat))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from datacondense.augment.names import check_strategy, settled_strategy
+from datacondense.augment.names import check_strategy, resolved_strategy
 from datacondense.data.catalogue import default_augmentation, may_be_mirrored
 from datacondense.errors import InputError
 from datacondense.matching.names import Precision, check_precision
@@ -90,7 +90,7 @@ class EvaluationConfig:
             The protocol without None, its network by its canonical name, its augmentation spelled out.
         """
         network = evaluation_name(condensed_with or "convnet") if self.network is None else self.network
-        augmentation = settled_strategy(
+        augmentation = resolved_strategy(
             self.augmentation or default_augmentation(dataset), mirrored=may_be_mirrored(dataset)
         )
         epochs = self.epochs or (EPOCHS if augmentation == "none" else EPOCHS_AUGMENTED)
@@ -114,14 +114,14 @@ class Score:
 
     Attributes:
         accuracies: Share of right answers on the test images, 0 to 1, one for each network.
-        recipe: The config, every default filled in.
+        protocol: The config, every default filled in.
         trained_on: Fingerprint of the set that was scored.
         tested_on: Source and fingerprint of the test images.
         environment: Device, threads and versions.
     """
 
     accuracies: tuple[float, ...]
-    recipe: EvaluationConfig
+    protocol: EvaluationConfig
     trained_on: str
     tested_on: Mapping[str, Any]
     environment: Mapping[str, Any] = field(default_factory=dict)

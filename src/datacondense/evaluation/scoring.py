@@ -7,23 +7,16 @@ from typing import Any
 
 import torch
 
-from datacondense.augment import augmented
+from datacondense.augment.by_name import augmented
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import train_by_learned_steps
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.networks import (
-    Computation,
-    Network,
-    NetworkFunction,
-    Parameters,
-    build_network,
-    choose_computation,
-    moved,
-    once_differentiable,
-)
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import Backend, NetworkFunction, choose_backend, first_order_model
+from datacondense.networks.network import Network, Parameters, moved
+from datacondense.random import seeded_generator
 from datacondense.training import train, zero_velocity
 
 _TEST_BATCH = 500  # images per forward pass: large enough to be fast, small enough for any memory
@@ -54,25 +47,25 @@ def evaluate(
         InputError: The two sets have different image shapes or classes, a name in the config is unknown, or the engine
             cannot compute this network.
     """
-    recipe = resolved(config or EvaluationConfig(), images)
+    protocol = resolved(config or EvaluationConfig(), images)
     accuracies = []
-    for repeat in range(recipe.repeats):
-        accuracies.append(evaluate_one(images, test, recipe, repeat, device=device))
+    for repeat in range(protocol.repeats):
+        accuracies.append(evaluate_one(images, test, protocol, repeat, device=device))
         if observer is not None:
             observer(repeat, accuracies[-1])
     return Score(
         accuracies=tuple(accuracies),
-        recipe=recipe,
+        protocol=protocol,
         trained_on=images.fingerprint,
         tested_on={**_source(test), "fingerprint": test.fingerprint, "num_images": len(test)},
-        environment={**environment(device), **computation(images, recipe, device)._asdict()},
+        environment={**environment(device), **backend(images, protocol, device)._asdict()},
     )
 
 
 def evaluate_one(
     images: ImageSet,
     test: ImageSet,
-    recipe: EvaluationConfig,
+    protocol: EvaluationConfig,
     repeat: int,
     *,
     device: torch.device | str = "cpu",
@@ -82,7 +75,7 @@ def evaluate_one(
     Args:
         images: The set to score.
         test: Images never used in training.
-        recipe: A protocol without None, see `resolved`.
+        protocol: A protocol without None, see `resolved`.
         repeat: The network's number, from 0.
         device: Where to compute.
 
@@ -95,24 +88,24 @@ def evaluate_one(
     _check_same_kind(images, test)
     check_trainable(images)
     images, test = images.to(device), test.to(device)
-    network = _network(images, recipe)
-    parameters, buffers = train_one(network, images, recipe, repeat)
-    model = once_differentiable(network, _computation(network, recipe, device))
+    network = _network(images, protocol)
+    parameters, buffers = train_one(network, images, protocol, repeat)
+    model = first_order_model(network, _backend(network, protocol, device))
     return accuracy(model, parameters, buffers, test, images)
 
 
-def computation(images: ImageSet, recipe: EvaluationConfig, device: torch.device | str) -> Computation:
+def backend(images: ImageSet, protocol: EvaluationConfig, device: torch.device | str) -> Backend:
     """Settle how a protocol computes here, for the record.
 
     Args:
         images: The set to score.
-        recipe: A protocol without None, see `resolved`.
+        protocol: A protocol without None, see `resolved`.
         device: Where to compute.
 
     Returns:
         Engine and precision.
     """
-    return _computation(_network(images, recipe), recipe, device)
+    return _backend(_network(images, protocol), protocol, device)
 
 
 def resolved(config: EvaluationConfig, images: ImageSet) -> EvaluationConfig:
@@ -125,50 +118,50 @@ def resolved(config: EvaluationConfig, images: ImageSet) -> EvaluationConfig:
     Returns:
         The protocol without None.
     """
-    return config.resolved(images.record.get("settings", {}).get("network"), _source(images).get("name"))
+    return config.resolved(images.provenance.get("settings", {}).get("network"), _source(images).get("name"))
 
 
 def train_one(
-    network: Network, images: ImageSet, recipe: EvaluationConfig, repeat: int
+    network: Network, images: ImageSet, protocol: EvaluationConfig, repeat: int
 ) -> tuple[Parameters, Parameters]:
     """Train one fresh network on a set, the learning rate dropping to a tenth after half of the epochs.
 
     Args:
         network: The structure to train.
         images: The set to train on.
-        recipe: A protocol without None, see `resolved`.
+        protocol: A protocol without None, see `resolved`.
         repeat: The network's number; with the seed it fixes parameters, orders and augmentations.
 
     Returns:
         Its parameters and buffers.
     """
-    assert recipe.epochs is not None
-    assert recipe.augmentation is not None
+    assert protocol.epochs is not None
+    assert protocol.augmentation is not None
     inputs = images.normalised()
-    if recipe.precision == "float64":
+    if protocol.precision == "float64":
         inputs = inputs.double()
-    drawn = network.draw(stream(recipe.seed, "evaluation network", repeat))
+    drawn = network.draw(seeded_generator(protocol.seed, "evaluation network", repeat))
     parameters, buffers = (
         moved(tensors, inputs.device, inputs.dtype) for tensors in (drawn, network.buffers())
     )
-    model = once_differentiable(network, _computation(network, recipe, inputs.device))
-    if recipe.learned_steps:
-        return train_by_learned_steps(network, model, images, recipe.seed, repeat, inputs.dtype), buffers
+    model = first_order_model(network, _backend(network, protocol, inputs.device))
+    if protocol.learned_steps:
+        return train_by_learned_steps(network, model, images, protocol.seed, repeat, inputs.dtype), buffers
     velocity = zero_velocity(parameters)
-    order = stream(recipe.seed, "evaluation order", repeat)
-    change = stream(recipe.seed, "evaluation augmentation", repeat)
-    half = recipe.epochs // 2
-    for epochs, lr in ((half, recipe.lr), (recipe.epochs - half, recipe.lr * 0.1)):
+    order = seeded_generator(protocol.seed, "evaluation order", repeat)
+    change = seeded_generator(protocol.seed, "evaluation augmentation", repeat)
+    half = protocol.epochs // 2
+    for epochs, lr in ((half, protocol.lr), (protocol.epochs - half, protocol.lr * 0.1)):
         parameters, velocity = train(
             partial(model, buffers=buffers, training=True),
             parameters,
             velocity,
             inputs,
             images.labels,
-            sgd=replace(recipe.sgd, lr=lr),
+            sgd=replace(protocol.sgd, lr=lr),
             epochs=epochs,
             generator=order,
-            augmentation=partial(augmented, recipe.augmentation, generator=change),
+            augmentation=partial(augmented, protocol.augmentation, generator=change),
         )
     return parameters, buffers
 
@@ -198,20 +191,20 @@ def accuracy(
     return right / len(test)
 
 
-def _network(images: ImageSet, recipe: EvaluationConfig) -> Network:
+def _network(images: ImageSet, protocol: EvaluationConfig) -> Network:
     """Build the structure that a protocol trains."""
-    assert recipe.network is not None
-    return build_network(recipe.network, images.image_shape, images.num_classes)
+    assert protocol.network is not None
+    return build_network(protocol.network, images.image_shape, images.num_classes)
 
 
-def _computation(network: Network, recipe: EvaluationConfig, device: torch.device | str) -> Computation:
+def _backend(network: Network, protocol: EvaluationConfig, device: torch.device | str) -> Backend:
     """Settle how the protocol computes here."""
-    return choose_computation(network, device, precision=recipe.precision, engine=recipe.engine)
+    return choose_backend(network, device, precision=protocol.precision, engine=protocol.engine)
 
 
 def _source(images: ImageSet) -> Mapping[str, Any]:
     """Look up where a set came from."""
-    source: Mapping[str, Any] = images.record.get("source", {})
+    source: Mapping[str, Any] = images.provenance.get("source", {})
     return source
 
 

@@ -120,12 +120,12 @@ def _parts(products: Tensor) -> Tensor:
     # For a complete grid these are the estimates of the analysis of variance: pairs of different networks and different
     # batches have |mu|² in common, pairs of one network E|a|² too, and so on.
     networks, batches = products.shape[:2]
-    whole, of_network, of_batch, itself = (
+    full, of_network, of_batch, itself = (
         torch.einsum(f"{pair}->", products) for pair in ("rdse", "rdre", "rdsd", "rdrd")
     )
     grid = networks * batches
     length = itself / grid
-    data = (whole - of_network - of_batch + itself) / (grid * (networks - 1) * (batches - 1))
+    data = (full - of_network - of_batch + itself) / (grid * (networks - 1) * (batches - 1))
     network = (of_network - itself) / (grid * (batches - 1)) - data
     batch = (of_batch - itself) / (grid * (networks - 1)) - data
     return torch.stack([data, network, batch, length - data - network - batch])

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from datacondense.errors import InputError
 from datacondense.matching.distances import Distance, Gradients
 from datacondense.matching.transforms import RealGradients, Transform, transformed
-from datacondense.networks import Parameters, StackedNetwork
+from datacondense.networks.network import Parameters
+from datacondense.networks.stacked import StackedNetwork
 
 Model: TypeAlias = Callable[[Parameters, Tensor], Tensor]
 RealBatch: TypeAlias = Callable[[int], Tensor]
@@ -70,19 +71,19 @@ def compared_parameters(parameters: Parameters, compare: str = "weights") -> tup
         InputError: Nothing is chosen.
     """
     patterns = [pattern.strip() for pattern in compare.split(",")]
-    chosen = tuple(
+    selected = tuple(
         name
         for name, parameter in parameters.items()
         if compare == "all"
         or (compare == "weights" and parameter.dim() > 1)
         or any(fnmatchcase(name, pattern) for pattern in patterns)
     )
-    if not chosen:
+    if not selected:
         raise InputError(
             f"compare is {compare!r}, which is none of this network's parameters ({', '.join(parameters)}): "
             "give 'weights', 'all' or patterns of those names."
         )
-    return chosen
+    return selected
 
 
 def parameter_gradients(
@@ -197,7 +198,7 @@ def matching_gradient(
     return torch.stack(distances), gradient
 
 
-def joint_matching_gradient(
+def class_collective_gradient(
     objective: Objective, parameters: Parameters, real_batch: RealBatch, synthetic: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the distance of the mean gradients of all classes, taken together (Lee et al. 2022).

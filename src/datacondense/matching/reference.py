@@ -259,8 +259,8 @@ def keep(scores: list[list[float]], fraction: str, *, together: bool) -> list[li
     for tensor in scores:
         # Sorting keeps the order of equal ones, in reverse too.
         ranked = sorted(range(len(tensor)), key=tensor.__getitem__, reverse=True)
-        chosen = set(ranked[: ceil(Decimal(fraction) * len(tensor))])
-        masks.append([1.0 if entry in chosen else 0.0 for entry in range(len(tensor))])
+        selected = set(ranked[: ceil(Decimal(fraction) * len(tensor))])
+        masks.append([1.0 if entry in selected else 0.0 for entry in range(len(tensor))])
     return masks
 
 

@@ -228,8 +228,8 @@ def _representative(window: Tensor, pooling: str) -> Tensor:
     """Choose or average over the last axis."""
     if pooling == "mean":
         return window.mean(-1)
-    chosen = (window.abs() if pooling == "abs-max" else window).argmax(-1, keepdim=True)
-    return window.gather(-1, chosen).squeeze(-1)
+    selected = (window.abs() if pooling == "abs-max" else window).argmax(-1, keepdim=True)
+    return window.gather(-1, selected).squeeze(-1)
 
 
 def _on_both(change: Callable[[Gradients], Gradients], pair: Pair) -> Pair:

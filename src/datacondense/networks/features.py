@@ -93,7 +93,7 @@ def embedding_network(network: Network) -> Network:
     """Leave out the last linear layer, so that the network gives features instead of logits.
 
     Where the network ends in that layer the outputs are those of `penultimate_features`, here differentiable and, as
-    for any network, faster where that is possible (see `once_differentiable`).
+    for any network, faster where that is possible (see `first_order_model`).
 
     Args:
         network: The network; it does not change.

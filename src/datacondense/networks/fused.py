@@ -38,7 +38,7 @@ class NetworkFunction(Protocol):
         """Compute logits `[N, K]`, see `Network`."""
 
 
-class Computation(NamedTuple):
+class Backend(NamedTuple):
     """How derivatives of first order are computed, settled: what records say.
 
     Attributes:
@@ -50,9 +50,7 @@ class Computation(NamedTuple):
     precision: str
 
 
-def choose_computation(
-    network: Network, device: torch.device | str, *, precision: str, engine: str
-) -> Computation:
+def choose_backend(network: Network, device: torch.device | str, *, precision: str, engine: str) -> Backend:
     """Settle what "auto" means for a network on a machine.
 
     Args:
@@ -72,7 +70,7 @@ def choose_computation(
         engine = _fused_or_eager(network, torch.device(device), precision, engine)
     if precision == "auto":
         precision = "bfloat16" if engine == "fused" and has_bfloat16() else "float32"
-    return Computation(engine, precision)
+    return Backend(engine, precision)
 
 
 @cache
@@ -89,21 +87,21 @@ def has_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & set(cpuinfo.split()))
 
 
-def once_differentiable(network: Network, computation: Computation) -> NetworkFunction:
+def first_order_model(network: Network, backend: Backend) -> NetworkFunction:
     """Give the fastest form of a network for derivatives of first order.
 
     Args:
         network: The network.
-        computation: What `choose_computation` gave. In bfloat16 are convolutions, products and feature maps, while
+        backend: What `choose_backend` gave. In bfloat16 are convolutions, products and feature maps, while
             sums, parameters and their updates stay as they are.
 
     Returns:
         A function of the network's arguments; its logits have the images' dtype.
     """
-    half = computation.precision == "bfloat16"
-    if computation.engine == "fused":
+    half = backend.precision == "bfloat16"
+    if backend.engine == "fused":
         stages = _stages(network.structure)
-        assert stages is not None, "choose_computation says what can be fused"
+        assert stages is not None, "choose_backend says what can be fused"
         return partial(_run_fused, stages, torch.bfloat16 if half else torch.float32)
     return partial(_run_autocast, network) if half else network
 
@@ -149,7 +147,7 @@ def _mention(missing: str) -> None:
     """Say once in a process that it computes more slowly than it might."""
     warnings.warn(
         f"The fused engine cannot be had, because {missing}: torch's own layers compute, more slowly.",
-        stacklevel=5,  # the caller of choose_computation's caller
+        stacklevel=5,  # the caller of choose_backend's caller
     )
 
 

@@ -24,7 +24,7 @@ _HEADER = (
 )
 _NOTES = (
     "Ratio is the share of the training images that a set holds. Times and memory are means over the sets: condensing "
-    "is learning or choosing one set, shared is what choosing needs once for all sets of a network (training it on the "
+    "is learning or selections one set, shared is what selections needs once for all sets of a network (training it on the "
     "whole set, and its features), and evaluation is training and testing one network. Choosing learning rates is not "
     "counted. Peak memory is that of the process (on a GPU, of its tensors) while the set was made, in brackets the "
     "part that was not there before (program and images were). Times hold for the machine below and what ran beside."
@@ -49,8 +49,8 @@ def costs_part(result: "StudyResult") -> str:
         for column, row in product(study.columns, study.rows)
         if (row, column) in result.entries
     ]
-    if result.whole is not None:
-        rows.append(["whole data set", "all", "100", *_numbers(result.whole)])
+    if result.full is not None:
+        rows.append(["whole data set", "all", "100", *_numbers(result.full)])
     header = [plain(study.row_axis), plain(study.column_axis), *_HEADER]
     return "\n\n".join(["## Costs", table(header, rows, words=2), _NOTES])
 
@@ -78,7 +78,7 @@ def _numbers(entry: "EntryResult") -> list[str]:
         str(entry.n),
         str(entry.sets) if entry.origins else NOTHING,
         accuracy(entry) if entry.n else NOTHING,
-        f"{fmean(entry.draws):.6g}" if entry.draws else NOTHING,
+        f"{fmean(entry.iterations):.6g}" if entry.iterations else NOTHING,
         _seconds(entry.condensing_seconds),
         _seconds([seconds for seconds in entry.shared_seconds if seconds]),
         memory,

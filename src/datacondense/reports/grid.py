@@ -29,7 +29,7 @@ _LONGEST_SOURCE = 32  # letters
 _ASPECT = 1.4  # width over height that many classes are arranged towards
 
 
-def draw_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_class: int = 10) -> None:
+def plot_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_class: int = 10) -> None:
     """Draw a set as a PNG picture: one row per class with its name at the left, and its origin below.
 
     Many classes are laid in several columns, read downwards. Pixels are clamped to 0..1. One channel is drawn grey,
@@ -152,7 +152,7 @@ def _tile(array: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
 
 def _caption(images: ImageSet) -> str:
     """Say what the record tells: method, data set, images per class, seed."""
-    record = images.record
+    record = images.provenance
     method, source = record.get("method"), _entry(record, "source", "name")
     ipc, seed = _entry(record, "settings", "ipc"), _entry(record, "run", "seed")
     parts = [
@@ -199,3 +199,6 @@ def _shortened(text: str, width: int, font: FreeTypeFont) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+draw_grid = plot_grid  # its name in earlier releases

@@ -36,7 +36,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 
         The table.
     """
     rules = [*["---"] * words, *["---:"] * (len(header) - words)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rules, *rows))
+    return "\n".join(f"| {' | '.join(tasks)} |" for tasks in (header, rules, *rows))
 
 
 def accuracy(entry: "EntryResult") -> str:

@@ -13,7 +13,7 @@ from datacondense.reports.layout import NOTHING, plain, table
 
 if TYPE_CHECKING:
     from datacondense.matching.decomposition import Component, Decomposition
-    from datacondense.studies.noise_running import Arm, NoiseEntry, NoiseResult
+    from datacondense.studies.noise_running import NoiseEntry, NoiseResult, Variant
 
 PARTS = ("data", "network", "batch", "interaction")
 
@@ -48,10 +48,10 @@ def write_noise(result: "NoiseResult", facts: Mapping[str, str], folder: Path | 
     Raises:
         InputError: The folder cannot be written.
     """
-    from datacondense.reports.noise_plot import draw_noise  # noqa: PLC0415
+    from datacondense.reports.noise_plot import plot_noise  # noqa: PLC0415
 
     page, numbers, picture = (Path(folder) / f"{stem}.{ending}" for ending in ("md", "csv", "png"))
-    draw_noise(result, picture)
+    plot_noise(result, picture)
     write_text(numbers, noise_csv_text(result))
     write_text(page, noise_markdown(result, facts, picture=quote(picture.name)))
     return [page, numbers, picture]
@@ -79,7 +79,7 @@ def noise_markdown(
         _MODEL,
         _all_classes_table(result),
         _READING + _missing(result),
-        *(_classes_part(arm, entry) for arm, entry in _finished(result) if by_class),
+        *(_classes_part(variant, entry) for variant, entry in _finished(result) if by_class),
         environments_part(result.environments),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -98,16 +98,16 @@ def noise_csv_text(result: "NoiseResult") -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for arm in arms(result):
-        entry = result.entries.get(arm)
+    for variant in variants(result):
+        entry = result.entries.get(variant)
         found = [("", None if entry is None else entry.all_classes), *(entry.classes if entry else ())]
         for name, decomposition in found:
             for part in PARTS:
-                writer.writerow([*arm, name, part, *_csv_numbers(decomposition, part)])
+                writer.writerow([*variant, name, part, *_csv_numbers(decomposition, part)])
     return text.getvalue()
 
 
-def arms(result: "NoiseResult") -> list["Arm"]:
+def variants(result: "NoiseResult") -> list["Variant"]:
     """List what was to be measured.
 
     Args:
@@ -119,9 +119,9 @@ def arms(result: "NoiseResult") -> list["Arm"]:
     return [(network, variant) for network in result.networks for variant in result.variants]
 
 
-def _finished(result: "NoiseResult") -> Iterator[tuple["Arm", "NoiseEntry"]]:
+def _finished(result: "NoiseResult") -> Iterator[tuple["Variant", "NoiseEntry"]]:
     """Go through what is finished, in order."""
-    return ((arm, result.entries[arm]) for arm in arms(result) if arm in result.entries)
+    return ((variant, result.entries[variant]) for variant in variants(result) if variant in result.entries)
 
 
 def _csv_numbers(decomposition: "Decomposition | None", part: str) -> list[str]:
@@ -136,16 +136,16 @@ def _csv_numbers(decomposition: "Decomposition | None", part: str) -> list[str]:
 def _all_classes_table(result: "NoiseResult") -> str:
     """Write the shares for all classes together."""
 
-    def row(arm: "Arm") -> list[str]:
-        entry = result.entries.get(arm)
-        return [*map(plain, arm), *_shares(None if entry is None else entry.all_classes)]
+    def row(variant: "Variant") -> list[str]:
+        entry = result.entries.get(variant)
+        return [*map(plain, variant), *_shares(None if entry is None else entry.all_classes)]
 
-    return table(["architecture", "transform", *PARTS], map(row, arms(result)), words=2)
+    return table(["architecture", "transform", *PARTS], map(row, variants(result)), words=2)
 
 
-def _classes_part(arm: "Arm", entry: "NoiseEntry") -> str:
+def _classes_part(pair: "Variant", entry: "NoiseEntry") -> str:
     """Write the shares for each class."""
-    network, variant = map(plain, arm)
+    network, variant = map(plain, pair)
     rows: Iterable[list[str]] = ([plain(name), *_shares(found)] for name, found in entry.classes)
     return f"## {network}, {variant}: by class\n\n{table(['class', *PARTS], rows)}"
 
@@ -177,7 +177,7 @@ def _missing(result: "NoiseResult") -> str:
         "There are no intervals: they need three networks and three batches."
         if known and all(one.data.interval is None for one in known)
         else "",
-        f"{NOTHING} means failed or not yet run." if len(found) < len(arms(result)) else "",
+        f"{NOTHING} means failed or not yet run." if len(found) < len(variants(result)) else "",
         f"{NOTHING} in a finished row means that the transform leaves nothing of the gradient: it is zero."
         if None in gradients
         else "",

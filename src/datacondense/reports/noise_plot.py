@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datacondense.reports.drawing import (
+from datacondense.reports.noise import PARTS, variants
+from datacondense.reports.plotting import (
     FONT,
     SMALL,
     TITLE,
@@ -14,7 +15,6 @@ from datacondense.reports.drawing import (
     save_png,
     wrapped,
 )
-from datacondense.reports.noise import PARTS, arms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ _MEANINGS = {
 }
 
 
-def draw_noise(result: "NoiseResult", path: Path | str) -> None:
+def plot_noise(result: "NoiseResult", path: Path | str) -> None:
     """Draw the shares for all classes together as a PNG picture; the same numbers give the same bytes.
 
     Args:
@@ -68,12 +68,12 @@ def noise_figure(result: "NoiseResult") -> "Figure":
     panels = [first, *(figure.add_axes((across * x, 0, 1, 1)) for x in range(1, len(PARTS)))]
     for index, (panel, part) in enumerate(zip(panels, PARTS, strict=True)):
         _finish_panel(panel, result, places, part, named=index == 0)
-        for place, arm in zip(places, arms(result), strict=True):
-            entry = result.entries.get(arm)
+        for place, variant in zip(places, variants(result), strict=True):
+            entry = result.entries.get(variant)
             if entry is None or entry.all_classes is None:
                 _say_nothing(panel, place)
             else:
-                _draw_point(panel, place, getattr(entry.all_classes, part), index)
+                _plot_point(panel, place, getattr(entry.all_classes, part), index)
     _write_around(figure, len(panels))
     return figure
 
@@ -83,7 +83,7 @@ def _places(result: "NoiseResult") -> list[float]:
     several = len(result.variants) > 1
     return [
         index + (_BETWEEN_NETWORKS * (index // len(result.variants)) if several else 0.0)
-        for index in range(len(arms(result)))
+        for index in range(len(variants(result)))
     ]
 
 
@@ -92,7 +92,7 @@ def _finish_panel(
 ) -> None:
     """Give a panel its axes, and its lines names where it is the first."""
     bare(axes)
-    labels = [drawable(_label(result, *arm)) for arm in arms(result)]
+    labels = [drawable(_label(result, *variant)) for variant in variants(result)]
     axes.set_ylim(places[-1] + 0.5, -0.5)
     axes.set_yticks(places, labels if named else [""] * len(labels), fontsize=FONT)
     axes.tick_params(axis="y", length=0)
@@ -119,7 +119,7 @@ def _label(result: "NoiseResult", network: str, variant: str) -> str:
     return variant if len(result.networks) == 1 else f"{network}, {variant}"
 
 
-def _draw_point(axes: "Axes", place: float, part: "Component", index: int) -> None:
+def _plot_point(axes: "Axes", place: float, part: "Component", index: int) -> None:
     """Draw a share with its interval."""
     style = row_style(index)
     if part.interval is not None:

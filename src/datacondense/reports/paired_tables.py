@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PAIRED_COLUMNS = (
     "image_lr",
     "condensing_seconds",
-    "draws",
+    "iterations",
     "difference",
     "difference_low",
     "difference_high",
@@ -74,10 +74,10 @@ def paired_numbers(entry: "EntryResult", difference: "Difference | None", *, tim
         unknown is empty.
     """
     seconds = f"{fmean(entry.condensing_seconds):.3f}" if entry.condensing_seconds and timed else ""
-    draws = f"{fmean(entry.draws):.1f}" if entry.draws else ""
+    iterations = f"{fmean(entry.iterations):.1f}" if entry.iterations else ""
     ends = () if difference is None else (difference.mean, *difference.interval, *difference.bootstrap)
     numbers = [f"{100 * end:.6f}" if isfinite(end) else "" for end in ends]
-    return [_rates(entry, " "), seconds, draws, *numbers, *[""] * (5 - len(numbers))]
+    return [_rates(entry, " "), seconds, iterations, *numbers, *[""] * (5 - len(numbers))]
 
 
 def _row(result: "StudyResult", place: "Entry", difference: "Difference | None") -> list[str]:
@@ -99,7 +99,7 @@ def _row(result: "StudyResult", place: "Entry", difference: "Difference | None")
         *map(str, size),
         _rates(entry, ", "),
         seconds,
-        f"{fmean(entry.draws):.0f}" if entry.draws else "",
+        f"{fmean(entry.iterations):.0f}" if entry.iterations else "",
     ]
 
 

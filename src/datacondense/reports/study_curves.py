@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datacondense.errors import InputError
-from datacondense.reports.drawing import (
+from datacondense.reports.plotting import (
     FONT,
     TITLE,
     bare,
@@ -57,13 +57,13 @@ def curves(result: "StudyResult") -> "Figure":
     study = result.study
     values = _column_values(study)
     figure, axes = new_figure(_PANEL)
-    _draw_lines(axes, result, values, 1.0)
-    _draw_published(axes, study, values)
+    _plot_lines(axes, result, values, 1.0)
+    _plot_published(axes, study, values)
     panels = [(axes, "accuracy, %")]
-    if result.whole is not None and result.whole.n and result.whole.mean:
+    if result.full is not None and result.full.n and result.full.mean:
         place = (1 + _PANEL_GAP / _PANEL[0], 0, 1, 1)
         panels.append((figure.add_axes(place), "relative to the whole data set, %"))
-        _draw_lines(panels[1][0], result, values, 1 / result.whole.mean)
+        _plot_lines(panels[1][0], result, values, 1 / result.full.mean)
     for panel, unit in panels:
         _finish_panel(panel, study, values, unit)
     _add_legend(panels[-1][0], result)
@@ -84,12 +84,12 @@ def _column_values(study: "Study") -> dict[str, float]:
         if not isfinite(values[label]):
             raise InputError(
                 f"The column {label!r} of {study.name} is no number, but curves are drawn along numbers: choose the "
-                "drawing 'heat map'."
+                "plot 'heat map'."
             )
     return dict(sorted(values.items(), key=lambda item: item[1]))
 
 
-def _draw_lines(axes: "Axes", result: "StudyResult", values: dict[str, float], factor: float) -> None:
+def _plot_lines(axes: "Axes", result: "StudyResult", values: dict[str, float], factor: float) -> None:
     """Draw means and their intervals, of all rows, in percent of something; what is missing leaves a gap."""
     known = result.known
     places = list(values.values())
@@ -123,7 +123,7 @@ def _alone(values: Sequence[float]) -> list[int]:
     ]
 
 
-def _draw_published(axes: "Axes", study: "Study", values: dict[str, float]) -> None:
+def _plot_published(axes: "Axes", study: "Study", values: dict[str, float]) -> None:
     """Draw published means, dashed and with hollow markers."""
     for index, row in enumerate(study.rows):
         found = {

@@ -5,7 +5,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from datacondense.errors import InputError
-from datacondense.reports.drawing import (
+from datacondense.reports.plotting import (
     COLOURS,
     FONT,
     SMALL,
@@ -67,7 +67,7 @@ def differences(result: "StudyResult") -> "Figure":
     study = result.study
     if not study.paired:
         raise InputError(
-            f"{study.name} is drawn as differences, but pairs no entries: choose the drawing 'heat map'."
+            f"{study.name} is drawn as differences, but pairs no entries: choose the plot 'heat map'."
         )
     rows, columns = (
         [label for label in labels if any(place[axis] == label for place in study.paired)]
@@ -84,7 +84,7 @@ def differences(result: "StudyResult") -> "Figure":
         _scale(panel, ends)
         for y, row in enumerate(rows):
             if (row, columns[index]) in known:
-                _draw_point(panel, y, known[row, columns[index]])
+                _plot_point(panel, y, known[row, columns[index]])
     _write_around(figure, panels, study, ends)
     _add_legend(panels[min(len(panels), _PANELS_BESIDE) - 1], {_kind(found) for found in known.values()})
     return figure
@@ -112,7 +112,7 @@ def _mark_rows(axes: "Axes", labels: list[str], *, named: bool) -> None:
     axes.axvline(0, color="black", linewidth=0.9)
 
 
-def _draw_point(axes: "Axes", y: int, difference: "Difference") -> None:
+def _plot_point(axes: "Axes", y: int, difference: "Difference") -> None:
     """Draw one difference, and write it at the right."""
     style = _STYLES[_kind(difference)]
     low, high = (100 * end for end in difference.interval)

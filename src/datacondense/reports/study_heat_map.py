@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from datacondense.reports.drawing import (
+from datacondense.reports.plotting import (
     FONT,
     MOST_LINES,
     SMALL,
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from datacondense.studies.results import EntryResult, StudyResult
     from datacondense.studies.study import Study
 
-Place: TypeAlias = tuple[int, int]  # column and row
+Workspace: TypeAlias = tuple[int, int]  # column and row
 
 # Inches.
-_CELL_HEIGHT = 0.58
-_ONLY_CELL_HEIGHT = 0.8  # of a single row
-_CELL_WIDTH = 0.86
-_NARROWEST_CELL = 0.6
-_WIDEST_CELL = 1.5
+_TASK_HEIGHT = 0.58
+_ONLY_TASK_HEIGHT = 0.8  # of a single row
+_TASK_WIDTH = 0.86
+_NARROWEST_TASK = 0.6
+_WIDEST_TASK = 1.5
 _WIDEST_TABLE = 9.0
 _TURNED_LABEL = 2.2
 _BAR = 0.16
@@ -51,11 +51,11 @@ def heat_map(result: "StudyResult") -> "Figure":
     """
     study = result.study
     columns = _arranged([drawable(column) for column in study.columns])
-    height = len(study.rows) * _CELL_HEIGHT if len(study.rows) > 1 else _ONLY_CELL_HEIGHT
+    height = len(study.rows) * _TASK_HEIGHT if len(study.rows) > 1 else _ONLY_TASK_HEIGHT
     size = (len(columns.labels) * columns.width, height)
     figure, axes = new_figure(size)
     axes.set(xlim=(-0.5, len(study.columns) - 0.5), ylim=(len(study.rows) - 0.5, -0.5))
-    _label_cells(axes, study, columns, height)
+    _label_entries(axes, study, columns, height)
     places = {
         (row, column): (x, y) for y, row in enumerate(study.rows) for x, column in enumerate(study.columns)
     }
@@ -77,17 +77,17 @@ class _Columns(NamedTuple):
 
 def _arranged(labels: Sequence[str]) -> _Columns:
     """Choose the width of cells so that labels fit above them, or turn the labels."""
-    widest = max(_NARROWEST_CELL, min(_WIDEST_CELL, _WIDEST_TABLE / len(labels)))
+    widest = max(_NARROWEST_TASK, min(_WIDEST_TASK, _WIDEST_TABLE / len(labels)))
     needed = max(text_width(word, FONT) for label in labels for word in label.split() or [""]) + 0.12
-    width = min(widest, max(_CELL_WIDTH, needed))
+    width = min(widest, max(_TASK_WIDTH, needed))
     lines = [wrapped(label, width - 0.1, FONT) for label in labels]
     if needed <= width and all(label.count("\n") < MOST_LINES for label in lines):
         return _Columns(width, lines, turned=False)
-    width = min(widest, _CELL_WIDTH)
+    width = min(widest, _TASK_WIDTH)
     return _Columns(width, [wrapped(label, _TURNED_LABEL, FONT) for label in labels], turned=True)
 
 
-def _label_cells(axes: "Axes", study: "Study", columns: _Columns, height: float) -> None:
+def _label_entries(axes: "Axes", study: "Study", columns: _Columns, height: float) -> None:
     """Write what rows and columns are; columns on top, as in a table."""
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
@@ -104,7 +104,7 @@ def _label_cells(axes: "Axes", study: "Study", columns: _Columns, height: float)
         spine.set_visible(False)
 
 
-def _hatch(axes: "Axes", places: Sequence[Place]) -> None:
+def _hatch(axes: "Axes", places: Sequence[Workspace]) -> None:
     """Mark entries without numbers."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415
 
@@ -115,7 +115,7 @@ def _hatch(axes: "Axes", places: Sequence[Place]) -> None:
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="white", linewidth=1.5))
 
 
-def _fill(axes: "Axes", known: dict[Place, "EntryResult"], size: tuple[float, float]) -> None:
+def _fill(axes: "Axes", known: dict[Workspace, "EntryResult"], size: tuple[float, float]) -> None:
     """Colour entries, write their numbers, and add the scale of colours."""
     from matplotlib.cm import ScalarMappable  # noqa: PLC0415
     from matplotlib.colors import Normalize  # noqa: PLC0415
@@ -145,7 +145,7 @@ def _add_scale(axes: "Axes", scale: "ScalarMappable", size: tuple[float, float])
     bar_axes.tick_params(labelsize=SMALL + 1)
 
 
-def _write_numbers(axes: "Axes", place: Place, entry: "EntryResult", colour: str) -> None:
+def _write_numbers(axes: "Axes", place: Workspace, entry: "EntryResult", colour: str) -> None:
     """Write mean and standard deviation; a single network has none."""
     x, y = place
     settings: Any = {"ha": "center", "color": colour}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datacondense.reports.drawing import save_png
+from datacondense.reports.plotting import save_png
 from datacondense.reports.study_curves import curves
 from datacondense.reports.study_differences import differences
 from datacondense.reports.study_heat_map import heat_map
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DRAWINGS = {"heat map": heat_map, "curves": curves, "differences": differences}
 
 
-def draw_study(result: "StudyResult", path: Path | str) -> None:
+def plot_study(result: "StudyResult", path: Path | str) -> None:
     """Draw a study as a PNG picture; the same numbers give the same bytes with the same matplotlib.
 
     A heat map shows mean accuracies in percent with ± one standard deviation over networks; entries without numbers
@@ -30,4 +30,4 @@ def draw_study(result: "StudyResult", path: Path | str) -> None:
         InputError: The columns of a study drawn as curves are no numbers, a study drawn as differences pairs no
             entries, or the file cannot be written.
     """
-    save_png(_DRAWINGS[result.study.drawing](result), path)
+    save_png(_DRAWINGS[result.study.plot](result), path)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from datacondense.renamed import current_names
 from datacondense.studies.results import EntryResult, StudyResult
 from datacondense.studies.study import Claim, Published, Study
 
 if TYPE_CHECKING:
     from datacondense.studies.study import Entry
 
-_WORDS = ("name", "title", "rows", "columns", "row_axis", "column_axis", "source", "drawing")
+_WORDS = ("name", "title", "rows", "columns", "row_axis", "column_axis", "source", "plot")
 
 
 def study_record(result: StudyResult) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def study_record(result: StudyResult) -> dict[str, Any]:
             {"row": row, "column": column, **_entry_record(entry)}
             for (row, column), entry in result.entries.items()
         ],
-        "whole": None if result.whole is None else _entry_record(result.whole),
+        "full": None if result.full is None else _entry_record(result.full),
         "published": [[*place, *value] for place, value in study.published.items()],
         "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
         "paired": [[place, partner] for place, partner in study.paired.items()],
@@ -46,6 +47,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
     Returns:
         The study, which has no cells any more, and its numbers.
     """
+    values = current_names(values)
     words = values["study"]
     study = Study(
         **words | {"rows": tuple(words["rows"]), "columns": tuple(words["columns"])},
@@ -61,7 +63,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
     return StudyResult(
         study=study,
         entries={(entry["row"], entry["column"]): _entry(entry) for entry in values["entries"]},
-        whole=None if values["whole"] is None else _entry(values["whole"]),
+        full=None if values["full"] is None else _entry(values["full"]),
         environments=values["environments"],
     )
 
@@ -74,7 +76,7 @@ def _entry_record(entry: EntryResult) -> dict[str, Any]:
         "origins": [[seed, key] for seed, key in sorted(entry.origins.items())],
         "image_lrs": list(entry.image_lrs),
         "condensing_seconds": list(entry.condensing_seconds),
-        "draws": list(entry.draws),
+        "iterations": list(entry.iterations),
         "shared_seconds": list(entry.shared_seconds),
         "memory": [list(each) for each in entry.memory],
         "evaluating_seconds": list(entry.evaluating_seconds),
@@ -89,7 +91,7 @@ def _entry(values: Mapping[str, Any]) -> EntryResult:
         origins=dict(values["origins"]),
         image_lrs=tuple(values.get("image_lrs", ())),
         condensing_seconds=tuple(values.get("condensing_seconds", ())),
-        draws=tuple(values.get("draws", ())),
+        iterations=tuple(values.get("iterations", ())),
         shared_seconds=tuple(values.get("shared_seconds", ())),
         memory=tuple((peak, added) for peak, added in values.get("memory", ())),
         evaluating_seconds=tuple(values.get("evaluating_seconds", ())),

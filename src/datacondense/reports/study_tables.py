@@ -50,12 +50,12 @@ def write_study(result: "StudyResult", facts: Mapping[str, str], folder: Path | 
         The paths of the page (.md), the table (.csv) and the picture (.png).
 
     Raises:
-        InputError: The folder cannot be written, or the study cannot be drawn, see `draw_study`.
+        InputError: The folder cannot be written, or the study cannot be drawn, see `plot_study`.
     """
-    from datacondense.reports.study_plots import draw_study  # noqa: PLC0415
+    from datacondense.reports.study_plots import plot_study  # noqa: PLC0415
 
     page, table, picture = (Path(folder) / f"{stem}.{ending}" for ending in ("md", "csv", "png"))
-    draw_study(result, picture)
+    plot_study(result, picture)
     write_text(table, csv_text(result))
     write_text(page, markdown(result, facts, picture=quote(picture.name)))
     return [page, table, picture]
@@ -243,21 +243,21 @@ def _size(networks: Collection[tuple[int, int]], origins: Mapping[int, str] | No
 
 def _relative_part(result: "StudyResult", marks: Marks) -> str:
     """Write means relative to the mean on the whole data set."""
-    whole = result.whole
-    if whole is None:
+    full = result.full
+    if full is None:
         return ""
-    unfinished = f" {_explained(_missing(whole))}" if whole.missing else ""
-    if whole.n == 0 or whole.mean == 0:
+    unfinished = f" {_explained(_missing(full))}" if full.missing else ""
+    if full.n == 0 or full.mean == 0:
         return f"There is no accuracy on the whole data set to compare with.{unfinished}"
 
     def text(place: "Entry") -> str:
         if place not in result.entries:
             return ""
         entry = result.entries[place]
-        share = f"{100 * entry.mean / whole.mean:.1f}" if entry.n else NOTHING
+        share = f"{100 * entry.mean / full.mean:.1f}" if entry.n else NOTHING
         return share + marks.get(_missing(entry), "")
 
-    sentence = f"100 % is the accuracy on the whole data set: {_accuracy(whole)}.{unfinished}"
+    sentence = f"100 % is the accuracy on the whole data set: {_accuracy(full)}.{unfinished}"
     return f"## Relative to the whole data set, %\n\n{_grid(result.study, text)}\n\n{sentence}"
 
 

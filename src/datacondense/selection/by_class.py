@@ -42,10 +42,10 @@ def select_by_class(
         "method": method,
         "settings": {"ipc": ipc},
         **({} if run is None else {"run": dict(run)}),
-        "source": {**train.record.get("source", {}), "fingerprint": train.fingerprint},
+        "source": {**train.provenance.get("source", {}), "fingerprint": train.fingerprint},
         "indices": indices.tolist(),
     }
-    return replace(train.subset(indices), record=record)
+    return replace(train.subset(indices), provenance=record)
 
 
 def _check_ipc(train: ImageSet, ipc: int) -> None:

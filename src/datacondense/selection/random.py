@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from datacondense.image_set import ImageSet
-from datacondense.random_streams import stream
+from datacondense.random import seeded_generator
 from datacondense.selection.by_class import select_by_class
 
 
@@ -24,6 +24,6 @@ def select_random(train: ImageSet, ipc: int, seed: int) -> ImageSet:
     """
 
     def choose(label: int, members: Tensor) -> Tensor:
-        return torch.randperm(len(members), generator=stream(seed, "random selection", label))[:ipc]
+        return torch.randperm(len(members), generator=seeded_generator(seed, "random selection", label))[:ipc]
 
     return select_by_class(train, ipc, choose, method="random", run={"seed": seed})

@@ -5,26 +5,26 @@ from typing import Any
 
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
 from datacondense.studies import published
-from datacondense.studies.arms import chosen_networks, condensed_with, is_comparable, refuse_unused
 from datacondense.studies.comparison_catalogue import COMPARISONS
-from datacondense.studies.factory import CellFactory, Declaration, Source, grid
+from datacondense.studies.factory import Declaration, Source, TaskFactory, grid
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
 from datacondense.studies.study import Claim, Entry, Published, Study
+from datacondense.studies.variants import condensed_with, is_comparable, listed_networks, refuse_unused
 
 _DISTANCES = ("layerwise-cosine", "flat-cosine", "squared")
 
 
-def cross_architecture(cells: CellFactory) -> Study:
+def cross_architecture(tasks: TaskFactory) -> Study:
     """Condense with each network and train each on it (paper, Table 2).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    refuse_unused(cells, "ipcs", "kept")
-    networks = chosen_networks(cells)
+    refuse_unused(tasks, "ipcs", "kept")
+    networks = listed_networks(tasks)
     return Study(
         name="cross-architecture",
         title="How well does a set condensed with one network train another?",
@@ -33,29 +33,29 @@ def cross_architecture(cells: CellFactory) -> Study:
         row_axis="condensed with",
         column_axis="trained with",
         entries=grid(
-            cells,
-            rows={label: cells.condensed(network=condensed_with(name)) for label, name in networks.items()},
+            tasks,
+            rows={label: tasks.condensed(network=condensed_with(name)) for label, name in networks.items()},
             columns={label: {"network": name} for label, name in networks.items()},
         ),
         published=_published(
-            cells, published.CROSS_ARCHITECTURE, published.NETWORKS, kept=(tuple(networks), tuple(networks))
+            tasks, published.CROSS_ARCHITECTURE, published.NETWORKS, kept=(tuple(networks), tuple(networks))
         ),
         source=f"{published.PAPER}, Table 2",
     )
 
 
-def activation(cells: CellFactory) -> Study:
+def activation(tasks: TaskFactory) -> Study:
     """Condense and train with each activation (paper, appendix).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
     values = {"sigmoid": "sigmoid", "ReLU": "relu", "leaky ReLU": "leaky"}
     return _factor(
-        cells,
+        tasks,
         "activation",
         values,
         published.ACTIVATION,
@@ -63,25 +63,25 @@ def activation(cells: CellFactory) -> Study:
     )
 
 
-def pooling(cells: CellFactory) -> Study:
+def pooling(tasks: TaskFactory) -> Study:
     """Condense and train with each pooling (paper, appendix).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
     values = {"none": "none", "max": "max", "average": "average"}
     claims = [*_ordering("average", "max", values), *_ordering("max", "none", values)]
-    return _factor(cells, "pooling", values, published.POOLING, claims)
+    return _factor(tasks, "pooling", values, published.POOLING, claims)
 
 
-def norm(cells: CellFactory) -> Study:
+def norm(tasks: TaskFactory) -> Study:
     """Condense and train with each normalisation, batch normalisation among them (paper, appendix).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
@@ -94,46 +94,46 @@ def norm(cells: CellFactory) -> Study:
         if other != "instance"
         for claim in _ordering("instance", other, values, condensing=False)
     ]
-    return _factor(cells, "norm", values, published.NORM, claims)
+    return _factor(tasks, "norm", values, published.NORM, claims)
 
 
-def depth(cells: CellFactory) -> Study:
+def depth(tasks: TaskFactory) -> Study:
     """Condense and train with one to four blocks (paper, appendix).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    return _factor(cells, "depth", {str(blocks): blocks for blocks in (1, 2, 3, 4)}, published.DEPTH, [])
+    return _factor(tasks, "depth", {str(blocks): blocks for blocks in (1, 2, 3, 4)}, published.DEPTH, [])
 
 
-def width(cells: CellFactory) -> Study:
+def width(tasks: TaskFactory) -> Study:
     """Condense and train with 32 to 256 channels (paper, appendix).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
     return _factor(
-        cells, "width", {str(channels): channels for channels in (32, 64, 128, 256)}, published.WIDTH, []
+        tasks, "width", {str(channels): channels for channels in (32, 64, 128, 256)}, published.WIDTH, []
     )
 
 
-def distance(cells: CellFactory) -> Study:
+def distance(tasks: TaskFactory) -> Study:
     """Condense with each distance on each network, which is then trained on the set (paper, appendix).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    refuse_unused(cells, "ipcs", "kept")
-    networks = chosen_networks(cells)
+    refuse_unused(tasks, "ipcs", "kept")
+    networks = listed_networks(tasks)
     ours, *others = _DISTANCES
     return Study(
         name="distance",
@@ -143,14 +143,14 @@ def distance(cells: CellFactory) -> Study:
         row_axis="distance",
         column_axis="condensed and trained with",
         entries={
-            (row, label): cells.scored(
-                cells.condensed(network=condensed_with(name), distance=row), network=name
+            (row, label): tasks.scored(
+                tasks.condensed(network=condensed_with(name), distance=row), network=name
             )
             for row in _DISTANCES
             for label, name in networks.items()
         },
         published=_published(
-            cells, published.DISTANCE, _DISTANCES, published.NETWORKS, kept=(_DISTANCES, tuple(networks))
+            tasks, published.DISTANCE, _DISTANCES, published.NETWORKS, kept=(_DISTANCES, tuple(networks))
         ),
         source=published.APPENDIX,
         claims=tuple(
@@ -163,23 +163,23 @@ def distance(cells: CellFactory) -> Study:
     )
 
 
-def ipc(cells: CellFactory) -> Study:
+def ipc(tasks: TaskFactory) -> Study:
     """Condense to several numbers of images per class, with chosen real images beside (paper, Figure 3).
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    columns = tuple(str(number) for number in sorted(set(cells.config.ipcs))) or published.IPCS
+    columns = tuple(str(number) for number in sorted(set(tasks.config.ipcs))) or published.IPCS
     rows: Mapping[str, Callable[[int], Source]] = {
-        "gradient matching": lambda number: cells.condensed(ipc=number),
-        "herding": lambda number: cells.chosen("herding", number),
-        "random": cells.random,
+        "gradient matching": lambda number: tasks.condensed(ipc=number),
+        "herding": lambda number: tasks.selected("herding", number),
+        "random": tasks.random,
     }
-    refuse_unused(cells, "networks", "kept")
-    printed = published.IPC.get(cells.data.name) if is_comparable(cells) and _is_default(cells) else None
+    refuse_unused(tasks, "networks", "kept")
+    printed = published.IPC.get(tasks.data.name) if is_comparable(tasks) and _is_default(tasks) else None
     return Study(
         name="ipc",
         title="How does accuracy grow with the number of images per class?",
@@ -188,8 +188,8 @@ def ipc(cells: CellFactory) -> Study:
         row_axis="method",
         column_axis="images per class",
         entries={
-            (row, column): cells.scored(
-                source(int(column)), network=evaluation_name(cells.config.method.network)
+            (row, column): tasks.scored(
+                source(int(column)), network=evaluation_name(tasks.config.method.network)
             )
             for row, source in rows.items()
             for column in columns
@@ -202,8 +202,8 @@ def ipc(cells: CellFactory) -> Study:
             if entry[1] in columns
         },
         source=f"{published.PAPER}, Figure 3, read off the figure",
-        drawing="curves",
-        whole=cells.whole(),
+        plot="curves",
+        full=tasks.full(),
     )
 
 
@@ -222,11 +222,11 @@ STUDIES: Mapping[str, Declaration] = {
 
 
 def _factor(
-    cells: CellFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
+    tasks: TaskFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
 ) -> Study:
     """Declare the square of one factor of the network."""
-    refuse_unused(cells, "networks", "ipcs", "kept")
-    base = cells.config.method.network
+    refuse_unused(tasks, "networks", "ipcs", "kept")
+    base = tasks.config.method.network
     networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
     return Study(
         name=factor,
@@ -236,11 +236,11 @@ def _factor(
         row_axis="condensed with",
         column_axis="trained with",
         entries=grid(
-            cells,
-            rows={label: cells.condensed(network=name) for label, name in networks.items()},
+            tasks,
+            rows={label: tasks.condensed(network=name) for label, name in networks.items()},
             columns={label: {"network": name} for label, name in networks.items()},
         ),
-        published=_published(cells, table, tuple(values))
+        published=_published(tasks, table, tuple(values))
         if canonical_name(parse_name(base)) == "convnet"
         else {},
         source=published.APPENDIX,
@@ -270,7 +270,7 @@ def _squared_wins(label: str) -> Claim:
 
 
 def _published(
-    cells: CellFactory,
+    tasks: TaskFactory,
     table: str,
     rows: Sequence[str],
     columns: Sequence[str] | None = None,
@@ -278,7 +278,7 @@ def _published(
     kept: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Mapping[Entry, Published]:
     """Give what was published, for the data set that it was published for and the rows and columns that are kept."""
-    if cells.data.name != "mnist" or cells.config.method.ipc != 1 or not is_comparable(cells):
+    if tasks.data.name != "mnist" or tasks.config.method.ipc != 1 or not is_comparable(tasks):
         return {}
     kept_rows, kept_columns = kept or (rows, columns or rows)
     return {
@@ -288,6 +288,6 @@ def _published(
     }
 
 
-def _is_default(cells: CellFactory) -> bool:
+def _is_default(tasks: TaskFactory) -> bool:
     """Tell whether the base network is the published one."""
-    return canonical_name(parse_name(cells.config.method.network)) == "convnet"
+    return canonical_name(parse_name(tasks.config.method.network)) == "convnet"

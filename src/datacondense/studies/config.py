@@ -9,10 +9,11 @@ from datacondense.augment.names import check_strategy
 from datacondense.condensation.config import check_at_least
 from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
+from datacondense.renamed import current_name
 
 Plain: TypeAlias = int | float | bool | str
 
-CELLS = "cells"  # folder of the cells, shared by all studies of one output folder
+TASKS = "cells"  # folder of the cells, shared by all studies of one output folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class StudyConfig:
     """How many sets each arm of a study learns, how long, and how each set is scored.
 
     Attributes:
-        draws: Outer draws of each condensed set. Default: the published number, 1000 for gradient matching.
+        iterations: Outer draws of each condensed set. Default: the published number, 1000 for gradient matching.
         image_updates: Updates of the images of each set, in the place of `draws`: as many outer draws as that takes,
             which compares numbers of images per class at about equal work. Default: what `draws` gives.
         seeds: Sets of each arm, from seeds 0, 1, …; published: 5.
@@ -36,18 +37,18 @@ class StudyConfig:
         image_lrs: Image learning rates from which each arm chooses its own: each is tried on training images without a
             tenth of them, class by class, and the one with the highest accuracy on that tenth is taken for all seeds of
             the arm. Default: no choice.
-        choice_seeds: Sets that each of them is tried with; none of them is among the sets of the study.
-        choice_repeats: Networks trained on each of these.
+        search_seeds: Sets that each of them is tried with; none of them is among the sets of the study.
+        search_repeats: Networks trained on each of these.
         override: Settings of one method of a study that compares methods, as METHOD.SETTING=VALUE, such as
             "dm.draws=2000", "dsa.real_batch=64" or, in the place of --image-lrs, "dm.image_lrs=1,3,10".
-        whole_epochs: Passes over the whole data set when a network is trained on it, for the upper bound and for the
+        full_epochs: Passes over the whole data set when a network is trained on it, for the upper bound and for the
             features that herding compares.
-        whole_networks: Networks trained on the whole data set for the upper bound; 0: none. What selections need
+        full_networks: Networks trained on the whole data set for the upper bound; 0: none. What selections need
             is trained all the same.
         method: Settings that all arms share.
     """
 
-    draws: int | None = None
+    iterations: int | None = None
     image_updates: int | None = None
     seeds: int = 5
     repeats: int = 20
@@ -59,21 +60,21 @@ class StudyConfig:
     kept: tuple[float, ...] = ()
     image_lr_scale: float = 1.0
     image_lrs: tuple[float, ...] = ()
-    choice_seeds: int = 1
-    choice_repeats: int = 2
+    search_seeds: int = 1
+    search_repeats: int = 2
     override: tuple[str, ...] = ()
-    whole_epochs: int = 30
-    whole_networks: int = 1
+    full_epochs: int = 30
+    full_networks: int = 1
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
 
     def __post_init__(self) -> None:
         check_at_least(
             self,
             1,
-            *("draws", "image_updates", "seeds", "repeats", "epochs"),
-            *("choice_seeds", "choice_repeats", "whole_epochs"),
+            *("iterations", "image_updates", "seeds", "repeats", "epochs"),
+            *("search_seeds", "search_repeats", "full_epochs"),
         )
-        check_at_least(self, 0, "whole_networks")
+        check_at_least(self, 0, "full_networks")
         if not 0 < self.image_lr_scale < float("inf"):
             raise InputError(f"image_lr_scale is {self.image_lr_scale}, but must be a number above 0.")
         check_image_lrs(self.image_lrs)
@@ -127,7 +128,7 @@ def parse_override(text: str) -> "tuple[str, str, Plain | tuple[Plain, ...]]":
     read = (
         tuple(_read_value(part) for part in value.split(",") if part) if "," in value else _read_value(value)
     )
-    return method, setting.replace("-", "_"), read
+    return method, current_name(setting.replace("-", "_")), read
 
 
 def _read_value(text: str) -> Plain:

@@ -7,9 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from datacondense.data import DataConfig, DataSplits, hold_out, load
 from datacondense.data.catalogue import CATALOGUE
-from datacondense.data.sources import MIRROR_VARIABLE
+from datacondense.data.config import DataConfig
+from datacondense.data.sources import MIRROR_VARIABLE, load
+from datacondense.data.splits import DataSplits
+from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
 
 _HOLD_OUT_SEED = 0  # one split for all cells: what is chosen on it must be comparable

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datacondense.errors import InputError
-from datacondense.studies.cell import Cell, waves
 from datacondense.studies.store import Store
 from datacondense.studies.study import Study
+from datacondense.studies.task import Task, by_depth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +18,14 @@ class KindEstimate:
 
     Attributes:
         kind: What they do.
-        cells: Their number.
+        tasks: Their number.
         finished: How many of them are finished.
         seconds: Of one of them, extrapolated from a timed step; None where all are finished.
         memory: Peak of the process that timed it, data set included, in MiB; None where all are finished.
     """
 
     kind: str
-    cells: int
+    tasks: int
     finished: int
     seconds: float | None
     memory: float | None
@@ -61,19 +61,21 @@ def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str
     Returns:
         Time and memory.
     """
-    levels = waves(study.cells)
-    needed = {key for level in waves(study.cells, store.finished) for key in level if not store.finished(key)}
+    levels = by_depth(study.tasks)
+    needed = {
+        key for level in by_depth(study.tasks, store.finished) for key in level if not store.finished(key)
+    }
     members: dict[str, list[str]] = {}
-    examples: dict[str, Cell] = {}
-    for key, cell in ((key, cell) for level in levels for key, cell in level.items()):
-        members.setdefault(cell.kind, []).append(key)
+    examples: dict[str, Task] = {}
+    for key, task in ((key, task) for level in levels for key, task in level.items()):
+        members.setdefault(task.kind, []).append(key)
         if key in needed:
-            examples.setdefault(cell.kind, cell)
-    measured = {kind: _measured(cell, threads, device) for kind, cell in examples.items()}
+            examples.setdefault(task.kind, task)
+    measured = {kind: _measured(task, threads, device) for kind, task in examples.items()}
     kinds = [
         KindEstimate(
             kind=kind,
-            cells=len(keys),
+            tasks=len(keys),
             finished=sum(map(store.finished, keys)),
             seconds=measured[kind][0] if kind in measured else None,
             memory=measured[kind][1] if kind in measured else None,
@@ -81,7 +83,7 @@ def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str
         for kind, keys in members.items()
     ]
     unfinished = [
-        [measured[cell.kind][0] for key, cell in level.items() if key in needed] for level in levels
+        [measured[task.kind][0] for key, task in level.items() if key in needed] for level in levels
     ]
     peaks = sorted((memory for _, memory in measured.values()), reverse=True)
     return StudyEstimate(
@@ -93,7 +95,7 @@ def estimate(study: Study, store: Store, *, jobs: int, threads: int, device: str
     )
 
 
-def _measured(cell: Cell, threads: int, device: str) -> tuple[float, float]:
+def _measured(task: Task, threads: int, device: str) -> tuple[float, float]:
     """Time a cell in a fresh process, whose peak memory is that of this cell alone."""
     from joblib.externals.loky import ProcessPoolExecutor  # noqa: PLC0415
     from joblib.externals.loky.process_executor import BrokenProcessPool  # noqa: PLC0415
@@ -101,19 +103,19 @@ def _measured(cell: Cell, threads: int, device: str) -> tuple[float, float]:
     # joblib's own executor, as for the cells themselves: it can send classes of a user's file.
     with ProcessPoolExecutor(max_workers=1) as pool:
         try:
-            found: tuple[float, float] = pool.submit(measure, cell, threads, device).result()
+            found: tuple[float, float] = pool.submit(measure, task, threads, device).result()
         except BrokenProcessPool as error:
             raise InputError(
-                f"The process that timed {cell.kind!r} died, perhaps for want of memory: give a smaller cell."
+                f"The process that timed {task.kind!r} died, perhaps for want of memory: give a smaller cell."
             ) from error
     return found
 
 
-def measure(cell: Cell, threads: int, device: str) -> tuple[float, float]:
+def measure(task: Task, threads: int, device: str) -> tuple[float, float]:
     """Time a cell in this process.
 
     Args:
-        cell: The cell.
+        task: The cell.
         threads: Processor threads.
         device: Where to compute.
 
@@ -128,6 +130,6 @@ def measure(cell: Cell, threads: int, device: str) -> tuple[float, float]:
     keep_freed_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the cell's own run notes them in its record
-        seconds = cell.estimate(torch.device(device))
+        seconds = task.estimate(torch.device(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return seconds, peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -7,30 +7,36 @@ from math import ceil
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from datacondense.condensation import MethodConfig
+from datacondense.condensation.config import MethodConfig
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig
+from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.matching.names import Precision
 from datacondense.networks.fused import has_bfloat16
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name
 from datacondense.selection.forgetting import NeverLearned
-from datacondense.studies.cells import CondenseCell, EvaluateCell, SetCell
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, RandomCell, Selection
 from datacondense.studies.config import StudyConfig, check_image_lrs
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.full_training import TrainFull
+from datacondense.studies.learning_rate_search import CondenseSearched, SearchLearningRate
+from datacondense.studies.selections import (
+    ComputeFeatures,
+    SelectByFeatures,
+    SelectForgetting,
+    Selection,
+    SelectRandom,
+)
 from datacondense.studies.study import Entry, Study
-from datacondense.studies.tuned import ChoiceCell, TunedCell
-from datacondense.studies.whole import WholeCell
+from datacondense.studies.tasks import Condense, Evaluate, SetTask
 
-Source: TypeAlias = Callable[[int], SetCell]  # from a seed to the cell that gives the set
+Source: TypeAlias = Callable[[int], SetTask]  # from a seed to the cell that gives the set
 Changes: TypeAlias = Mapping[str, Any]  # fields of a config that an arm sets otherwise
 
-_CHOICE_SEED = 10_000  # and on: the sets on which a learning rate is chosen are no sets of the study
+_SEARCH_SEED = 10_000  # and on: the sets on which a learning rate is chosen are no sets of the study
 _OF_THE_STUDY = {"seed", "repeats"}  # of evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellFactory:
+class TaskFactory:
     """Makes the cells of one study: what its arms have in common is said here once.
 
     Attributes:
@@ -44,13 +50,13 @@ class CellFactory:
     held_out: DataSource | None = None
 
     def condensed(
-        self, *, method: MethodConfig | None = None, as_long_as: Source | None = None, **changes: Any
+        self, *, method: MethodConfig | None = None, time_budget_from: Source | None = None, **changes: Any
     ) -> Source:
         """Declare sets that are condensed with some settings of their own.
 
         Args:
             method: The method; what the user said where None.
-            as_long_as: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws.
+            time_budget_from: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws.
             **changes: Fields of the method's config, `draws`, or `image_lrs` to choose from.
 
         Returns:
@@ -59,9 +65,9 @@ class CellFactory:
         Raises:
             InputError: A field is unknown or a value breaks its rule.
         """
-        draws = changes.pop("draws", None)
-        if draws is not None and (not isinstance(draws, int) or draws < 1):
-            raise InputError(f"draws is {draws!r}, but must be a whole number from 1.")
+        iterations = changes.pop("iterations", None)
+        if iterations is not None and (not isinstance(iterations, int) or iterations < 1):
+            raise InputError(f"iterations is {iterations!r}, but must be a whole number from 1.")
         rates = _rates(changes.pop("image_lrs", self.config.image_lrs))
         chooses = bool(rates) and changes.get("image_lr") is None
         changed: MethodConfig = _changed(method or self.config.method, changes)
@@ -74,37 +80,40 @@ class CellFactory:
             image_lr=method.image_lr * self.config.image_lr_scale,
             precision=self._settled(method.precision),
         )
-        draws = draws or self._draws(method)
-        condensed = partial(CondenseCell, data=self.data, method=method, draws=draws)
-        if not chooses and as_long_as is None:
+        iterations = iterations or self._iterations(method)
+        condensed = partial(Condense, data=self.data, method=method, iterations=iterations)
+        if not chooses and time_budget_from is None:
             return lambda seed: condensed(seed=seed)
-        choice = self._choice(method, draws, rates) if chooses else None
+        choice = self._choice(method, iterations, rates) if chooses else None
 
-        def tuned(seed: int) -> TunedCell:
-            limit = None if as_long_as is None else as_long_as(seed)
-            assert limit is None or isinstance(limit, (CondenseCell, TunedCell))
-            return TunedCell(untuned=condensed(seed=seed), choice=choice, as_long_as=limit)
+        def searched(seed: int) -> CondenseSearched:
+            limit = None if time_budget_from is None else time_budget_from(seed)
+            assert limit is None or isinstance(limit, (Condense, CondenseSearched))
+            return CondenseSearched(base=condensed(seed=seed), choice=choice, time_budget_from=limit)
 
-        return tuned
+        return searched
 
-    def _choice(self, method: MethodConfig, draws: int, rates: Sequence[float]) -> ChoiceCell:
+    def _choice(self, method: MethodConfig, iterations: int, rates: Sequence[float]) -> SearchLearningRate:
         """Try every learning rate on held-out images, on the network that is condensed with."""
         assert self.held_out is not None
         candidates = {
             rate: partial(
-                CondenseCell, data=self.held_out, method=replace(method, image_lr=float(rate)), draws=draws
+                Condense,
+                data=self.held_out,
+                method=replace(method, image_lr=float(rate)),
+                iterations=iterations,
             )
             for rate in rates
         }
         trained = evaluation_name(method.network)
-        return ChoiceCell(
+        return SearchLearningRate(
             scores={
                 rate: [
-                    cell
-                    for number in range(self.config.choice_seeds)
-                    for cell in self._scored(
-                        condensed(seed=_CHOICE_SEED + number),
-                        self.config.choice_repeats,
+                    task
+                    for number in range(self.config.search_seeds)
+                    for task in self._scored(
+                        condensed(seed=_SEARCH_SEED + number),
+                        self.config.search_repeats,
                         {"network": trained},
                     )
                 ]
@@ -112,7 +121,7 @@ class CellFactory:
             }
         )
 
-    def scored(self, source: Source, **changes: Any) -> tuple[EvaluateCell, ...]:
+    def scored(self, source: Source, **changes: Any) -> tuple[Evaluate, ...]:
         """Declare the scores of sets: `seeds` sets, `repeats` networks each.
 
         Two entries of a study are scored by the same networks where both train the same architecture.
@@ -133,21 +142,21 @@ class CellFactory:
                 "the whole study."
             )
         return tuple(
-            cell
+            task
             for seed in range(self.config.seeds)
-            for cell in self._scored(source(seed), self.config.repeats, changes, seed)
+            for task in self._scored(source(seed), self.config.repeats, changes, seed)
         )
 
     def _scored(
-        self, images: SetCell, repeats: int, changes: Changes, seed: int = _CHOICE_SEED
-    ) -> list[EvaluateCell]:
+        self, images: SetTask, repeats: int, changes: Changes, seed: int = _SEARCH_SEED
+    ) -> list[Evaluate]:
         """Train some networks on one set."""
-        recipe = _changed(self._protocol(seed), changes)
-        if recipe.augmentation is None and _has_batch_norm(recipe.network):
+        protocol = _changed(self._protocol(seed), changes)
+        if protocol.augmentation is None and _has_batch_norm(protocol.network):
             # With it, batches of a few images can be trained on; as published, on every data set.
-            recipe = replace(recipe, augmentation="crop-noise")
-        recipe = recipe.resolved(images.network, self.data.name)
-        return [EvaluateCell(source=images, recipe=recipe, repeat=repeat) for repeat in range(repeats)]
+            protocol = replace(protocol, augmentation="crop-noise")
+        protocol = protocol.resolved(images.network, self.data.name)
+        return [Evaluate(source=images, protocol=protocol, repeat=repeat) for repeat in range(repeats)]
 
     def random(self, ipc: int) -> Source:
         """Declare sets of real images chosen at random.
@@ -158,9 +167,9 @@ class CellFactory:
         Returns:
             For each seed the cell that chooses.
         """
-        return lambda seed: RandomCell(data=self.data, ipc=ipc, seed=seed)
+        return lambda seed: SelectRandom(data=self.data, ipc=ipc, seed=seed)
 
-    def chosen(self, method: Selection, ipc: int) -> Source:
+    def selected(self, method: Selection, ipc: int) -> Source:
         """Declare a set of real images chosen by the features of a network trained on the whole set.
 
         Args:
@@ -170,8 +179,8 @@ class CellFactory:
         Returns:
             For each seed the same cell, since nothing is drawn.
         """
-        cell = ChosenCell(method=method, ipc=ipc, features=FeaturesCell(trained=self._whole(0)))
-        return lambda seed: cell
+        task = SelectByFeatures(method=method, ipc=ipc, features=ComputeFeatures(trained=self._full(0)))
+        return lambda seed: task
 
     def forgotten(self, ipc: int, never_learned: NeverLearned = "first") -> Source:
         """Declare a set of the real images that a network forgets most often while it trains on the whole set.
@@ -183,22 +192,22 @@ class CellFactory:
         Returns:
             For each seed the same cell, since nothing is drawn.
         """
-        cell = ForgettingCell(ipc=ipc, trained=self._whole(0), never_learned=never_learned)
-        return lambda seed: cell
+        task = SelectForgetting(ipc=ipc, trained=self._full(0), never_learned=never_learned)
+        return lambda seed: task
 
-    def whole(self) -> tuple[WholeCell, ...]:
+    def full(self) -> tuple[TrainFull, ...]:
         """Declare networks trained on the whole data set: the upper bound, and the source of features.
 
         Returns:
-            `whole_networks` cells.
+            `full_networks` cells.
         """
-        return tuple(map(self._whole, range(self.config.whole_networks)))
+        return tuple(map(self._full, range(self.config.full_networks)))
 
-    def _whole(self, repeat: int) -> WholeCell:
+    def _full(self, repeat: int) -> TrainFull:
         """Train one network on the whole data set."""
-        protocol = replace(self._protocol(0), epochs=self.config.whole_epochs)
-        recipe = protocol.resolved(self.config.method.network, self.data.name)
-        return WholeCell(data=self.data, recipe=recipe, repeat=repeat)
+        protocol = replace(self._protocol(0), epochs=self.config.full_epochs)
+        protocol = protocol.resolved(self.config.method.network, self.data.name)
+        return TrainFull(data=self.data, protocol=protocol, repeat=repeat)
 
     @property
     def _precision(self) -> Precision:
@@ -212,12 +221,12 @@ class CellFactory:
             return precision
         return "bfloat16" if has_bfloat16() else "float32"
 
-    def _draws(self, method: MethodConfig) -> int:
+    def _iterations(self, method: MethodConfig) -> int:
         """Give the outer draws of an arm that does not set its own."""
         updates = self.config.image_updates
         if updates is not None:
-            return ceil(updates / method.steps_per_draw)
-        return self.config.draws or method.published_draws
+            return ceil(updates / method.steps_per_iteration)
+        return self.config.iterations or method.published_iterations
 
     def _protocol(self, seed: int) -> EvaluationConfig:
         """Give the protocol that all arms share; each set has networks of its own."""
@@ -231,16 +240,16 @@ class CellFactory:
         )
 
 
-Declaration: TypeAlias = Callable[[CellFactory], Study]
+Declaration: TypeAlias = Callable[[TaskFactory], Study]
 
 
 def grid(
-    cells: CellFactory, *, rows: Mapping[str, Source], columns: Mapping[str, Changes]
-) -> dict[Entry, tuple[EvaluateCell, ...]]:
+    tasks: TaskFactory, *, rows: Mapping[str, Source], columns: Mapping[str, Changes]
+) -> dict[Entry, tuple[Evaluate, ...]]:
     """Score every row's sets in every column's way.
 
     Args:
-        cells: What the arms have in common.
+        tasks: What the arms have in common.
         rows: For each label the sets.
         columns: For each label fields of `EvaluationConfig`.
 
@@ -248,7 +257,7 @@ def grid(
         The entries of a study.
     """
     return {
-        (row, column): cells.scored(source, **changes)
+        (row, column): tasks.scored(source, **changes)
         for row, source in rows.items()
         for column, changes in columns.items()
     }

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from scipy.special import stdtrit
 
-from datacondense.random_streams import stream
+from datacondense.random import seeded_generator
 
 Accuracies: TypeAlias = Mapping[tuple[int, int], float]  # by seed of the set and number of the network
 Interval: TypeAlias = tuple[float, float]
@@ -55,7 +55,7 @@ def bootstrap_interval(values: Accuracies, origins: Mapping[int, str] | None = N
     groups = _by_set(values, origins)
     if len(groups) < 2:
         return -inf, inf
-    generator = stream(0, "bootstrap")
+    generator = seeded_generator(0, "bootstrap")
     drawn = torch.randint(len(groups), (_RESAMPLES, len(groups)), generator=generator)
     means = torch.empty(drawn.shape, dtype=torch.float64)
     for index, group in enumerate(groups):

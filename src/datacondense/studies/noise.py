@@ -4,19 +4,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.matching.decomposition import decompose
-from datacondense.studies.cell import Cell, Place
-from datacondense.studies.cells import CondenseCell, method_settings
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.task import Task, Workspace
+from datacondense.studies.tasks import Condense, method_settings
 from datacondense.studies.timing import seconds_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _MOST_NUMBERS = 2**30  # of all gradients together: 4 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseCell:
+class MeasureNoise:
     """Take the pixel gradients of random networks and real batches, and split their squared length.
 
     Attributes:
@@ -38,12 +38,13 @@ class NoiseCell:
         at: The cell that learns the images at which gradients are taken; the method's own starting images where None.
     """
 
+    tag: ClassVar[str] = "NoiseCell"
     data: DataSource
     method: GradientMatchingConfig
     seed: int
     num_networks: int
     num_batches: int
-    at: CondenseCell | None = None
+    at: Condense | None = None
 
     @property
     def kind(self) -> str:
@@ -52,7 +53,7 @@ class NoiseCell:
         return f"probe {untrained.kind}: {self.num_networks} networks, {self.num_batches} batches"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """The learned images, if any."""
         return () if self.at is None else (self.at,)
 
@@ -67,7 +68,7 @@ class NoiseCell:
             "images": self.data.training_content,
         }
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Take all gradients and split their squared length, for each class and for all together.
 
         Args:
@@ -93,7 +94,7 @@ class NoiseCell:
                 for label, name in enumerate(train.class_names)
             ],
             "gradient_seconds": seconds,
-            "environment": {**environment(place.device), **built.computation._asdict()},
+            "environment": {**environment(place.device), **built.backend._asdict()},
         }
 
     def estimate(self, device: torch.device) -> float:

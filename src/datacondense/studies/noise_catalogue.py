@@ -7,9 +7,9 @@ transform changes the size of the pixel gradient, so arms should choose their le
 from collections.abc import Mapping
 from typing import Any
 
-from datacondense.studies.arms import chosen_networks, condensed_with, refuse_unused
-from datacondense.studies.factory import CellFactory, Declaration
+from datacondense.studies.factory import Declaration, TaskFactory
 from datacondense.studies.study import Study
+from datacondense.studies.variants import condensed_with, listed_networks, refuse_unused
 
 _PLAIN = "plain"
 _REPRESENTATIVES = {
@@ -18,27 +18,27 @@ _REPRESENTATIVES = {
     for pooling in ("mean", "max", "abs-max")
 }
 _NOISE_AWARE: Mapping[str, Mapping[str, Any]] = {
-    "images averaged": {"average_images": True},
-    "classes joined": {"join_classes": True},
-    "classes joined, images averaged": {"join_classes": True, "average_images": True},
+    "images averaged": {"iterate_averaging": True},
+    "classes joined": {"class_collective": True},
+    "classes joined, images averaged": {"class_collective": True, "iterate_averaging": True},
 }
 _MASKS = {"largest": "keep-magnitude", "most stable": "keep-stable"}
-_WHOLE = "100"
+_FULL = "100"
 _KEPT = (50, 25, 10, 5, 1, 0.25)  # percent
 
 
-def teacher(cells: CellFactory) -> Study:
+def teacher(tasks: TaskFactory) -> Study:
     """Condense with each network, and train ConvNet and the network itself on the set.
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    refuse_unused(cells, "ipcs", "kept")
-    networks = chosen_networks(cells)
-    sets = {label: cells.condensed(network=condensed_with(name)) for label, name in networks.items()}
+    refuse_unused(tasks, "ipcs", "kept")
+    networks = listed_networks(tasks)
+    sets = {label: tasks.condensed(network=condensed_with(name)) for label, name in networks.items()}
     return Study(
         name="teacher",
         title="Which network condenses the best sets?",
@@ -47,25 +47,25 @@ def teacher(cells: CellFactory) -> Study:
         row_axis="condensed with",
         column_axis="trained with",
         entries={
-            (row, column): cells.scored(sets[row], network=trained)
+            (row, column): tasks.scored(sets[row], network=trained)
             for row, name in networks.items()
             for column, trained in (("ConvNet", "convnet"), ("itself", name))
         },
     )
 
 
-def representatives(cells: CellFactory) -> Study:
+def representatives(tasks: TaskFactory) -> Study:
     """Match one or four values of each convolution kernel's gradient, on each network that has such kernels.
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    refuse_unused(cells, "ipcs", "kept")
-    networks = chosen_networks(cells)
-    if not cells.config.networks:
+    refuse_unused(tasks, "ipcs", "kept")
+    networks = listed_networks(tasks)
+    if not tasks.config.networks:
         networks = {label: name for label, name in networks.items() if name != "mlp"}  # which has no kernels
     transforms: dict[str, tuple[str, ...]] = {
         _PLAIN: (),
@@ -79,32 +79,32 @@ def representatives(cells: CellFactory) -> Study:
         row_axis="what is matched",
         column_axis="condensed and trained with",
         entries={
-            (row, label): cells.scored(
-                cells.condensed(network=condensed_with(name), transform=transform), network=name
+            (row, label): tasks.scored(
+                tasks.condensed(network=condensed_with(name), transform=transform), network=name
             )
             for row, transform in transforms.items()
             for label, name in networks.items()
         },
-        drawing="differences",
+        plot="differences",
         paired={(row, label): (_PLAIN, label) for row in _REPRESENTATIVES for label in networks},
     )
 
 
-def masks(cells: CellFactory) -> Study:
+def masks(tasks: TaskFactory) -> Study:
     """Match a fraction of the gradient's entries, from all of them to one in 400.
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    refuse_unused(cells, "networks", "ipcs")
-    kept = sorted(set(cells.config.kept or _KEPT), reverse=True)
-    columns = (_WHOLE, *(f"{percent:g}" for percent in kept))
+    refuse_unused(tasks, "networks", "ipcs")
+    kept = sorted(set(tasks.config.kept or _KEPT), reverse=True)
+    columns = (_FULL, *(f"{percent:g}" for percent in kept))
 
     def transform(mask: str, percent: str) -> tuple[str, ...]:
-        return () if percent == _WHOLE else (f"{mask}:{float(percent) / 100:g}",)
+        return () if percent == _FULL else (f"{mask}:{float(percent) / 100:g}",)
 
     return Study(
         name="masks",
@@ -114,30 +114,30 @@ def masks(cells: CellFactory) -> Study:
         row_axis="entries that are kept",
         column_axis="percent of the entries",
         entries={
-            (row, percent): cells.scored(cells.condensed(transform=transform(mask, percent)))
+            (row, percent): tasks.scored(tasks.condensed(transform=transform(mask, percent)))
             for row, mask in _MASKS.items()
             for percent in columns
         },
-        drawing="curves",
-        paired={(row, percent): (row, _WHOLE) for row in _MASKS for percent in columns[1:]},
+        plot="curves",
+        paired={(row, percent): (row, _FULL) for row in _MASKS for percent in columns[1:]},
     )
 
 
-def noise_aware(cells: CellFactory) -> Study:
+def noise_aware(tasks: TaskFactory) -> Study:
     """Match with less of what belongs to single networks, for as many draws and for as many seconds as plain matching.
 
     Args:
-        cells: Makes the cells.
+        tasks: Makes the cells.
 
     Returns:
         The study.
     """
-    refuse_unused(cells, "networks", "ipcs", "kept")
-    plain = cells.condensed()
-    drawn = {_PLAIN: plain, **{row: cells.condensed(**changes) for row, changes in _NOISE_AWARE.items()}}
+    refuse_unused(tasks, "networks", "ipcs", "kept")
+    plain = tasks.condensed()
+    drawn = {_PLAIN: plain, **{row: tasks.condensed(**changes) for row, changes in _NOISE_AWARE.items()}}
     timed = {
         _PLAIN: plain,
-        **{row: cells.condensed(as_long_as=plain, **changes) for row, changes in _NOISE_AWARE.items()},
+        **{row: tasks.condensed(time_budget_from=plain, **changes) for row, changes in _NOISE_AWARE.items()},
     }
     columns = {"equal draws": drawn, "equal seconds": timed}
     return Study(
@@ -148,11 +148,11 @@ def noise_aware(cells: CellFactory) -> Study:
         row_axis="matching",
         column_axis="compared at",
         entries={
-            (row, column): cells.scored(source)
+            (row, column): tasks.scored(source)
             for column, sources in columns.items()
             for row, source in sources.items()
         },
-        drawing="differences",
+        plot="differences",
         paired={(row, column): (_PLAIN, column) for row in _NOISE_AWARE for column in columns},
     )
 

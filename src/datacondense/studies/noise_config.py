@@ -9,7 +9,7 @@ from datacondense.errors import InputError
 from datacondense.matching.names import parse_transform
 
 PLAIN = "none"  # the variant without any change
-JOINED = "join-classes"  # a part of a variant that is no transform
+JOINED = "class-collective"  # a part of a variant that is no transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +19,10 @@ class NoiseConfig:
     Attributes:
         networks: Architectures.
         variants: Gradient transforms, each measured with each architecture: "none", or names joined by "+" as in
-            max-pool-1+keep-magnitude:0.1; "join-classes" is what --join-classes does.
+            max-pool-1+keep-magnitude:0.1; "class-collective" is what --class-collective does.
         num_networks: Random networks of each architecture, R; 8 or more for intervals that say something.
         num_batches: Real batches, D, of `real_batch` images per class; each network sees each of them.
-        draws: Where above 0, the gradients are measured at images that plain matching with the same architecture has
+        iterations: Where above 0, the gradients are measured at images that plain matching with the same architecture has
             learned in so many outer draws, instead of at the images that it starts from.
         seed: Seed of everything that is drawn, from 0.
         method: Settings that all gradients share.
@@ -32,21 +32,21 @@ class NoiseConfig:
     variants: tuple[str, ...] = (PLAIN,)
     num_networks: int = 16
     num_batches: int = 8
-    draws: int = 0
+    iterations: int = 0
     seed: int = 0
     method: GradientMatchingConfig = field(default_factory=GradientMatchingConfig)
 
     def __post_init__(self) -> None:
-        for name, least in (("num_networks", 2), ("num_batches", 2), ("draws", 0), ("seed", 0)):
+        for name, least in (("num_networks", 2), ("num_batches", 2), ("iterations", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be {least} or more.")
         _check_labels("networks", self.networks)
         _check_labels("variants", self.variants)
         for variant in self.variants:
             variant_settings(variant)
-        if self.method.join_classes:
+        if self.method.class_collective:
             raise InputError(
-                f"join_classes is given, but variants are measured side by side: give --variants {JOINED}."
+                f"class_collective is given, but variants are measured side by side: give --variants {JOINED}."
             )
         if self.method.transform:
             raise InputError(
@@ -64,7 +64,7 @@ def variant_settings(variant: str) -> dict[str, Any]:
     """Read a variant.
 
     Args:
-        variant: "none", or names of transforms and "join-classes" joined by "+".
+        variant: "none", or names of transforms and "class-collective" joined by "+".
 
     Returns:
         Fields of `GradientMatchingConfig`: the transforms in order, and whether classes are joined.
@@ -76,7 +76,7 @@ def variant_settings(variant: str) -> dict[str, Any]:
     transforms = tuple(name for name in names if name != JOINED)
     for name in transforms:
         parse_transform(name)
-    return {"transform": transforms, "join_classes": JOINED in names}
+    return {"transform": transforms, "class_collective": JOINED in names}
 
 
 def _check_labels(name: str, labels: Sequence[str]) -> None:

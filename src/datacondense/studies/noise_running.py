@@ -5,21 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.matching.decomposition import Component, Decomposition
-from datacondense.studies.backends import WorkersConfig
-from datacondense.studies.cell import Cell, cell_key
-from datacondense.studies.cells import CondenseCell
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource, identified
-from datacondense.studies.factory import CellFactory
-from datacondense.studies.noise import NoiseCell
+from datacondense.studies.factory import TaskFactory
+from datacondense.studies.noise import MeasureNoise
 from datacondense.studies.noise_config import NoiseConfig, variant_settings
 from datacondense.studies.runner import Outcome, StudyProgress
 from datacondense.studies.running import run_recorded
 from datacondense.studies.store import Store
+from datacondense.studies.task import Task, task_key
+from datacondense.studies.tasks import Condense
+from datacondense.studies.workers import WorkersConfig
 
-Arm: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
+Variant: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
 
 
 class NoiseEntry(NamedTuple):
@@ -47,7 +47,7 @@ class NoiseResult:
 
     networks: tuple[str, ...]
     variants: tuple[str, ...]
-    entries: Mapping[Arm, NoiseEntry]
+    entries: Mapping[Variant, NoiseEntry]
     environments: Sequence[Mapping[str, Any]]
 
 
@@ -63,7 +63,7 @@ class NoiseRun(NamedTuple):
     outcome: Outcome
 
 
-def noise_cells(data: DataSource, config: NoiseConfig) -> dict[Arm, NoiseCell]:
+def noise_tasks(data: DataSource, config: NoiseConfig) -> dict[Variant, MeasureNoise]:
     """Declare the cells of a measurement.
 
     Args:
@@ -77,21 +77,21 @@ def noise_cells(data: DataSource, config: NoiseConfig) -> dict[Arm, NoiseCell]:
         InputError: There is no such network, or the data set cannot be read.
     """
     source = data if data.content else identified(data)
-    cells = {}
+    tasks = {}
     for network in config.networks:
         learned = _learned(source, config, network)
         method = learned.method
         assert isinstance(method, GradientMatchingConfig)
         for variant in config.variants:
-            cells[network, variant] = NoiseCell(
+            tasks[network, variant] = MeasureNoise(
                 data=source,
                 method=replace(method, **variant_settings(variant)),
                 seed=config.seed,
                 num_networks=config.num_networks,
                 num_batches=config.num_batches,
-                at=learned if config.draws else None,
+                at=learned if config.iterations else None,
             )
-    return cells
+    return tasks
 
 
 def run_noise(
@@ -120,51 +120,53 @@ def run_noise(
         InputError: There is no such network, the data set cannot be read, the cluster cannot be reached, or the folder
             cannot be written.
     """
-    cells = noise_cells(data, config)
-    store, outcome = run_recorded(cells.values(), out, workers, device, observer)
-    return NoiseRun(collect_noise(cells, store), outcome)
+    tasks = noise_tasks(data, config)
+    store, outcome = run_recorded(tasks.values(), out, workers, device, observer)
+    return NoiseRun(collect_noise(tasks, store), outcome)
 
 
-def collect_noise(cells: Mapping[Arm, NoiseCell], store: Store) -> NoiseResult:
+def collect_noise(tasks: Mapping[Variant, MeasureNoise], store: Store) -> NoiseResult:
     """Read the records of a measurement.
 
     Args:
-        cells: What `noise_cells` gives.
+        tasks: What `noise_tasks` gives.
         store: Where the records are.
 
     Returns:
         The numbers of the finished cells.
     """
-    entries: dict[Arm, NoiseEntry] = {}
+    entries: dict[Variant, NoiseEntry] = {}
     environments: dict[str, Mapping[str, Any]] = {}
-    for arm, cell in cells.items():
-        if store.finished(cell_key(cell)):
-            entries[arm] = read_entry(store.record(cell_key(cell))["result"])
-            for environment in _environments(cell, store):
+    for variant, task in tasks.items():
+        if store.finished(task_key(task)):
+            entries[variant] = read_entry(store.record(task_key(task))["result"])
+            for environment in _environments(task, store):
                 environments[repr(sorted(environment.items()))] = environment
     return NoiseResult(
-        networks=tuple(dict.fromkeys(network for network, _ in cells)),
-        variants=tuple(dict.fromkeys(variant for _, variant in cells)),
+        networks=tuple(dict.fromkeys(network for network, _ in tasks)),
+        variants=tuple(dict.fromkeys(variant for _, variant in tasks)),
         entries=entries,
         environments=[environments[name] for name in sorted(environments)],
     )
 
 
-def _learned(source: DataSource, config: NoiseConfig, network: str) -> CondenseCell:
+def _learned(source: DataSource, config: NoiseConfig, network: str) -> Condense:
     """Declare plain matching as studies do: they share its cells, and its precision is settled in the same way."""
     method = replace(config.method, network=network)
-    factory = CellFactory(data=source, config=StudyConfig(draws=max(1, config.draws), method=method))
-    cell = factory.condensed()(config.seed)
-    assert isinstance(cell, CondenseCell)
-    return cell
+    factory = TaskFactory(
+        data=source, config=StudyConfig(iterations=max(1, config.iterations), method=method)
+    )
+    task = factory.condensed()(config.seed)
+    assert isinstance(task, Condense)
+    return task
 
 
-def _environments(cell: Cell, store: Store) -> list[Mapping[str, Any]]:
+def _environments(task: Task, store: Store) -> list[Mapping[str, Any]]:
     """Give the environments of a finished cell and of the images that it was given."""
     return [
-        store.record(cell_key(one))["result"]["environment"]
-        for one in (cell, *cell.inputs)
-        if store.finished(cell_key(one))
+        store.record(task_key(one))["result"]["environment"]
+        for one in (task, *task.inputs)
+        if store.finished(task_key(one))
     ]
 
 

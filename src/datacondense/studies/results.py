@@ -8,7 +8,6 @@ from math import inf
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from datacondense.studies.cell import Cell, cell_key
 from datacondense.studies.intervals import (
     Accuracies,
     Interval,
@@ -16,9 +15,10 @@ from datacondense.studies.intervals import (
     mean_interval,
     set_means,
 )
+from datacondense.studies.learning_rate_search import SearchLearningRate
 from datacondense.studies.store import Store
-from datacondense.studies.study import Claim, Entry, Published, ScoreCell, Study
-from datacondense.studies.tuned import ChoiceCell
+from datacondense.studies.study import Claim, Entry, Published, ScoreTask, Study
+from datacondense.studies.task import Task, task_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class EntryResult:
             seed has its own.
         image_lrs: The learning rates that its sets chose for themselves, each once, in rising order.
         condensing_seconds: For each set, seed by seed, how long it took to learn; without sets that were not learned.
-        draws: Outer draws of each, likewise, where records say it.
+        iterations: Outer draws of each, likewise, where records say it.
         shared_seconds: How long the networks and features took that its sets were chosen by, likewise.
         memory: Peak memory of learning each set, likewise, in MiB: of the process, and what was added to it.
         evaluating_seconds: How long training and testing each network took, network by network.
@@ -43,7 +43,7 @@ class EntryResult:
     origins: Mapping[int, str] = field(default_factory=dict)
     image_lrs: tuple[float, ...] = ()
     condensing_seconds: tuple[float, ...] = ()
-    draws: tuple[float, ...] = ()
+    iterations: tuple[float, ...] = ()
     shared_seconds: tuple[float, ...] = ()
     memory: tuple[tuple[float, float], ...] = ()
     evaluating_seconds: tuple[float, ...] = ()
@@ -134,13 +134,13 @@ class StudyResult:
     Attributes:
         study: What was declared.
         entries: The numbers of each entry that is declared, finished or not.
-        whole: The accuracy of the whole data set, where the study asks for it.
+        full: The accuracy of the whole data set, where the study asks for it.
         environments: The environments in which its cells were computed, each once.
     """
 
     study: Study
     entries: Mapping[Entry, EntryResult]
-    whole: EntryResult | None
+    full: EntryResult | None
     environments: Sequence[Mapping[str, Any]]
 
     @property
@@ -190,23 +190,23 @@ def collect(study: Study, store: Store) -> StudyResult:
     def seconds(key: str) -> float | None:
         return record(key)["seconds"] if store.finished(key) else None
 
-    def read(cells: Sequence[ScoreCell]) -> EntryResult:
+    def read(tasks: Sequence[ScoreTask]) -> EntryResult:
         accuracies: dict[tuple[int, int], float] = {}
-        sets: dict[int, Cell] = {}
-        for cell in cells:
-            key = cell_key(cell)
+        sets: dict[int, Task] = {}
+        for task in tasks:
+            key = task_key(task)
             if store.finished(key):
-                accuracies[cell.recipe.seed, cell.repeat] = result(key)["accuracy"]
-                if cell.inputs:
-                    sets[cell.recipe.seed] = cell.inputs[0]
-                for environment in _environments(cell, result):
+                accuracies[task.protocol.seed, task.repeat] = result(key)["accuracy"]
+                if task.inputs:
+                    sets[task.protocol.seed] = task.inputs[0]
+                for environment in _environments(task, result):
                     environments[repr(sorted(environment.items()))] = environment
-        origins = {seed: cell_key(made) for seed, made in sets.items()}
+        origins = {seed: task_key(made) for seed, made in sets.items()}
         distinct = {origins[seed]: sets[seed] for seed in sorted(sets)}
-        finished = (key for key in map(cell_key, cells) if store.finished(key))
+        finished = (key for key in map(task_key, tasks) if store.finished(key))
         return EntryResult(
             accuracies=accuracies,
-            missing=len(cells) - len(accuracies),
+            missing=len(tasks) - len(accuracies),
             origins=origins,
             evaluating_seconds=tuple(record(key)["seconds"] for key in finished) if study.ratios else (),
             **_set_numbers([result(key) for key in distinct]),
@@ -222,7 +222,7 @@ def collect(study: Study, store: Store) -> StudyResult:
     return StudyResult(
         study=study,
         entries=entries,
-        whole=read(study.whole) if study.whole else None,
+        full=read(study.full) if study.full else None,
         environments=[environments[name] for name in sorted(environments)],
     )
 
@@ -234,36 +234,36 @@ def _set_numbers(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "condensing_seconds": tuple(
             made["condensing_seconds"] for made in sets if "condensing_seconds" in made
         ),
-        "draws": tuple(made["draws"] for made in sets if "draws" in made),
+        "iterations": tuple(made["iterations"] for made in sets if "iterations" in made),
         "memory": tuple(
             (made["memory"]["peak"], made["memory"]["added"]) for made in sets if "memory" in made
         ),
     }
 
 
-def _shared_seconds(sets: Iterable[Cell], seconds: Callable[[str], float | None]) -> tuple[float, ...]:
+def _shared_seconds(sets: Iterable[Task], seconds: Callable[[str], float | None]) -> tuple[float, ...]:
     """Give for each set the seconds of all that it was made from, where the records of all are there."""
-    found = ([seconds(key) for key in _made_from(cell)] for cell in sets)
+    found = ([seconds(key) for key in _made_from(task)] for task in sets)
     return tuple(sum((one for one in each if one is not None), 0.0) for each in found if None not in each)
 
 
-def _made_from(cell: Cell) -> list[str]:
+def _made_from(task: Task) -> list[str]:
     """List the keys of the cells that a set was made from, without the choice of its learning rate."""
-    needed: dict[str, Cell] = {}
+    needed: dict[str, Task] = {}
 
-    def visit(cells: Sequence[Cell]) -> None:
-        for each in cells:
-            if not isinstance(each, ChoiceCell):
-                needed[cell_key(each)] = each
+    def visit(tasks: Sequence[Task]) -> None:
+        for each in tasks:
+            if not isinstance(each, SearchLearningRate):
+                needed[task_key(each)] = each
                 visit(each.inputs)
 
-    visit(cell.inputs)
+    visit(task.inputs)
     return list(needed)
 
 
-def _environments(cell: Cell, result: Callable[[str], Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _environments(task: Task, result: Callable[[str], Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Give the environments of a finished cell and of what it needed, as far as records say."""
-    results = [result(cell_key(each)) for each in (cell, *cell.inputs)]
+    results = [result(task_key(each)) for each in (task, *task.inputs)]
     return [found["environment"] for found in results if "environment" in found]
 
 

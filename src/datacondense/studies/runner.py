@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from datacondense.allocator import keep_freed_memory
 from datacondense.errors import InputError
-from datacondense.studies.backends import Workers
-from datacondense.studies.cell import Cell, cell_key, description, waves
 from datacondense.studies.store import Store
+from datacondense.studies.task import Task, by_depth, description, task_key
+from datacondense.studies.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
-Cells: TypeAlias = Mapping[str, Cell]  # by key
+Tasks: TypeAlias = Mapping[str, Task]  # by key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class StoreWorkspace:
     """Where the cells of a run find their folders and their device; see `Place`.
 
     Attributes:
@@ -86,22 +86,22 @@ class RunPlace:
 
         return torch.device(self.device_name)
 
-    def folder(self, cell: Cell) -> Path:
+    def folder(self, task: Task) -> Path:
         """Give the folder of a cell.
 
         Args:
-            cell: The cell.
+            task: The cell.
 
         Returns:
             The folder, made where missing.
         """
-        folder = self.store.folder(cell_key(cell))
+        folder = self.store.folder(task_key(task))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
-def run_cells(
-    cells: Iterable[Cell],
+def run_tasks(
+    tasks: Iterable[Task],
     store: Store,
     workers: Workers,
     *,
@@ -114,7 +114,7 @@ def run_cells(
     asked for.
 
     Args:
-        cells: What is wanted.
+        tasks: What is wanted.
         store: Where records are.
         workers: Where cells run.
         device: Name of the device on which each computes.
@@ -123,16 +123,16 @@ def run_cells(
     Returns:
         What was reused, computed and failed.
     """
-    cells = list(cells)
-    levels = waves(cells, store.finished)
-    wanted = {key: cell for level in levels for key, cell in level.items() if not store.finished(key)}
+    tasks = list(tasks)
+    levels = by_depth(tasks, store.finished)
+    wanted = {key: task for level in levels for key, task in level.items() if not store.finished(key)}
     reused = {
-        key: cell
-        for level in waves(cells)
-        for key, cell in level.items()
+        key: task
+        for level in by_depth(tasks)
+        for key, task in level.items()
         if key not in wanted and store.finished(key)
     }
-    run = _Run(store, workers, RunPlace(store, device), wanted)
+    run = _Run(store, workers, StoreWorkspace(store, device), wanted)
     clock = _Clock(run, store, workers.jobs, reused)
     with _watched(clock, observer):
         for level in levels:
@@ -145,25 +145,25 @@ def run_cells(
     )
 
 
-def run_cell(cell: Cell, place: RunPlace, threads: int) -> None:
+def run_task(task: Task, place: StoreWorkspace, threads: int) -> None:
     """Run one cell in this process and record its result or its error; whoever finds it finished leaves it alone.
 
     Args:
-        cell: The cell.
+        task: The cell.
         place: Folders and device.
         threads: Processor threads that it may use.
     """
-    store, key = place.store, cell_key(cell)
+    store, key = place.store, task_key(task)
     with store.claimed(key):
         if store.finished(key):
             return
-        store.begin(key, description(cell))
+        store.begin(key, description(task))
         began = time.perf_counter()
         try:
             with warnings.catch_warnings(record=True) as noted, _threads(threads):
                 warnings.simplefilter("always", UserWarning)
                 # Through JSON at once: a result that is none must fail here.
-                result = json.loads(json.dumps(dict(cell.run(place))))
+                result = json.loads(json.dumps(dict(task.run(place))))
         except Exception as error:
             # Whatever a cell does, the others go on; the error is recorded whole.
             store.fail(key, {"error": _sentence(error), "traceback": traceback.format_exc()})
@@ -171,7 +171,7 @@ def run_cell(cell: Cell, place: RunPlace, threads: int) -> None:
         store.finish(
             key,
             {
-                **description(cell),
+                **description(task),
                 "result": result,
                 "notes": sorted({str(note.message) for note in noted}),
                 "seconds": time.perf_counter() - began,
@@ -184,7 +184,7 @@ def run_cell(cell: Cell, place: RunPlace, threads: int) -> None:
 class _Run:
     """One run: what is wanted, and what was blocked on the way."""
 
-    def __init__(self, store: Store, workers: Workers, place: RunPlace, wanted: Cells) -> None:
+    def __init__(self, store: Store, workers: Workers, place: StoreWorkspace, wanted: Tasks) -> None:
         self.wanted = wanted
         self._store, self._workers, self._place = store, workers, place
         self.blocked: set[str] = set()
@@ -213,14 +213,14 @@ class _Run:
         """Give the error of each cell that failed, in a sentence."""
         return dict(self._failed)
 
-    def look(self) -> tuple[list[str], int, list[Cell]]:
+    def look(self) -> tuple[list[str], int, list[Task]]:
         """Find the cells that are done, count those that failed or were blocked, and list the others."""
-        left = [cell for key, cell in self.wanted.items() if key not in self.blocked and not self._ended(key)]
+        left = [task for key, task in self.wanted.items() if key not in self.blocked and not self._ended(key)]
         return list(self._done), len(self._failed) + len(self.blocked), left
 
     def _is_blocked(self, key: str) -> bool:
         """Tell whether an input of a cell is missing, and remember it."""
-        if not all(self._store.finished(cell_key(source)) for source in self.wanted[key].inputs):
+        if not all(self._store.finished(task_key(source)) for source in self.wanted[key].inputs):
             self.blocked.add(key)
         return key in self.blocked
 
@@ -235,7 +235,7 @@ class _Run:
 
     def _submit(self, keys: Sequence[str]) -> None:
         """Run cells side by side."""
-        self._workers.run(run_cell, [(self.wanted[key], self._place, self._workers.threads) for key in keys])
+        self._workers.run(run_task, [(self.wanted[key], self._place, self._workers.threads) for key in keys])
 
     def _try_alone(self, key: str) -> None:
         """Run a cell with no other beside it, so that a death is surely its own."""
@@ -248,13 +248,13 @@ class _Run:
 class _Clock:
     """Estimates the time left from the cells of each kind that are finished."""
 
-    def __init__(self, run: _Run, store: Store, jobs: int, reused: Cells) -> None:
+    def __init__(self, run: _Run, store: Store, jobs: int, reused: Tasks) -> None:
         self._run, self._store, self._jobs = run, store, jobs
         self._seconds: dict[str, list[float]] = {}
         self._learned = 0  # of the cells that this run has done
         self._began = time.monotonic()
-        for key, cell in reused.items():
-            self._learn(key, cell)
+        for key, task in reused.items():
+            self._learn(key, task)
 
     def progress(self) -> StudyProgress:
         """Look how far the run is."""
@@ -272,12 +272,12 @@ class _Clock:
             seconds=time.monotonic() - self._began,
             seconds_left=None
             if guess is None
-            else sum(known.get(cell.kind, guess) for cell in left) / self._jobs,
+            else sum(known.get(task.kind, guess) for task in left) / self._jobs,
         )
 
-    def _learn(self, key: str, cell: Cell) -> None:
+    def _learn(self, key: str, task: Task) -> None:
         """Take notice of a finished cell."""
-        self._seconds.setdefault(cell.kind, []).append(self._store.record(key)["seconds"])
+        self._seconds.setdefault(task.kind, []).append(self._store.record(key)["seconds"])
 
 
 @contextmanager

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datacondense.errors import InputError
-from datacondense.studies.backends import WorkersConfig, opened
 from datacondense.studies.catalogue import STUDIES
-from datacondense.studies.cell import Cell
 from datacondense.studies.comparison_catalogue import COMPARISONS
-from datacondense.studies.config import CELLS, StudyConfig, parse_override
+from datacondense.studies.config import TASKS, StudyConfig, parse_override
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.estimate import StudyEstimate, estimate
-from datacondense.studies.factory import CellFactory, Declaration
+from datacondense.studies.factory import Declaration, TaskFactory
 from datacondense.studies.results import StudyResult, collect
-from datacondense.studies.runner import Outcome, StudyProgress, run_cells
+from datacondense.studies.runner import Outcome, StudyProgress, run_tasks
 from datacondense.studies.store import Store
 from datacondense.studies.study import Study
+from datacondense.studies.task import Task
 from datacondense.studies.user_file import read_declaration
+from datacondense.studies.workers import WorkersConfig, opened
 
-_CHOICE_FRACTION = 0.1  # of the training images, on which learning rates are chosen
+_SEARCH_FRACTION = 0.1  # of the training images, on which learning rates are chosen
 
 
 class StudyRun(NamedTuple):
@@ -76,7 +76,7 @@ def declared(declaration: Declaration, data: DataSource, config: StudyConfig | N
             f"override is {config.override[0]!r}, but this study does not compare methods: leave --override out."
         )
     source = data if data.content else identified(data)
-    study = declaration(CellFactory(data=source, config=config, held_out=_held_out(source, config)))
+    study = declaration(TaskFactory(data=source, config=config, held_out=_held_out(source, config)))
     return study.restricted(config.rows) if config.rows else study
 
 
@@ -105,12 +105,12 @@ def run_study(
     Raises:
         InputError: The cluster cannot be reached, or the folder cannot be written.
     """
-    store, outcome = run_recorded(study.cells, out, workers, device, observer)
+    store, outcome = run_recorded(study.tasks, out, workers, device, observer)
     return StudyRun(collect(study, store), outcome)
 
 
 def run_recorded(
-    cells: Iterable[Cell],
+    tasks: Iterable[Task],
     out: Path | str,
     workers: WorkersConfig | None,
     device: str,
@@ -119,7 +119,7 @@ def run_recorded(
     """Run the cells that are not finished, in a folder that all studies with the same `out` share.
 
     Args:
-        cells: What is wanted.
+        tasks: What is wanted.
         out: As in `run_study`, like the others.
         workers: How many cells run at once, and where.
         device: Where each cell computes.
@@ -133,7 +133,7 @@ def run_recorded(
     """
     store = _store(out)
     with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
-        return store, run_cells(cells, store, ready, device=device, observer=observer)
+        return store, run_tasks(tasks, store, ready, device=device, observer=observer)
 
 
 def estimate_study(
@@ -168,12 +168,12 @@ def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
             "image_lrs are chosen on held-out images, but validation_fraction is "
             f"{source.validation_fraction} already: leave one of them out."
         )
-    return identified(replace(source, validation_fraction=_CHOICE_FRACTION, content={}))
+    return identified(replace(source, validation_fraction=_SEARCH_FRACTION, content={}))
 
 
 def _store(out: Path | str) -> Store:
     """Give the folder of cells, by a path that workers share."""
-    return Store(Path(out).resolve() / CELLS)
+    return Store(Path(out).resolve() / TASKS)
 
 
 def _is_gpu(device: str) -> bool:

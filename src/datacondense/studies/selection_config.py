@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig
+from datacondense.evaluation.protocol import EvaluationConfig
 
 SelectionMethod: TypeAlias = Literal["random", "herding", "k-center", "forgetting", "forgetting-learned"]
 
@@ -41,9 +41,9 @@ class SelectionConfig:
             raise InputError(f"method is {self.method!r}: choose one of {', '.join(METHODS)}.")
         if self.ipc < 1:
             raise InputError(f"ipc is {self.ipc}, but must be 1 or more.")
-        self.recipe(None)
+        self.protocol(None)
 
-    def recipe(self, dataset: str | None) -> EvaluationConfig:
+    def protocol(self, dataset: str | None) -> EvaluationConfig:
         """Give the protocol by which the network is trained.
 
         Args:

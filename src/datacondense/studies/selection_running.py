@@ -9,18 +9,18 @@ import torch
 from datacondense.cache import cache_folder
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection import select_random
-from datacondense.studies.backends import Workers
-from datacondense.studies.cell import plain_settings, waves
-from datacondense.studies.chosen import ChosenCell, FeaturesCell, ForgettingCell, RandomCell
-from datacondense.studies.config import CELLS
+from datacondense.selection.random import select_random
+from datacondense.studies.config import TASKS
 from datacondense.studies.data_source import DataSource, identified
-from datacondense.studies.runner import RunPlace, StudyProgress, run_cells
+from datacondense.studies.full_training import TrainFull
+from datacondense.studies.runner import StoreWorkspace, StudyProgress, run_tasks
 from datacondense.studies.selection_config import SelectionConfig
+from datacondense.studies.selections import ComputeFeatures, SelectByFeatures, SelectForgetting, SelectRandom
 from datacondense.studies.store import FAILURE, Store
-from datacondense.studies.whole import WholeCell
+from datacondense.studies.task import by_depth, plain_settings
+from datacondense.studies.workers import Workers
 
-SelectingCell = RandomCell | ChosenCell | ForgettingCell
+SelectionTask = SelectRandom | SelectByFeatures | SelectForgetting
 
 
 def select(
@@ -50,20 +50,20 @@ def select(
         InputError: The data set cannot be read, a class has fewer than `ipc` images, the network does not fit the
             images, or a computation failed.
     """
-    cell = selecting_cell(data, config)
+    task = selection_task(data, config)
     store = selection_store(cache)
     threads = torch.get_num_threads()
-    outcome = run_cells([cell], store, Workers("inline", 1, threads), device=device, observer=observer)
+    outcome = run_tasks([task], store, Workers("inline", 1, threads), device=device, observer=observer)
     for key, error in outcome.failed.items():
         raise InputError(f"{error.rstrip('.')} ({store.folder(key) / FAILURE} tells more).")
-    images = cell.image_set(RunPlace(store, device))
-    if isinstance(cell, RandomCell):
+    images = task.image_set(StoreWorkspace(store, device))
+    if isinstance(task, SelectRandom):
         return images
-    recipe = plain_settings(config.recipe(data.name), without="repeats")
-    return replace(images, record={**images.record, "trained": recipe})
+    protocol = plain_settings(config.protocol(data.name), without="repeats")
+    return replace(images, provenance={**images.provenance, "trained": protocol})
 
 
-def selecting_cell(data: DataSource, config: SelectionConfig) -> SelectingCell:
+def selection_task(data: DataSource, config: SelectionConfig) -> SelectionTask:
     """Make the cell that chooses, and refuse at once what its end would refuse.
 
     Args:
@@ -81,29 +81,29 @@ def selecting_cell(data: DataSource, config: SelectionConfig) -> SelectingCell:
     # Every selection has the same rules for classes and `ipc`; this one takes no time.
     select_random(source.read().train, config.ipc, config.seed)
     if config.method == "random":
-        return RandomCell(data=source, ipc=config.ipc, seed=config.seed)
-    trained = WholeCell(data=source, recipe=config.recipe(data.name), repeat=0)
+        return SelectRandom(data=source, ipc=config.ipc, seed=config.seed)
+    trained = TrainFull(data=source, protocol=config.protocol(data.name), repeat=0)
     trained.structure()
     if config.method == "forgetting":
-        return ForgettingCell(ipc=config.ipc, trained=trained)
+        return SelectForgetting(ipc=config.ipc, trained=trained)
     if config.method == "forgetting-learned":
-        return ForgettingCell(ipc=config.ipc, trained=trained, never_learned="last")
-    return ChosenCell(method=config.method, ipc=config.ipc, features=FeaturesCell(trained=trained))
+        return SelectForgetting(ipc=config.ipc, trained=trained, never_learned="last")
+    return SelectByFeatures(method=config.method, ipc=config.ipc, features=ComputeFeatures(trained=trained))
 
 
-def training_to_do(cell: SelectingCell, store: Store) -> WholeCell | None:
+def training_to_do(task: SelectionTask, store: Store) -> TrainFull | None:
     """Find the training that a selection has to wait for.
 
     Args:
-        cell: The cell that chooses.
+        task: The cell that chooses.
         store: Where finished cells are.
 
     Returns:
         The cell that trains; None where it is finished or not needed.
     """
-    to_do = {key: each for wave in waves([cell], store.finished) for key, each in wave.items()}
+    to_do = {key: each for wave in by_depth([task], store.finished) for key, each in wave.items()}
     return next(
-        (each for key, each in to_do.items() if isinstance(each, WholeCell) and not store.finished(key)), None
+        (each for key, each in to_do.items() if isinstance(each, TrainFull) and not store.finished(key)), None
     )
 
 
@@ -116,4 +116,4 @@ def selection_store(cache: Path | str | None = None) -> Store:
     Returns:
         The folder of cells.
     """
-    return Store((cache_folder() if cache is None else Path(cache)).expanduser().resolve() / CELLS)
+    return Store((cache_folder() if cache is None else Path(cache)).expanduser().resolve() / TASKS)

@@ -20,6 +20,7 @@ from typing import Any
 
 from datacondense.errors import InputError
 from datacondense.files import write_text
+from datacondense.renamed import current_names
 
 RECORD = "record.json"
 FAILURE = "failure.json"
@@ -189,7 +190,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote."""
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = current_names(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:

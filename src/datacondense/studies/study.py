@@ -5,18 +5,18 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig
-from datacondense.studies.cell import Cell
+from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.studies.task import Task
 
 Entry: TypeAlias = tuple[str, str]  # labels of a row and a column
-Drawing: TypeAlias = Literal["heat map", "curves", "differences"]
+PlotKind: TypeAlias = Literal["heat map", "curves", "differences"]
 
 
-class ScoreCell(Cell, Protocol):
+class ScoreTask(Task, Protocol):
     """A cell whose result has an "accuracy", 0 to 1, and the "environment" that it was computed in."""
 
     @property
-    def recipe(self) -> EvaluationConfig:
+    def protocol(self) -> EvaluationConfig:
         """The protocol; its seed tells which entries can be paired."""
 
     @property
@@ -68,10 +68,10 @@ class Study:
         published: Accuracies to print beside ours.
         source: Where they were published.
         claims: Orderings to look for.
-        drawing: "heat map", "curves" with the columns, which are numbers, along the axis, or "differences" of the
+        plot: "heat map", "curves" with the columns, which are numbers, along the axis, or "differences" of the
             paired entries.
         paired: For an entry the one that it is compared with, seed by seed and network by network.
-        whole: Cells that give the accuracy of the whole data set, for a second table relative to it.
+        full: Cells that give the accuracy of the whole data set, for a second table relative to it.
         ratios: For each column the share of the training images that its sets hold, in percent, where time and memory
             are listed too.
     """
@@ -82,13 +82,13 @@ class Study:
     columns: tuple[str, ...]
     row_axis: str
     column_axis: str
-    entries: Mapping[Entry, Sequence[ScoreCell]]
+    entries: Mapping[Entry, Sequence[ScoreTask]]
     published: Mapping[Entry, Published] = field(default_factory=dict)
     source: str = ""
     claims: tuple[Claim, ...] = ()
-    drawing: Drawing = "heat map"
+    plot: PlotKind = "heat map"
     paired: Mapping[Entry, Entry] = field(default_factory=dict)
-    whole: Sequence[ScoreCell] = ()
+    full: Sequence[ScoreTask] = ()
     ratios: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,8 +110,8 @@ class Study:
                 raise InputError(
                     f"{places[0]} is paired with {places[1]}, but one of them is no entry: correct its labels."
                 )
-        for place, cells in self.entries.items():
-            pairs = [(cell.recipe.seed, cell.repeat) for cell in cells]
+        for place, tasks in self.entries.items():
+            pairs = [(task.protocol.seed, task.repeat) for task in tasks]
             if len(set(pairs)) < len(pairs):
                 raise InputError(
                     f"The entry {place} has two networks of one seed and number: number them apart."
@@ -139,7 +139,7 @@ class Study:
         return replace(
             self,
             rows=tuple(row for row in self.rows if row in kept),
-            entries={place: cells for place, cells in self.entries.items() if place[0] in kept},
+            entries={place: tasks for place, tasks in self.entries.items() if place[0] in kept},
             published={place: value for place, value in self.published.items() if place[0] in kept},
             paired={
                 place: partner for place, partner in self.paired.items() if {place[0], partner[0]} <= kept
@@ -148,12 +148,12 @@ class Study:
         )
 
     @property
-    def cells(self) -> list[ScoreCell]:
+    def tasks(self) -> list[ScoreTask]:
         """All cells of the table, row by row, those of the whole data set last."""
         listed = [
-            cell
+            task
             for row in self.rows
             for column in self.columns
-            for cell in self.entries.get((row, column), ())
+            for task in self.entries.get((row, column), ())
         ]
-        return [*listed, *self.whole]
+        return [*listed, *self.full]

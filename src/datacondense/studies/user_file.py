@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from datacondense.errors import InputError
-from datacondense.studies.factory import CellFactory, Declaration, grid
-from datacondense.studies.study import Drawing, Study
+from datacondense.renamed import current_names
+from datacondense.studies.factory import Declaration, TaskFactory, grid
+from datacondense.studies.study import PlotKind, Study
 
-_KEYS = ("title", "row_axis", "column_axis", "drawing", "rows", "columns")
+_KEYS = ("title", "row_axis", "column_axis", "plot", "rows", "columns")
 
 
 def read_declaration(path: Path) -> Declaration:
@@ -19,7 +20,7 @@ def read_declaration(path: Path) -> Declaration:
 
     A TOML file has a table `rows`, each with settings of condensation (fields of `GradientMatchingConfig`, or `draws`)
     by its label, a table `columns`, each with settings of evaluation (fields of `EvaluationConfig`), and optionally
-    title, row_axis, column_axis and drawing. A Python file has a function `study(cells: CellFactory) -> Study`; it
+    title, row_axis, column_axis and plot. A Python file has a function `study(cells: TaskFactory) -> Study`; it
     is run, so it must be trusted.
 
     Args:
@@ -53,19 +54,19 @@ def _from_python(path: Path) -> Declaration:
 def _from_toml(path: Path) -> Declaration:
     """Read a file and check its form; values are checked by the configs that they change."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = current_names(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as TOML ({error}): correct it.") from error
     unknown = [key for key in content if key not in _KEYS]
     if unknown:
         raise InputError(f"{path} has the unknown key {unknown[0]!r}: choose from {', '.join(_KEYS)}.")
-    rows, columns = (_arms(content, path, name) for name in ("rows", "columns"))
+    rows, columns = (_variants(content, path, name) for name in ("rows", "columns"))
 
-    drawing = content.get("drawing", "heat map")
-    if drawing not in get_args(Drawing):
-        raise InputError(f"{path} has the drawing {drawing!r}: choose one of {', '.join(get_args(Drawing))}.")
+    plot = content.get("plot", "heat map")
+    if plot not in get_args(PlotKind):
+        raise InputError(f"{path} has the plot {plot!r}: choose one of {', '.join(get_args(PlotKind))}.")
 
-    def declare(cells: CellFactory) -> Study:
+    def declare(tasks: TaskFactory) -> Study:
         return Study(
             name=path.stem,
             title=str(content.get("title", path.stem)),
@@ -74,22 +75,26 @@ def _from_toml(path: Path) -> Declaration:
             row_axis=str(content.get("row_axis", "condensed with")),
             column_axis=str(content.get("column_axis", "trained with")),
             entries=grid(
-                cells,
-                rows={label: cells.condensed(**changes) for label, changes in rows.items()},
+                tasks,
+                rows={label: tasks.condensed(**changes) for label, changes in rows.items()},
                 columns=columns,
             ),
-            drawing=drawing,
+            plot=plot,
         )
 
     return declare
 
 
-def _arms(content: Mapping[str, Any], path: Path, name: str) -> dict[str, dict[str, Any]]:
+def _variants(content: Mapping[str, Any], path: Path, name: str) -> dict[str, dict[str, Any]]:
     """Take the arms of one axis."""
-    arms = content.get(name)
-    if not isinstance(arms, dict) or not arms or not all(isinstance(arm, dict) for arm in arms.values()):
+    variants = content.get(name)
+    if (
+        not isinstance(variants, dict)
+        or not variants
+        or not all(isinstance(variant, dict) for variant in variants.values())
+    ):
         raise InputError(
             f"{path} needs a table {name} of arms, each a table of settings, such as [{name}.ConvNet] with network = "
             '"convnet".'
         )
-    return arms
+    return variants

@@ -2,7 +2,7 @@
 
     settings.json            what was asked, and where it ran; written first
     metrics.jsonl            one JSON object per line: steps, validations, the end
-    checkpoint.safetensors   the state and position; replaced atomically
+    checkpoint.safetensors   the state and step; replaced atomically
     condensed.safetensors    the result; its presence means that the run is finished
 
 A kill can leave a last line of the log half-written, or lines that are newer than the checkpoint; `restore` drops
@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from datacondense.condensation.state import Position, State
+from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.files import write_text
+from datacondense.renamed import current_names
 from datacondense.tensor_files import read_tensors, write_tensors
 
 RESULT = "condensed.safetensors"
@@ -40,16 +41,16 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         state: The state.
-        position: The step that comes next.
+        step: The step that comes next.
         seconds: Time spent until here.
     """
 
     state: State
-    position: Position
+    step: Step
     seconds: float
 
 
-class RunDirectory:
+class RunFolder:
     """The files of one run.
 
     Attributes:
@@ -138,7 +139,7 @@ class RunDirectory:
         """
         path = self.path / SETTINGS
         try:
-            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            settings: dict[str, Any] = current_names(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{path} cannot be read ({error}): give the folder of a datacondense run."
@@ -152,7 +153,7 @@ class RunDirectory:
             checkpoint: Where to continue from.
         """
         metadata = {
-            "position": json.dumps(checkpoint.position),
+            "position": json.dumps(checkpoint.step),
             "seconds": json.dumps(checkpoint.seconds),
         }
         write_tensors(self.path / CHECKPOINT, checkpoint.state.to_tensors(), metadata)
@@ -171,18 +172,18 @@ class RunDirectory:
         """
         path = self.path / CHECKPOINT
         if not path.exists():
-            self._keep_metrics_before(Position(0, 0))
+            self._keep_metrics_before(Step(0, 0))
             return None
         try:
             tensors, metadata = read_tensors(path)
-            position = Position(*json.loads(metadata["position"]))
+            step = Step(*json.loads(metadata["position"]))
         except (InputError, KeyError) as error:
             raise ResumeError(
                 f"{path} is damaged ({error}): restore it from a copy, or begin anew with --force."
             ) from error
-        self._keep_metrics_before(position)
+        self._keep_metrics_before(step)
         state = State.from_tensors({name: tensor.to(device) for name, tensor in tensors.items()})
-        return Checkpoint(state, position, json.loads(metadata["seconds"]))
+        return Checkpoint(state, step, json.loads(metadata["seconds"]))
 
     def log(self, **entry: Any) -> None:
         """Append one line to the metrics log.
@@ -210,11 +211,11 @@ class RunDirectory:
         """
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return [current_names(json.loads(line)) for line in lines if line.endswith("\n")]
 
-    def _keep_metrics_before(self, position: Position) -> None:
+    def _keep_metrics_before(self, step: Step) -> None:
         """Drop the log's entries that the resumed run will write again."""
-        kept = [entry for entry in self.metrics() if Position(entry["draw"], entry["step"]) < position]
+        kept = [entry for entry in self.metrics() if Step(entry["iteration"], entry["step"]) < step]
         write_text(self.path / METRICS, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def _discard(self) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig
-from datacondense.studies.backends import Workers
-from datacondense.studies.cell import Place, cell_key
+from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.studies.data_source import DataSource
-from datacondense.studies.runner import run_cells
+from datacondense.studies.runner import run_tasks
 from datacondense.studies.store import RECORD, Store
+from datacondense.studies.task import Workspace, task_key
+from datacondense.studies.workers import Workers
 
 INLINE = Workers("inline", 1, 1)
 
@@ -26,7 +26,7 @@ MNIST = DataSource(name="mnist", content={"train": "x", "test": "y", "mean": [0.
 
 
 @dataclass(frozen=True, kw_only=True)
-class MadeCell:
+class MadeTask:
     """A cell that appends "name begin" and "name end" to a file.
 
     Attributes:
@@ -38,7 +38,7 @@ class MadeCell:
 
     name: str
     log: Path
-    inputs: tuple["MadeCell", ...] = ()
+    inputs: tuple["MadeTask", ...] = ()
     kind: str = "made"
     breaks: str = ""
     switch: Path = Path()
@@ -47,7 +47,7 @@ class MadeCell:
     warning: str = ""
 
     @property
-    def recipe(self) -> EvaluationConfig:
+    def protocol(self) -> EvaluationConfig:
         """Tell cells of one entry apart, as scores are."""
         return EvaluationConfig(seed=int.from_bytes(self.name.encode()[:6]))
 
@@ -59,7 +59,7 @@ class MadeCell:
     def settings(self) -> Mapping[str, Any]:
         return {"name": self.name}
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         self._note("begin")
         assert all((place.folder(source) / RECORD).exists() for source in self.inputs), "run too early"
         time.sleep(self.waits)
@@ -88,11 +88,11 @@ def lines(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
 
-def keys(cells: Iterable[MadeCell]) -> set[str]:
-    return {cell_key(cell) for cell in cells}
+def keys(tasks: Iterable[MadeTask]) -> set[str]:
+    return {task_key(task) for task in tasks}
 
 
-def run_at_once(barrier: Any, cells: Sequence[MadeCell], folder: Path) -> None:
+def run_at_once(barrier: Any, tasks: Sequence[MadeTask], folder: Path) -> None:
     """Wait for the other process, then run cells."""
     barrier.wait(60)
-    run_cells(cells, Store(folder), INLINE)
+    run_tasks(tasks, Store(folder), INLINE)

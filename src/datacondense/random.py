@@ -12,7 +12,7 @@ import torch
 from datacondense.errors import InputError
 
 
-def stream(seed: int, purpose: str, *index: int) -> torch.Generator:
+def seeded_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     """Make the generator of one purpose and index.
 
     Args:

@@ -5,26 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
-from datacondense.condensation import (
-    MethodConfig,
-    Progress,
-    ResumeError,
-    RunConfig,
-    RunDirectory,
-    condense,
-)
+from datacondense.condensation.config import MethodConfig, RunConfig
+from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.run_folder import ResumeError, RunFolder
 from datacondense.environment import environment
-from datacondense.evaluation import EvaluationConfig, computation, evaluate_one
+from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.scoring import backend, evaluate_one
 from datacondense.image_set import ImageSet
 from datacondense.networks.names import canonical_name, parse_name
-from datacondense.selection import select_random
-from datacondense.studies.cell import Cell, Place, plain_settings
+from datacondense.selection.random import select_random
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.memory import peak_memory
+from datacondense.studies.task import Task, Workspace, plain_settings
 from datacondense.studies.timing import seconds_of
 
 if TYPE_CHECKING:
@@ -38,7 +34,7 @@ class _EnoughTimedError(Exception):
     """Ends a run that is timed only."""
 
 
-class SetCell(Cell, Protocol):
+class SetTask(Task, Protocol):
     """A cell whose result is an image set."""
 
     @property
@@ -53,7 +49,7 @@ class SetCell(Cell, Protocol):
     def network(self) -> str | None:
         """Name of the network that it was condensed with; None for other sets."""
 
-    def image_set(self, place: Place) -> ImageSet:
+    def image_set(self, place: Workspace) -> ImageSet:
         """Read the result.
 
         Args:
@@ -79,30 +75,31 @@ def method_settings(method: MethodConfig, dataset: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CondenseCell:
+class Condense:
     """Learn a set; a run that was stopped continues from its checkpoint.
 
     Attributes:
         data: The data set.
         method: Settings of the method, without None.
         seed: Seed of everything that is drawn.
-        draws: Outer draws.
+        iterations: Outer draws.
     """
 
+    tag: ClassVar[str] = "CondenseCell"
     data: DataSource
     method: MethodConfig
     seed: int
-    draws: int
+    iterations: int
 
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        steps = self.method.steps_per_draw
+        steps = self.method.steps_per_iteration
         of_each = "" if steps == 1 else f" of {steps} steps"
-        return f"condense with {self.method.kind}: {self.draws} draws{of_each}"
+        return f"condense with {self.method.kind}: {self.iterations} draws{of_each}"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """None."""
         return ()
 
@@ -112,7 +109,7 @@ class CondenseCell:
         return {
             "method": method_settings(self.method, self.data.name),
             "seed": self.seed,
-            "draws": self.draws,
+            "iterations": self.iterations,
             "images": self.data.training_content,
         }
 
@@ -126,7 +123,7 @@ class CondenseCell:
         """The network that is matched."""
         return self.method.network
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Condense, or go on.
 
         Args:
@@ -159,14 +156,14 @@ class CondenseCell:
             except ResumeError:
                 # Damaged, or begun with another number of threads or another version: its end would mix the two.
                 condensed = call(force=True)
-        last = RunDirectory(folder).metrics()[-1]
+        last = RunFolder(folder).metrics()[-1]
         return {
             "fingerprint": condensed.fingerprint,
             "loss": last["loss"],
-            "draws": condensed.record["draws_done"],
+            "iterations": condensed.provenance["iterations_done"],
             "condensing_seconds": last["seconds"],
             "memory": memory.as_dict(),
-            "environment": condensed.record["environment"],
+            "environment": condensed.provenance["environment"],
         }
 
     def estimate(self, device: torch.device) -> float:
@@ -186,10 +183,12 @@ class CondenseCell:
                 raise _EnoughTimedError
 
         with suppress(_EnoughTimedError):
-            replace(self, draws=_TIMED_STEPS + 1)._condensed(self.data.read().train, device, observer=note)
-        return (ends[-1] - ends[0]) / (len(ends) - 1) * self.method.steps_per_draw * self.draws
+            replace(self, iterations=_TIMED_STEPS + 1)._condensed(
+                self.data.read().train, device, observer=note
+            )
+        return (ends[-1] - ends[0]) / (len(ends) - 1) * self.method.steps_per_iteration * self.iterations
 
-    def image_set(self, place: Place) -> ImageSet:
+    def image_set(self, place: Workspace) -> ImageSet:
         """Read the condensed set.
 
         Args:
@@ -210,7 +209,7 @@ class CondenseCell:
         Returns:
             The set.
         """
-        return ImageSet.load(RunDirectory(folder).result)
+        return ImageSet.load(RunFolder(folder).result)
 
     def _condensed(
         self,
@@ -227,7 +226,7 @@ class CondenseCell:
         return condense(
             train,
             self.method,
-            RunConfig(seed=self.seed, draws=self.draws, time_limit=time_limit),
+            RunConfig(seed=self.seed, iterations=self.iterations, time_limit=time_limit),
             directory=directory,
             resume=resume,
             force=force,
@@ -237,37 +236,44 @@ class CondenseCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateCell:
+class Evaluate:
     """Train one network on a set and measure it.
 
     Attributes:
         source: The cell that gives the set.
-        recipe: The protocol, without None; its `repeats` means nothing here.
+        protocol: The protocol, without None; its `repeats` means nothing here.
         repeat: Number of the network, from 0, as in `evaluate_one`.
     """
 
-    source: SetCell
-    recipe: EvaluationConfig
+    tag: ClassVar[str] = "EvaluateCell"
+    source: SetTask
+    protocol: EvaluationConfig
     repeat: int
 
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
-        changed = "" if self.recipe.augmentation == "none" else f", {self.recipe.augmentation}"
-        return f"train {self.recipe.network}: {self.recipe.epochs} epochs of ipc {self.source.ipc}{changed}"
+        changed = "" if self.protocol.augmentation == "none" else f", {self.protocol.augmentation}"
+        return (
+            f"train {self.protocol.network}: {self.protocol.epochs} epochs of ipc {self.source.ipc}{changed}"
+        )
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """The set."""
         return (self.source,)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Protocol, number of the network, and the images to be scored on."""
-        recipe = plain_settings(self.recipe, without="repeats")
-        return {"recipe": recipe, "repeat": self.repeat, "images": {"test": self.source.data.content["test"]}}
+        protocol = plain_settings(self.protocol, without="repeats")
+        return {
+            "protocol": protocol,
+            "repeat": self.repeat,
+            "images": {"test": self.source.data.content["test"]},
+        }
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Train and measure.
 
         Args:
@@ -278,12 +284,12 @@ class EvaluateCell:
         """
         images, test = self.source.image_set(place), self.source.data.read().test
         assert test is not None
-        assert self.recipe.epochs is not None
+        assert self.protocol.epochs is not None
         return {
-            "accuracy": self._accuracy(images, test, self.recipe.epochs, place.device),
+            "accuracy": self._accuracy(images, test, self.protocol.epochs, place.device),
             "environment": {
                 **environment(place.device),
-                **computation(images, self.recipe, place.device)._asdict(),
+                **backend(images, self.protocol, place.device)._asdict(),
             },
         }
 
@@ -298,15 +304,15 @@ class EvaluateCell:
         """
         splits = self.source.data.read()
         assert splits.test is not None
-        assert self.recipe.epochs is not None
+        assert self.protocol.epochs is not None
         images = select_random(splits.train, self.source.ipc, 0)
         seconds = [
             seconds_of(partial(self._accuracy, images, splits.test, epochs, device), device)
             for epochs in (2, 2, 2 + _TIMED_EPOCHS)  # the first run warms up
         ]
         epoch = (seconds[2] - seconds[1]) / _TIMED_EPOCHS
-        return max(seconds[1], seconds[1] + (self.recipe.epochs - 2) * epoch)
+        return max(seconds[1], seconds[1] + (self.protocol.epochs - 2) * epoch)
 
     def _accuracy(self, images: ImageSet, test: ImageSet, epochs: int, device: torch.device) -> float:
         """Train for a number of epochs, and measure."""
-        return evaluate_one(images, test, replace(self.recipe, epochs=epochs), self.repeat, device=device)
+        return evaluate_one(images, test, replace(self.protocol, epochs=epochs), self.repeat, device=device)

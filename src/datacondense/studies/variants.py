@@ -1,10 +1,10 @@
 """Which networks the arms of a study are about, and what of a study was published, as the catalogues choose them."""
 
-from datacondense.condensation import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.networks.names import canonical_name, parse_name
 from datacondense.studies import published
-from datacondense.studies.factory import CellFactory
+from datacondense.studies.factory import TaskFactory
 
 _NETWORKS = dict(
     zip(published.NETWORKS, ("mlp", "convnet", "lenet", "alexnet", "vgg11", "resnet18"), strict=True)
@@ -15,14 +15,14 @@ _CONDENSED_WITH = {"vgg11": "vgg11-bn", "resnet18": "resnet18-bn-ap"}
 
 
 # What makes gradient matching another method than the published one.
-_PUBLISHED_AS = ("distance", "transform", "compare", "join_classes", "siamese")
+_PUBLISHED_AS = ("distance", "transform", "compare", "class_collective", "siamese")
 
 
-def chosen_networks(cells: CellFactory) -> dict[str, str]:
+def listed_networks(tasks: TaskFactory) -> dict[str, str]:
     """Give the networks that the user listed, else all six.
 
     Args:
-        cells: What the user said.
+        tasks: What the user said.
 
     Returns:
         Names by printed labels.
@@ -31,10 +31,10 @@ def chosen_networks(cells: CellFactory) -> dict[str, str]:
         InputError: One is listed twice, or there is none of that name.
     """
     labels = {name: label for label, name in _NETWORKS.items()}
-    names = [canonical_name(parse_name(name)) for name in cells.config.networks] or list(labels)
+    names = [canonical_name(parse_name(name)) for name in tasks.config.networks] or list(labels)
     if len(set(names)) < len(names):
         raise InputError(
-            f"networks are {', '.join(cells.config.networks)}, but each may be listed once only."
+            f"networks are {', '.join(tasks.config.networks)}, but each may be listed once only."
         )
     return {labels.get(name, name): name for name in names}
 
@@ -51,31 +51,31 @@ def condensed_with(network: str) -> str:
     return _CONDENSED_WITH.get(network, network)
 
 
-def refuse_unused(cells: CellFactory, *names: str) -> None:
+def refuse_unused(tasks: TaskFactory, *names: str) -> None:
     """Refuse settings that a study would not look at.
 
     Args:
-        cells: What the user said.
+        tasks: What the user said.
         *names: Names of these settings.
 
     Raises:
         InputError: One of them is given.
     """
     for name in names:
-        given = " ".join(map(str, getattr(cells.config, name)))
+        given = " ".join(map(str, getattr(tasks.config, name)))
         if given:
             raise InputError(f"{name} is {given}, but this study has no such choice: leave --{name} out.")
 
 
-def is_comparable(cells: CellFactory) -> bool:
+def is_comparable(tasks: TaskFactory) -> bool:
     """Tell whether what is measured is what was published, but for how long and how often: images, test, gradients.
 
     Args:
-        cells: What the user said.
+        tasks: What the user said.
 
     Returns:
         Whether published numbers may stand beside.
     """
-    data, method, usual = cells.data, cells.config.method, GradientMatchingConfig()
+    data, method, usual = tasks.data, tasks.config.method, GradientMatchingConfig()
     same_images = not data.validation_fraction and data.config.resize is None and data.config.channels is None
     return same_images and all(getattr(method, name) == getattr(usual, name) for name in _PUBLISHED_AS)

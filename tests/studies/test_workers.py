@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.studies import backends
-from datacondense.studies.backends import Workers, WorkersConfig, opened
+from datacondense.studies import workers
+from datacondense.studies.workers import Workers, WorkersConfig, opened
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_cores_are_shared(
 
 @pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, backend: Any, package: str) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(workers, "find_spec", lambda name: None)
     with (
         pytest.raises(
             InputError, match=rf"package {package} is not installed: pip install 'datacondense\[{backend}\]'"

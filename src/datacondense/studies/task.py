@@ -7,34 +7,36 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from datacondense.renamed import former_names
+
 if TYPE_CHECKING:
     import torch
     from _typeshed import DataclassInstance
 
 
-class Place(Protocol):
+class Workspace(Protocol):
     """Where a cell runs."""
 
     @property
     def device(self) -> "torch.device":
         """Where to compute."""
 
-    def folder(self, cell: "Cell") -> Path:
+    def folder(self, task: "Task") -> Path:
         """Give the folder of a cell: its own to write to, or one of its inputs to read from.
 
         Args:
-            cell: The cell.
+            task: The cell.
 
         Returns:
             The folder; it exists.
         """
 
 
-class Cell(Protocol):
+class Task(Protocol):
     """One computation of a study: a frozen record of plain values that can be pickled, and what to do with them.
 
     Equal settings must give equal results, whatever ran before and on whatever machine, up to rounding. Everything
-    that repeats runs is made of cells: what the built-in studies use is in `datacondense.studies.cells`.
+    that repeats runs is made of cells: what the built-in studies use is in `datacondense.studies.tasks`.
     """
 
     @property
@@ -42,14 +44,14 @@ class Cell(Protocol):
         """What it does, in a few words; cells of one kind take about the same time."""
 
     @property
-    def inputs(self) -> Sequence["Cell"]:
+    def inputs(self) -> Sequence["Task"]:
         """The cells that must be finished before."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Everything that the result depends on beside the inputs, as plain JSON values, defaults filled in."""
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Compute; a cell that was stopped on the way is run again in the folder that it left.
 
         Args:
@@ -70,26 +72,26 @@ class Cell(Protocol):
         """
 
 
-def description(cell: Cell) -> dict[str, Any]:
+def description(task: Task) -> dict[str, Any]:
     """Describe a cell completely.
 
     Args:
-        cell: The cell.
+        task: The cell.
 
     Returns:
         Its type, its settings, and the keys of its inputs, as plain JSON values.
     """
     return {
-        "cell": _type_name(type(cell)),
-        "settings": json.loads(json.dumps(cell.settings)),
-        "inputs": [cell_key(source) for source in cell.inputs],
+        "cell": _type_name(type(task)),
+        "settings": json.loads(json.dumps(task.settings)),
+        "inputs": [task_key(source) for source in task.inputs],
     }
 
 
-def _type_name(of_cell: type) -> str:
-    """Name a class: those of this library by themselves, where they may move; others by their module too."""
-    own = of_cell.__module__.startswith("datacondense.")
-    return of_cell.__name__ if own else f"{of_cell.__module__}:{of_cell.__qualname__}"
+def _type_name(of_task: type) -> str:
+    """Name a class: by its tag where it has one, whatever it is called today; else by module and name."""
+    tag: str | None = getattr(of_task, "tag", None)
+    return tag or f"{of_task.__module__}:{of_task.__qualname__}"
 
 
 def plain_settings(config: "DataclassInstance", *, without: str | None = None) -> dict[str, Any]:
@@ -117,45 +119,45 @@ def _is_unused(default: object, value: object) -> bool:
     return (default is False or default in {(), "none"}) and value == default
 
 
-def cell_key(cell: Cell) -> str:
+def task_key(task: Task) -> str:
     """Name a cell by what it computes: equal descriptions have equal keys, in every study.
 
     Args:
-        cell: The cell.
+        task: The cell.
 
     Returns:
         Sixteen hexadecimal digits.
     """
-    canonical = json.dumps(description(cell), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(former_names(description(task)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def waves(
-    cells: Iterable[Cell], finished: Callable[[str], bool] = lambda key: False
-) -> list[dict[str, Cell]]:
+def by_depth(
+    tasks: Iterable[Task], finished: Callable[[str], bool] = lambda key: False
+) -> list[dict[str, Task]]:
     """Order cells and all that they need, each once, so that the inputs of a wave lie in the waves before it.
 
     Args:
-        cells: What is wanted.
+        tasks: What is wanted.
         finished: Tells by its key whether a cell is finished; what only such cells need is left out.
 
     Returns:
         For each wave its cells by key, in the order in which they are first needed.
     """
     depths: dict[str, int] = {}
-    found: dict[str, Cell] = {}
+    found: dict[str, Task] = {}
 
-    def visit(cell: Cell) -> int:
-        key = cell_key(cell)
+    def visit(task: Task) -> int:
+        key = task_key(task)
         if key not in depths:
-            needed = () if finished(key) else cell.inputs
+            needed = () if finished(key) else task.inputs
             depths[key] = 1 + max((visit(source) for source in needed), default=-1)
-            found[key] = cell
+            found[key] = task
         return depths[key]
 
-    for cell in cells:
-        visit(cell)
+    for task in tasks:
+        visit(task)
     return [
-        {key: cell for key, cell in found.items() if depths[key] == depth}
+        {key: task for key, task in found.items() if depths[key] == depth}
         for depth in range(max(depths.values(), default=-1) + 1)
     ]

@@ -4,31 +4,32 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from datacondense.environment import environment
 from datacondense.image_set import ImageSet
-from datacondense.networks import features_of, moved
-from datacondense.random_streams import stream
+from datacondense.networks.features import features_of
+from datacondense.networks.network import moved
+from datacondense.random import seeded_generator
 from datacondense.selection.forgetting import NeverLearned, select_forgetting
 from datacondense.selection.herding import herding_order, select_herding
 from datacondense.selection.k_center import farthest_first, select_k_center
 from datacondense.selection.random import select_random
-from datacondense.studies.cell import Cell, Place
-from datacondense.studies.cells import SetCell
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.full_training import TrainFull
 from datacondense.studies.memory import peak_memory
+from datacondense.studies.task import Task, Workspace
+from datacondense.studies.tasks import SetTask
 from datacondense.studies.timing import first_images, seconds_of
-from datacondense.studies.whole import WholeCell
 from datacondense.tensor_files import read_tensors, write_tensors
 
 Selection: TypeAlias = Literal["herding", "k-center"]
 
 _TIMED_IMAGES = 500
-_CPU = torch.device("cpu")  # where choosing is done
+_CPU = torch.device("cpu")  # where selections is done
 _COPIES = 4  # of all features, while their file is written
 
 _FEATURES = "features.safetensors"
@@ -45,22 +46,23 @@ _ORDERS: Mapping[Selection, Callable[[Tensor, int], Tensor]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesCell:
+class ComputeFeatures:
     """Compute the features of all training images with a network that was trained on them.
 
     Attributes:
         trained: The cell that gives the network.
     """
 
-    trained: WholeCell
+    tag: ClassVar[str] = "FeaturesCell"
+    trained: TrainFull
 
     @property
     def kind(self) -> str:
         """The network, which is what takes time."""
-        return f"features of {self.trained.recipe.network}"
+        return f"features of {self.trained.protocol.network}"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """The network."""
         return (self.trained,)
 
@@ -69,7 +71,7 @@ class FeaturesCell:
         """Images."""
         return {"images": self.trained.data.training_content}
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Compute, and save the features.
 
         Args:
@@ -99,7 +101,7 @@ class FeaturesCell:
         torch.ones(_COPIES, len(train), compute(part).shape[1])
         return seconds_of(lambda: compute(part), device) * len(train) / len(part)
 
-    def features(self, place: Place) -> Tensor:
+    def features(self, place: Workspace) -> Tensor:
         """Read the result.
 
         Args:
@@ -122,16 +124,16 @@ class FeaturesCell:
 
     def _untrained(self, device: torch.device) -> tuple[ImageSet, Callable[[ImageSet], Tensor]]:
         """Give the training images, and the features of a network whose parameters are fresh."""
-        network, recipe = self.trained.structure(), self.trained.recipe
-        parameters = moved(network.draw(stream(recipe.seed, "timing")), device, torch.float32)
+        network, protocol = self.trained.structure(), self.trained.protocol
+        parameters = moved(network.draw(seeded_generator(protocol.seed, "timing")), device, torch.float32)
         train = self.trained.data.read().train.to(device)
         return train, partial(features_of, network, parameters)
 
 
-class _SelectionCell(SetCell, Protocol):
+class _SelectionTask(SetTask, Protocol):
     """A cell that chooses from the training images."""
 
-    def select(self, train: ImageSet, place: Place) -> ImageSet:
+    def select(self, train: ImageSet, place: Workspace) -> ImageSet:
         """Choose."""
 
 
@@ -143,7 +145,7 @@ class _Selecting:
         """None: it was not condensed."""
         return None
 
-    def run(self: _SelectionCell, place: Place) -> Mapping[str, Any]:
+    def run(self: _SelectionTask, place: Workspace) -> Mapping[str, Any]:
         """Choose, and save the set.
 
         Args:
@@ -155,16 +157,16 @@ class _Selecting:
         train = self.data.read().train
         with peak_memory(_CPU) as memory:
             began = time.perf_counter()
-            chosen = self.select(train, place)
+            selected = self.select(train, place)
             seconds = time.perf_counter() - began
-        chosen.save(place.folder(self) / _SELECTED)
+        selected.save(place.folder(self) / _SELECTED)
         return {
-            "fingerprint": chosen.fingerprint,
+            "fingerprint": selected.fingerprint,
             "condensing_seconds": seconds,
             "memory": memory.as_dict(),
         }
 
-    def image_set(self: SetCell, place: Place) -> ImageSet:
+    def image_set(self: SetTask, place: Workspace) -> ImageSet:
         """Read the chosen images.
 
         Args:
@@ -177,7 +179,7 @@ class _Selecting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomCell(_Selecting):
+class SelectRandom(_Selecting):
     """Choose real images at random.
 
     Attributes:
@@ -186,6 +188,7 @@ class RandomCell(_Selecting):
         seed: Seed of the choice.
     """
 
+    tag: ClassVar[str] = "RandomCell"
     data: DataSource
     ipc: int
     seed: int
@@ -196,7 +199,7 @@ class RandomCell(_Selecting):
         return "choose at random"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """None."""
         return ()
 
@@ -205,7 +208,7 @@ class RandomCell(_Selecting):
         """Number, seed and images."""
         return {"ipc": self.ipc, "seed": self.seed, "images": self.data.training_content}
 
-    def select(self, train: ImageSet, place: Place) -> ImageSet:
+    def select(self, train: ImageSet, place: Workspace) -> ImageSet:
         """Choose by the seed alone.
 
         Args:
@@ -231,7 +234,7 @@ class RandomCell(_Selecting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChosenCell(_Selecting):
+class SelectByFeatures(_Selecting):
     """Choose real images by the features of a network that was trained on all of them.
 
     Attributes:
@@ -240,9 +243,10 @@ class ChosenCell(_Selecting):
         features: The cell that gives the features.
     """
 
+    tag: ClassVar[str] = "ChosenCell"
     method: Selection
     ipc: int
-    features: FeaturesCell
+    features: ComputeFeatures
 
     @property
     def kind(self) -> str:
@@ -250,7 +254,7 @@ class ChosenCell(_Selecting):
         return f"choose by {self.method} ipc {self.ipc}"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """The features."""
         return (self.features,)
 
@@ -264,7 +268,7 @@ class ChosenCell(_Selecting):
         """The data set."""
         return self.features.trained.data
 
-    def select(self, train: ImageSet, place: Place) -> ImageSet:
+    def select(self, train: ImageSet, place: Workspace) -> ImageSet:
         """Choose by the features.
 
         Args:
@@ -280,14 +284,16 @@ class ChosenCell(_Selecting):
         """Choose from the largest class, by random features.
 
         Args:
-            device: Where networks compute; choosing is done on the CPU.
+            device: Where networks compute; selections is done on the CPU.
 
         Returns:
             Seconds that `run` would take.
         """
         train = self.data.read().train
         # Of all images, though one class is timed: the memory that this takes is measured too.
-        features = torch.rand(len(train), self.features.num_features(), generator=stream(0, "timing"))
+        features = torch.rand(
+            len(train), self.features.num_features(), generator=seeded_generator(0, "timing")
+        )
         largest = max(train.class_indices, key=len)
 
         def choose() -> Tensor:
@@ -297,7 +303,7 @@ class ChosenCell(_Selecting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForgettingCell(_Selecting):
+class SelectForgetting(_Selecting):
     """Choose the real images that a network forgot most often while it was trained on all of them.
 
     Attributes:
@@ -306,8 +312,9 @@ class ForgettingCell(_Selecting):
         never_learned: Where images come that it never got right, as in `ForgettingCounts.scores`.
     """
 
+    tag: ClassVar[str] = "ForgettingCell"
     ipc: int
-    trained: WholeCell
+    trained: TrainFull
     never_learned: NeverLearned = "first"
 
     @property
@@ -316,7 +323,7 @@ class ForgettingCell(_Selecting):
         return f"choose by forgetting ipc {self.ipc}"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """The network."""
         return (self.trained,)
 
@@ -331,7 +338,7 @@ class ForgettingCell(_Selecting):
         """The data set."""
         return self.trained.data
 
-    def select(self, train: ImageSet, place: Place) -> ImageSet:
+    def select(self, train: ImageSet, place: Workspace) -> ImageSet:
         """Choose by the counts of the training.
 
         Args:
@@ -342,15 +349,15 @@ class ForgettingCell(_Selecting):
             The chosen images.
         """
         scores = self.trained.forgetting(place).scores(self.never_learned)
-        chosen = select_forgetting(train, self.ipc, scores)
-        settings = {**chosen.record["settings"], "never_learned": self.never_learned}
-        return replace(chosen, record={**chosen.record, "settings": settings})
+        selected = select_forgetting(train, self.ipc, scores)
+        settings = {**selected.provenance["settings"], "never_learned": self.never_learned}
+        return replace(selected, provenance={**selected.provenance, "settings": settings})
 
     def estimate(self, device: torch.device) -> float:
         """Choose once, by counts that are all equal.
 
         Args:
-            device: Where networks compute; choosing is done on the CPU.
+            device: Where networks compute; selections is done on the CPU.
 
         Returns:
             Seconds that `run` would take.

@@ -12,29 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from datacondense.augment import augmented
+from datacondense.augment.by_name import augmented
 from datacondense.environment import environment
 from datacondense.errors import InputError
-from datacondense.evaluation import EvaluationConfig, accuracy, computation
+from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.scoring import accuracy, backend
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.networks import (
-    Network,
-    NetworkFunction,
-    Parameters,
-    build_network,
-    choose_computation,
-    moved,
-    once_differentiable,
-)
-from datacondense.random_streams import stream
+from datacondense.networks.builder import build_network
+from datacondense.networks.fused import NetworkFunction, choose_backend, first_order_model
+from datacondense.networks.network import Network, Parameters, moved
+from datacondense.random import seeded_generator
 from datacondense.selection.forgetting import ForgettingCounts
-from datacondense.studies.cell import Cell, Place, plain_settings
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.task import Task, Workspace, plain_settings
 from datacondense.studies.timing import first_images, seconds_of
 from datacondense.tensor_files import read_tensors, write_tensors
 from datacondense.training import train, zero_velocity
@@ -63,38 +58,39 @@ class TrainedNetwork(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeCell:
+class TrainFull:
     """Train one network on all training images and measure it; training that was stopped continues after an epoch.
 
     The protocol is that of a condensed set (see `EvaluationConfig`), with orders and augmentations drawn per epoch.
 
     Attributes:
         data: The data set.
-        recipe: The protocol, without None; its `repeats` means nothing here.
+        protocol: The protocol, without None; its `repeats` means nothing here.
         repeat: Number of the network, from 0; with the protocol's seed it fixes everything that is drawn.
     """
 
+    tag: ClassVar[str] = "WholeCell"
     data: DataSource
-    recipe: EvaluationConfig
+    protocol: EvaluationConfig
     repeat: int
 
     @property
     def kind(self) -> str:
         """The network, which is what takes time."""
-        return f"train {self.recipe.network} on the whole set"
+        return f"train {self.protocol.network} on the whole set"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """None."""
         return ()
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Protocol, number of the network, and images."""
-        recipe = plain_settings(self.recipe, without="repeats")
-        return {"recipe": recipe, "repeat": self.repeat, "images": dict(self.data.content)}
+        protocol = plain_settings(self.protocol, without="repeats")
+        return {"protocol": protocol, "repeat": self.repeat, "images": dict(self.data.content)}
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Train, or go on, and measure.
 
         Args:
@@ -103,16 +99,16 @@ class WholeCell:
         Returns:
             The accuracy, 0 to 1; None where the data set has no images to be scored on.
         """
-        assert self.recipe.epochs is not None
+        assert self.protocol.epochs is not None
         training, test = self._prepared(place.device)
         computed = {
             **environment(place.device),
-            **computation(training.images, self.recipe, place.device)._asdict(),
+            **backend(training.images, self.protocol, place.device)._asdict(),
         }
         folder = place.folder(self)
         state = _restored(folder / _CHECKPOINT, computed, place.device) or training.start()
         saved = time.monotonic()
-        while state.epoch < self.recipe.epochs:
+        while state.epoch < self.protocol.epochs:
             state = training.continued(state)
             if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
                 _save(folder / _CHECKPOINT, state, computed)
@@ -132,23 +128,23 @@ class WholeCell:
         Returns:
             Seconds that `run` would take.
         """
-        assert self.recipe.epochs is not None
+        assert self.protocol.epochs is not None
         training, test = self._prepared(device)
         state, images = training.start(), training.images
         warming, timed = (
-            min(len(images), batches * self.recipe.batch_size)
+            min(len(images), batches * self.protocol.batch_size)
             for batches in (_WARMING_BATCHES, _TIMED_BATCHES)
         )
         training.continued(state, warming)
         epoch = seconds_of(lambda: training.continued(state, timed), device) * len(images) / timed
         if test is None:
-            return self.recipe.epochs * epoch
+            return self.protocol.epochs * epoch
         part = first_images(test, _TIMED_IMAGES)
         training.accuracy(state, part)
         scored = seconds_of(lambda: training.accuracy(state, part), device) * len(test) / len(part)
-        return self.recipe.epochs * epoch + scored
+        return self.protocol.epochs * epoch + scored
 
-    def trained(self, place: Place) -> TrainedNetwork:
+    def trained(self, place: Workspace) -> TrainedNetwork:
         """Read the result.
 
         Args:
@@ -164,7 +160,7 @@ class WholeCell:
             _group(tensors, "buffers", place.device),
         )
 
-    def forgetting(self, place: Place) -> ForgettingCounts:
+    def forgetting(self, place: Workspace) -> ForgettingCounts:
         """Read what was remembered of each training image.
 
         Args:
@@ -190,20 +186,20 @@ class WholeCell:
         Returns:
             The network for the images of the data set.
         """
-        assert self.recipe.network is not None
+        assert self.protocol.network is not None
         images = self.data.read().train
-        return build_network(self.recipe.network, images.image_shape, images.num_classes)
+        return build_network(self.protocol.network, images.image_shape, images.num_classes)
 
     def _prepared(self, device: torch.device) -> "tuple[_Training, ImageSet | None]":
         """Bring images and network to where they compute; give the test images too, where there are any."""
         splits = self.data.read()
         check_trainable(splits.train)
         network = self.structure()
-        chosen = choose_computation(
-            network, device, precision=self.recipe.precision, engine=self.recipe.engine
+        selected = choose_backend(
+            network, device, precision=self.protocol.precision, engine=self.protocol.engine
         )
-        model = once_differentiable(network, chosen)
-        training = _Training(network, model, splits.train.to(device), self.recipe, self.repeat)
+        model = first_order_model(network, selected)
+        training = _Training(network, model, splits.train.to(device), self.protocol, self.repeat)
         return training, None if splits.test is None else splits.test.to(device)
 
 
@@ -224,12 +220,12 @@ class _Training:
     network: Network
     model: NetworkFunction
     images: ImageSet
-    recipe: EvaluationConfig
+    protocol: EvaluationConfig
     repeat: int
 
     def start(self) -> _State:
         """Draw the network."""
-        drawn = self.network.draw(stream(self.recipe.seed, "whole network", self.repeat))
+        drawn = self.network.draw(seeded_generator(self.protocol.seed, "whole network", self.repeat))
         parameters, buffers = (
             moved(tensors, self._device, self._dtype) for tensors in (drawn, self.network.buffers())
         )
@@ -238,10 +234,10 @@ class _Training:
 
     def continued(self, state: _State, num_images: int | None = None) -> _State:
         """Train for one epoch, on the first images alone where a number is given."""
-        recipe = self.recipe
-        assert recipe.epochs is not None
+        protocol = self.protocol
+        assert protocol.epochs is not None
         order, change = (
-            stream(recipe.seed, purpose, self.repeat, state.epoch)
+            seeded_generator(protocol.seed, purpose, self.repeat, state.epoch)
             for purpose in ("whole order", "whole augmentation")
         )
         buffers = {name: buffer.clone() for name, buffer in state.buffers.items()}
@@ -259,7 +255,9 @@ class _Training:
             state.velocity,
             positions,
             self.images.labels[positions],
-            sgd=replace(recipe.sgd, lr=recipe.lr if state.epoch < recipe.epochs // 2 else recipe.lr * 0.1),
+            sgd=replace(
+                protocol.sgd, lr=protocol.lr if state.epoch < protocol.epochs // 2 else protocol.lr * 0.1
+            ),
             epochs=1,
             generator=order,
             augmentation=partial(self._inputs, generator=change),
@@ -273,9 +271,9 @@ class _Training:
 
     def _inputs(self, positions: Tensor, *, generator: torch.Generator) -> Tensor:
         """Give the images at some positions as the network sees them, each changed by fresh random numbers."""
-        assert self.recipe.augmentation is not None
+        assert self.protocol.augmentation is not None
         images = self.images.normalised(positions).to(self._dtype)
-        return augmented(self.recipe.augmentation, images, generator)
+        return augmented(self.protocol.augmentation, images, generator)
 
     @property
     def _device(self) -> torch.device:
@@ -283,7 +281,7 @@ class _Training:
 
     @property
     def _dtype(self) -> torch.dtype:
-        return torch.float64 if self.recipe.precision == "float64" else torch.float32
+        return torch.float64 if self.protocol.precision == "float64" else torch.float32
 
 
 def _save(path: Path, state: _State, computed: Mapping[str, Any]) -> None:

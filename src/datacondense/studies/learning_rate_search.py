@@ -8,28 +8,29 @@ out of the training images: never on the test images.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from datacondense.image_set import ImageSet
-from datacondense.studies.cell import Cell, Place
-from datacondense.studies.cells import CondenseCell, EvaluateCell
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.store import read_result
+from datacondense.studies.task import Task, Workspace
+from datacondense.studies.tasks import Condense, Evaluate
 
-_ENOUGH_DRAWS = 10**9  # where time is what ends a run
+_ENOUGH_ITERATIONS = 10**9  # where time is what ends a run
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceCell:
+class SearchLearningRate:
     """Choose the image learning rate whose sets are best on held-out images.
 
     Attributes:
         scores: For each learning rate the networks that were trained on its sets, as many for each.
     """
 
-    scores: Mapping[float, Sequence[EvaluateCell]]
+    tag: ClassVar[str] = "ChoiceCell"
+    scores: Mapping[float, Sequence[Evaluate]]
 
     @property
     def kind(self) -> str:
@@ -37,16 +38,16 @@ class ChoiceCell:
         return "choose a learning rate"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """All scores, learning rate by learning rate."""
-        return [cell for cells in self.scores.values() for cell in cells]
+        return [task for tasks in self.scores.values() for task in tasks]
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The learning rates in the order of the inputs."""
         return {"image_lrs": [float(rate) for rate in self.scores]}
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Compare mean accuracies; among equal ones the first in the list is taken.
 
         Args:
@@ -56,12 +57,12 @@ class ChoiceCell:
             The chosen rate, and the accuracies on held-out images of each rate.
         """
         accuracies = {
-            rate: [read_result(place.folder(cell))["accuracy"] for cell in cells]
-            for rate, cells in self.scores.items()
+            rate: [read_result(place.folder(task))["accuracy"] for task in tasks]
+            for rate, tasks in self.scores.items()
         }
-        chosen = max(accuracies, key=lambda rate: fmean(accuracies[rate]))
+        selected = max(accuracies, key=lambda rate: fmean(accuracies[rate]))
         return {
-            "image_lr": float(chosen),
+            "image_lr": float(selected),
             "held_out": [[float(rate), found] for rate, found in accuracies.items()],
         }
 
@@ -78,70 +79,71 @@ class ChoiceCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TunedCell:
+class CondenseSearched:
     """Learn a set with the learning rate that was chosen, or for a given time, or both.
 
     Attributes:
-        untuned: The same with the default learning rate and a number of draws.
-        choice: The choice; where None, the learning rate stays.
-        as_long_as: Another set, whose condensing seconds this one may spend, in the place of a number of outer draws.
+        base: The same with the default learning rate and a number of draws.
+        search: The choice; where None, the learning rate stays.
+        time_budget_from: Another set, whose condensing seconds this one may spend, in the place of a number of outer draws.
             Both should run on the same machine with the same work beside them; the record says how many draws it were.
     """
 
-    untuned: CondenseCell
-    choice: ChoiceCell | None = None
-    as_long_as: "CondenseCell | TunedCell | None" = None
+    tag: ClassVar[str] = "TunedCell"
+    base: Condense
+    search: SearchLearningRate | None = None
+    time_budget_from: "Condense | CondenseSearched | None" = None
 
     @property
     def kind(self) -> str:
         """As without the choice."""
-        limited = "" if self.as_long_as is None else ", for as long as plain matching takes"
-        return f"{self.untuned.kind}{limited}"
+        limited = "" if self.time_budget_from is None else ", for as long as plain matching takes"
+        return f"{self.base.kind}{limited}"
 
     @property
-    def inputs(self) -> Sequence[Cell]:
+    def inputs(self) -> Sequence[Task]:
         """The choice, and the set that it may take as long as."""
-        return [cell for cell in (self.choice, self.as_long_as) if cell is not None]
+        return [task for task in (self.choice, self.time_budget_from) if task is not None]
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """As without the choice; its learning rate is replaced by the chosen one, and its draws by the time."""
-        limited = {} if self.as_long_as is None else {"draws": "equal seconds"}
-        return {**self.untuned.settings, **limited}
+        limited = {} if self.time_budget_from is None else {"iterations": "equal seconds"}
+        return {**self.base.settings, **limited}
 
     @property
     def data(self) -> DataSource:
         """The whole training images."""
-        return self.untuned.data
+        return self.base.data
 
     @property
     def ipc(self) -> int:
         """Images per class."""
-        return self.untuned.ipc
+        return self.base.ipc
 
     @property
     def network(self) -> str | None:
         """The network that is matched."""
-        return self.untuned.network
+        return self.base.network
 
-    def run(self, place: Place) -> Mapping[str, Any]:
+    def run(self, place: Workspace) -> Mapping[str, Any]:
         """Condense, or go on.
 
         Args:
             place: Folders and device.
 
         Returns:
-            As for `CondenseCell`, and the learning rate.
+            As for `Condense`, and the learning rate.
         """
-        cell, limit = self.untuned, None
+        task, limit = self.base, None
         if self.choice is not None:
             rate = read_result(place.folder(self.choice))["image_lr"]
-            cell = replace(cell, method=replace(cell.method, image_lr=rate))
-        if self.as_long_as is not None:
-            cell = replace(cell, draws=_ENOUGH_DRAWS)
-            limit = f"{read_result(place.folder(self.as_long_as))['condensing_seconds']:.6f}s"
-        found = cell.condense_into(place.folder(self), place.device, time_limit=limit)
-        return {**found, "image_lr": cell.method.image_lr}
+            task = replace(task, method=replace(task.method, image_lr=rate))
+        if self.time_budget_from is not None:
+            task = replace(task, iterations=_ENOUGH_ITERATIONS)
+            limit = f"{read_result(place.folder(self.time_budget_from))['condensing_seconds']:.6f}s"
+        found = task.condense_into(place.folder(self), place.device, time_limit=limit)
+        return {**found, "image_lr": task.method.image_lr}
 
     def estimate(self, device: torch.device) -> float:
         """Time a few matching steps, of the other set where this one takes as long.
@@ -152,9 +154,9 @@ class TunedCell:
         Returns:
             Seconds that `run` would take.
         """
-        return (self.as_long_as or self.untuned).estimate(device)
+        return (self.time_budget_from or self.base).estimate(device)
 
-    def image_set(self, place: Place) -> ImageSet:
+    def image_set(self, place: Workspace) -> ImageSet:
         """Read the condensed set.
 
         Args:
@@ -163,4 +165,4 @@ class TunedCell:
         Returns:
             The set.
         """
-        return self.untuned.read_from(place.folder(self))
+        return self.base.read_from(place.folder(self))

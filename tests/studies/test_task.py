@@ -7,27 +7,28 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation import GradientMatchingConfig
-from datacondense.data import DataConfig
-from datacondense.evaluation import EvaluationConfig
-from datacondense.studies import CellFactory, StudyConfig
-from datacondense.studies.cell import Cell, cell_key, description, waves
-from datacondense.studies.cells import CondenseCell, EvaluateCell
-from datacondense.studies.chosen import RandomCell
-from tests.studies.made_cells import MNIST, MadeCell
+from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.data.config import DataConfig
+from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.factory import TaskFactory
+from datacondense.studies.selections import SelectRandom
+from datacondense.studies.task import Task, by_depth, description, task_key
+from datacondense.studies.tasks import Condense, Evaluate
+from tests.studies.made_tasks import MNIST, MadeTask
 
 METHOD = GradientMatchingConfig().resolved()
-RECIPE = EvaluationConfig().resolved("convnet", "mnist")
-CONDENSE = CondenseCell(data=MNIST, method=METHOD, seed=0, draws=2)
-RANDOM = RandomCell(data=MNIST, ipc=1, seed=0)
-EVALUATE = EvaluateCell(source=CONDENSE, recipe=RECIPE, repeat=0)
+PROTOCOL = EvaluationConfig().resolved("convnet", "mnist")
+CONDENSE = Condense(data=MNIST, method=METHOD, seed=0, iterations=2)
+RANDOM = SelectRandom(data=MNIST, ipc=1, seed=0)
+EVALUATE = Evaluate(source=CONDENSE, protocol=PROTOCOL, repeat=0)
 
 OTHER_CONTENT = {"train": "z", "test": "z", "mean": [0.2], "std": [0.4]}
 OTHER_METHOD = {
     "transform": ("max-pool-1",),
-    "join_classes": True,
+    "class_collective": True,
     "shrink_pixels": True,
-    "average_images": True,
+    "iterate_averaging": True,
     "siamese": "dsa:color",
     "ipc": 2,
     "network": "lenet",
@@ -46,7 +47,7 @@ OTHER_METHOD = {
     "engine": "eager",
     "graph_memory": 64,
 }
-OTHER_RECIPE = {
+OTHER_PROTOCOL = {
     "learned_steps": True,
     "network": "lenet",
     "epochs": 7,
@@ -61,50 +62,50 @@ OTHER_RECIPE = {
 }
 
 
-def with_content(cell: Cell, name: str) -> Cell:
+def with_content(task: Task, name: str) -> Task:
     """Let one thing about the images be another."""
     data = replace(MNIST, content={**MNIST.content, name: OTHER_CONTENT[name]})
-    if isinstance(cell, EvaluateCell):
-        return replace(cell, source=replace(cell.source, data=data))  # type: ignore[type-var]
-    assert isinstance(cell, CondenseCell | RandomCell)
-    return replace(cell, data=data)
+    if isinstance(task, Evaluate):
+        return replace(task, source=replace(task.source, data=data))  # type: ignore[type-var]
+    assert isinstance(task, Condense | SelectRandom)
+    return replace(task, data=data)
 
 
-def changed(cell: CondenseCell | EvaluateCell, part: str, change: Mapping[str, Any]) -> list[Cell]:
+def changed(task: Condense | Evaluate, part: str, change: Mapping[str, Any]) -> list[Task]:
     """Give the cell with each change alone."""
     return [
-        replace(cell, **{part: replace(getattr(cell, part), **{name: value})})
+        replace(task, **{part: replace(getattr(task, part), **{name: value})})
         for name, value in change.items()
     ]
 
 
 def test_any_other_setting_has_another_key() -> None:
     assert OTHER_METHOD.keys() == {field.name for field in fields(METHOD)}
-    assert OTHER_RECIPE.keys() | {"repeats"} == {field.name for field in fields(RECIPE)}
-    cells = [
+    assert OTHER_PROTOCOL.keys() | {"repeats"} == {field.name for field in fields(PROTOCOL)}
+    tasks = [
         CONDENSE,
         *changed(CONDENSE, "method", OTHER_METHOD),
         *(with_content(CONDENSE, name) for name in ("train", "mean", "std")),
         replace(CONDENSE, seed=1),
-        replace(CONDENSE, draws=3),
+        replace(CONDENSE, iterations=3),
         RANDOM,
         *(with_content(RANDOM, name) for name in ("train", "mean", "std")),
         replace(RANDOM, ipc=2),
         replace(RANDOM, seed=1),
         EVALUATE,
-        *changed(EVALUATE, "recipe", OTHER_RECIPE),
+        *changed(EVALUATE, "protocol", OTHER_PROTOCOL),
         *(with_content(EVALUATE, name) for name in OTHER_CONTENT),
         replace(EVALUATE, repeat=1),
         replace(EVALUATE, source=RANDOM),
         replace(EVALUATE, source=replace(CONDENSE, seed=1)),
     ]
-    assert len({cell_key(cell) for cell in cells}) == len(cells)
+    assert len({task_key(task) for task in tasks}) == len(tasks)
 
 
 def test_options_that_are_off_do_not_enter_a_key() -> None:
     # Or every option that is added would have all recorded cells computed again.
     method = CONDENSE.settings["method"]
-    off = {"transform", "join_classes", "shrink_pixels", "average_images", "siamese"}
+    off = {"transform", "class_collective", "shrink_pixels", "iterate_averaging", "siamese"}
     assert not off & method.keys()
     assert {"ipc", "network", "network_momentum", "engine"} <= method.keys()
     zero = replace(CONDENSE, method=replace(METHOD, matching_steps=2, network_epochs=0))
@@ -125,48 +126,51 @@ WITHOUT_MOMENTUM = replace(CONDENSE, method=replace(METHOD, network_momentum=0))
         (CONDENSE, with_content(CONDENSE, "test")),
         (RANDOM, replace(RANDOM, data=replace(MNIST, name="elsewhere"))),
         (RANDOM, with_content(RANDOM, "test")),
-        (EVALUATE, replace(EVALUATE, recipe=replace(RECIPE, repeats=3))),
+        (EVALUATE, replace(EVALUATE, protocol=replace(PROTOCOL, repeats=3))),
         (
             replace(CONDENSE, method=replace(METHOD, network_momentum=0)),
             replace(CONDENSE, method=replace(METHOD, network_momentum=0.0)),
         ),
     ],
 )
-def test_what_computes_the_same_has_the_same_key(first: Cell, second: Cell) -> None:
-    assert cell_key(first) == cell_key(second)
+def test_what_computes_the_same_has_the_same_key(first: Task, second: Task) -> None:
+    assert task_key(first) == task_key(second)
 
 
 @pytest.mark.parametrize(
-    ("arm", "same"),
+    ("variant", "same"),
     [
-        ({}, {"image_lr": 0.1, "matching_steps": 1, "network_epochs": 1, "draws": 1000}),
+        ({}, {"image_lr": 0.1, "matching_steps": 1, "network_epochs": 1, "iterations": 1000}),
         ({}, {"network": "convnet-relu"}),
         ({"ipc": 10}, {"ipc": 10, "matching_steps": 10, "network_epochs": 50}),
         ({"network": "mlp"}, {"network": "MLP", "image_lr": 0.01}),
     ],
 )
-def test_a_default_that_is_written_out_changes_no_key(arm: dict[str, Any], same: dict[str, Any]) -> None:
-    cells = CellFactory(data=MNIST, config=StudyConfig(seeds=1, repeats=1))
-    (first,), (second,) = (cells.scored(cells.condensed(**changes)) for changes in (arm, same))
-    assert cell_key(first) == cell_key(second)
-    (explicit,) = cells.scored(
-        cells.condensed(**arm), network=first.recipe.network, epochs=1000, augmentation="crop-scale-rotate"
+def test_a_default_that_is_written_out_changes_no_key(variant: dict[str, Any], same: dict[str, Any]) -> None:
+    tasks = TaskFactory(data=MNIST, config=StudyConfig(seeds=1, repeats=1))
+    (first,), (second,) = (tasks.scored(tasks.condensed(**changes)) for changes in (variant, same))
+    assert task_key(first) == task_key(second)
+    (explicit,) = tasks.scored(
+        tasks.condensed(**variant),
+        network=first.protocol.network,
+        epochs=1000,
+        augmentation="crop-scale-rotate",
     )
-    assert cell_key(explicit) == cell_key(first)
+    assert task_key(explicit) == task_key(first)
 
 
 def test_a_description_is_complete() -> None:
     described = description(EVALUATE)
     assert described["cell"] == "EvaluateCell"
-    assert described["inputs"] == [cell_key(CONDENSE)]
-    assert described["settings"]["recipe"]["epochs"] == 1000
+    assert described["inputs"] == [task_key(CONDENSE)]
+    assert described["settings"]["protocol"]["epochs"] == 1000
     assert description(CONDENSE)["settings"]["method"]["name"] == "gradient-matching"
-    assert len(cell_key(EVALUATE)) == 16
+    assert len(task_key(EVALUATE)) == 16
 
 
 def test_inputs_come_in_waves_before_what_needs_them_each_once(tmp_path: Path) -> None:
-    def made(name: str, *inputs: MadeCell) -> MadeCell:
-        return MadeCell(name=name, log=tmp_path, inputs=inputs)
+    def made(name: str, *inputs: MadeTask) -> MadeTask:
+        return MadeTask(name=name, log=tmp_path, inputs=inputs)
 
     top = made("top")
     left, right = made("left", top), made("right", top)
@@ -174,8 +178,8 @@ def test_inputs_come_in_waves_before_what_needs_them_each_once(tmp_path: Path) -
     late = made("late", top, bottom)  # needs something from the first wave and from the third
     wanted = [late, right, made("alone"), bottom, made("top")]
 
-    ordered = [[cell.settings["name"] for cell in wave.values()] for wave in waves(wanted)]
+    ordered = [[task.settings["name"] for task in wave.values()] for wave in by_depth(wanted)]
 
     assert ordered == [["top", "alone"], ["left", "right"], ["bottom"], ["late"]]
-    assert all(key == cell_key(cell) for wave in waves(wanted) for key, cell in wave.items())
-    assert waves([]) == []
+    assert all(key == task_key(task) for wave in by_depth(wanted) for key, task in wave.items())
+    assert by_depth([]) == []

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from datacondense.errors import InputError
-from datacondense.random_streams import stream
+from datacondense.random import seeded_generator
 
 
 def draw(generator: torch.Generator) -> list[float]:
@@ -12,68 +12,70 @@ def draw(generator: torch.Generator) -> list[float]:
 
 
 def test_same_arguments_give_the_same_numbers() -> None:
-    assert draw(stream(3, "network", 1, 2)) == draw(stream(3, "network", 1, 2))
+    assert draw(seeded_generator(3, "network", 1, 2)) == draw(seeded_generator(3, "network", 1, 2))
 
 
 def test_any_other_argument_gives_other_numbers() -> None:
     streams = [
-        stream(0, "network"),
-        stream(1, "network"),
-        stream(0, "real"),
-        stream(0, "network", 0),
-        stream(0, "network", 1),
-        stream(0, "network", 0, 1),
-        stream(0, "network", 1, 0),
-        stream(0, "network", 10),
-        stream(10, "network"),
-        stream(2**70, "network"),
+        seeded_generator(0, "network"),
+        seeded_generator(1, "network"),
+        seeded_generator(0, "real"),
+        seeded_generator(0, "network", 0),
+        seeded_generator(0, "network", 1),
+        seeded_generator(0, "network", 0, 1),
+        seeded_generator(0, "network", 1, 0),
+        seeded_generator(0, "network", 10),
+        seeded_generator(10, "network"),
+        seeded_generator(2**70, "network"),
     ]
     assert len({tuple(draw(generator)) for generator in streams}) == len(streams)
 
 
 def test_history_does_not_matter() -> None:
-    expected = draw(stream(0, "real", 5))
+    expected = draw(seeded_generator(0, "real", 5))
     for index in range(5):
-        draw(stream(0, "real", index))
-    assert draw(stream(0, "real", 5)) == expected
+        draw(seeded_generator(0, "real", index))
+    assert draw(seeded_generator(0, "real", 5)) == expected
 
 
 def test_derivation_is_pinned() -> None:
     # Saved runs are only resumed and repeated alike while these values stay. SHA-256 of "0/start", first 8 bytes.
-    assert stream(0, "start").initial_seed() == 2908242607033940253
-    assert stream(7, "real", 2, 13).initial_seed() == 239875366668436558
+    assert seeded_generator(0, "start").initial_seed() == 2908242607033940253
+    assert seeded_generator(7, "real", 2, 13).initial_seed() == 239875366668436558
 
 
 def test_numbers_of_a_stream_are_pinned() -> None:
     expected = [0.643190, 0.658365, 0.248182, 0.501274]
-    assert draw(stream(0, "start")) == pytest.approx(expected, abs=1e-6)
+    assert draw(seeded_generator(0, "start")) == pytest.approx(expected, abs=1e-6)
 
 
 def test_seeds_spread_over_the_whole_range() -> None:
-    seeds = [stream(seed, "network").initial_seed() for seed in range(200)]
+    seeds = [seeded_generator(seed, "network").initial_seed() for seed in range(200)]
     assert len(set(seeds)) == 200
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert max(seeds) > 2**62
 
 
 def test_streams_look_independent() -> None:
-    columns = torch.stack([torch.rand(2000, generator=stream(0, "real", index)) for index in range(4)])
+    columns = torch.stack([
+        torch.rand(2000, generator=seeded_generator(0, "real", index)) for index in range(4)
+    ])
     correlations = torch.corrcoef(columns) - torch.eye(4)
     assert correlations.abs().max().item() < 0.1
 
 
 def test_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
-    draw(stream(0, "start"))
+    draw(seeded_generator(0, "start"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_generator_lives_on_the_cpu() -> None:
-    assert stream(0, "start").device == torch.device("cpu")
+    assert seeded_generator(0, "start").device == torch.device("cpu")
 
 
 def test_negative_seed_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"seed is -1, but seeds are whole numbers from 0: choose one such as --seed 0"
     ):
-        stream(-1, "start")
+        seeded_generator(-1, "start")

@@ -1,0 +1,85 @@
+"""What earlier releases called things: their files are read, their options work for one more release."""
+
+from typing import Any
+
+_RENAMED = {
+    "average_images": "iterate_averaging",
+    "draw": "iteration",
+    "draws": "iterations",
+    "drawing": "plot",
+    "draws_done": "iterations_done",
+    "join_classes": "class_collective",
+    "recipe": "protocol",
+    "whole": "full",
+}
+_FORMER = {current: former for former, current in _RENAMED.items()}
+_OPTIONS = {
+    **{f"--{old}".replace("_", "-"): f"--{new}".replace("_", "-") for old, new in _RENAMED.items()},
+    "--choice-repeats": "--search-repeats",
+    "--choice-seeds": "--search-seeds",
+    "--whole-epochs": "--full-epochs",
+    "--whole-networks": "--full-networks",
+}
+
+
+def current_name(name: str) -> str:
+    """Return what a setting is called today.
+
+    Args:
+        name: Its name, today's or a former one.
+
+    Returns:
+        Today's name.
+    """
+    return _RENAMED.get(name, name)
+
+
+def current_names(values: Any) -> Any:
+    """Return plain JSON values of any release with today's names.
+
+    Args:
+        values: Mappings, lists and plain values, nested as they like.
+
+    Returns:
+        The same, its keys renamed.
+    """
+    return _with_keys(values, _RENAMED)
+
+
+def former_names(values: Any) -> Any:
+    """Return plain JSON values with the names under which earlier releases recorded them.
+
+    Args:
+        values: As `current_names` returns them.
+
+    Returns:
+        The same, its keys renamed.
+    """
+    return _with_keys(values, _FORMER)
+
+
+def current_options(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return a command's arguments with today's names of options.
+
+    Args:
+        arguments: What was typed.
+
+    Returns:
+        The arguments, and a sentence for each option that has another name today.
+    """
+    notes, current = [], []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in _OPTIONS:
+            notes.append(
+                f"{option} is now {_OPTIONS[option]}; the old name works in this release for the last time."
+            )
+            option = _OPTIONS[option]
+        current.append(option + equals + value)
+    return current, notes
+
+
+def _with_keys(values: Any, names: dict[str, str]) -> Any:
+    if isinstance(values, dict):
+        return {names.get(key, key): _with_keys(value, names) for key, value in values.items()}
+    return [_with_keys(value, names) for value in values] if isinstance(values, list | tuple) else values
