@@ -3,9 +3,8 @@
     python benchmarks/accuracy.py --dataset mnist --seeds 0 1 2 --iterations 200 --real-batch 64 --image-lr 0.5 \
         --precision bfloat16
 
-Runs continue where they were stopped: condensation from its checkpoint, and a seed whose record exists is skipped.
-The settings are chosen on validation splits of the training images (see --validate); the test images score the
-final set once.
+Runs continue where they stopped: condensation from its checkpoint, and a seed whose record exists is skipped.
+Choose settings on validation splits of the training images (--validate); the test images score the final set once.
 """
 
 import argparse
@@ -19,20 +18,20 @@ import torch
 from measure import RESULTS, header
 
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.loop import Progress, condense
-from datacondense.condensation.run_folder import RunFolder
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.loop import Progress, RunConfig, condense
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from datacondense.data.validation import hold_out
 from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.evaluation.scoring import evaluate
 from datacondense.files import write_text
+from datacondense.run_folder import RunFolder
 
 
 def run_name(options: argparse.Namespace, seed: int) -> str:
-    """Name a run by what tells it from the others."""
+    """Return the name of a run, unique among those of other settings and seeds."""
+    # Records are named after their runs; "draws" are iterations.
     return f"{options.dataset}-ipc{options.ipc}-draws{options.iterations}-lr{options.image_lr:g}-seed{seed}"
 
 
@@ -111,15 +110,13 @@ def main() -> None:
     parser.add_argument("--image-lr", type=float, default=0.1)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument(
-        "--validate", type=int, default=0, help="score a validation split every so many draws"
-    )
+    parser.add_argument("--validate", type=int, default=0, help="score a validation split every N iterations")
     parser.add_argument("--validation-networks", type=int, default=3)
-    parser.add_argument("--network-epochs", type=int, default=None, help="default: the published rule")
+    parser.add_argument("--network-epochs", type=int, default=None, help="default: published rule")
     parser.add_argument("--start", choices=["noise", "real"], default="noise")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the unfinished runs")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the records")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of unfinished runs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()

@@ -3,10 +3,9 @@
     python benchmarks/studies.py record comparison mnist --ipcs 1 --seeds 3 --repeats 7 --out studies
     python benchmarks/comparisons.py
 
-Records are made with `python benchmarks/studies.py record …`; the page needs them only.
+The first command makes a record; the second writes the page from all records.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -24,19 +23,19 @@ HEAD = """# Recorded comparisons of methods
 
 Written by `python benchmarks/comparisons.py` from the records in [benchmarks/results](../benchmarks/results)
 (`study-comparison-*.json`, `study-distillation-*.json`), which hold every accuracy with its seed and network.
-[comparison.md](comparison.md) says what the words mean; `python benchmarks/studies.py record …` with the options of a
-command below repeats its record.
+[comparison.md](comparison.md) explains the terms. To repeat a record, run `python benchmarks/studies.py record …` with
+the options of its command.
 
 Read with care:
 
-- Everything ran on two processor cores in one afternoon. Published sets are learned in 1000 outer draws (20,000 for
-  distribution matching, 23,600 updates for Dataset Distillation) at 256 real images per class; each table says what
-  ours had. Learning rates of the images were chosen by accuracy on a tenth of the training images, held out, never on
+- Everything ran on two processor cores in one afternoon. Published sets are learned in 1000 iterations (20,000 for
+  distribution matching, 23,600 updates for Dataset Distillation) with 256 real images per class; each table states what
+  ours had. Learning rates of the images were selected by accuracy on a held-out tenth of the training images, never on
   the test images.
-- All rows of one table are scored by one protocol, which is printed with it. Protocols differ from table to table, and
-  from those of the papers in epochs: compare within a table.
-- A selection that draws nothing is one set, however many networks are trained on it: its ± says how networks differ,
-  not how other sets would.
+- All rows of a table are scored by one protocol, printed with it. Protocols differ between tables, and differ from
+  those of the papers in the number of epochs: compare within a table.
+- A deterministic selection is one set, however many networks are trained on it: its ± is the spread over networks, not
+  over sets.
 - Seconds were measured with one thread while other work ran on the other core.
 
 """
@@ -46,8 +45,8 @@ Values = Mapping[str, Any]
 
 
 def page() -> None:
-    """Write the page and its pictures."""
-    records = [(path.stem, json.loads(path.read_text())) for path in recorded()]
+    """Write the page and its plots."""
+    records = [(path.stem, measure.read_record(path)) for path in recorded()]
     parts = [HEAD, "## Against the published numbers\n\n", against([values for _, values in records]), "\n\n"]
     parts += [forgetting([values for _, values in records]), "\n\n"]
     parts += [_section(stem, values) for stem, values in records]
@@ -55,7 +54,7 @@ def page() -> None:
 
 
 def _section(stem: str, values: Values) -> str:
-    """Write the part of one record under a heading of its own."""
+    """Return the section of one record under its own heading."""
     title, dataset = values["study"]["title"], values["facts"]["Data set"].partition(",")[0]
     augmentation = values["facts"]["Networks"].rpartition("augmentation ")[2]
     return section(stem, values).replace(
@@ -64,7 +63,7 @@ def _section(stem: str, values: Values) -> str:
 
 
 def recorded() -> list[Path]:
-    """List the records of the page: first comparisons, then Dataset Distillation."""
+    """Return the records of the page: first comparisons, then Dataset Distillation."""
     names = ("comparison", "distillation")
     found = [sorted(measure.RESULTS.glob(f"study-{name}-*.json")) for name in names]
     # The shortest names are those of the largest tables.
@@ -72,7 +71,7 @@ def recorded() -> list[Path]:
 
 
 def against(records: list[Values]) -> str:
-    """Tell for every accuracy that was published too whether ours lies within two published standard deviations."""
+    """Return the table that compares each accuracy with the published one."""
     header = [
         "data set, network",
         "method",
@@ -85,14 +84,14 @@ def against(records: list[Values]) -> str:
     ]
     rows = [row for values in records for row in _published_rows(values, read_study_record(values))]
     words = (
-        f"Within means that our mean lies no more than {WITHIN} published standard deviations from the published mean; "
-        "learned sets had fewer draws than published ones, so that lower accuracies are to be expected there."
+        f"*Within*: our mean is at most {WITHIN} published standard deviations from the published mean. Our sets were "
+        "learned in fewer iterations than the published ones, so expect lower accuracies."
     )
     return f"{table(header, rows, words=3)}\n\n{words}"
 
 
 def forgetting(records: list[Values]) -> str:
-    """Say what becomes of forgetting without the images that no network learned."""
+    """Return the paragraph on forgetting with and without the images that the network never learned."""
     found = []
     for values in records:
         result, dataset = read_study_record(values), values["facts"]["Data set"].partition(",")[0]
@@ -101,19 +100,18 @@ def forgetting(records: list[Values]) -> str:
             printed = result.study.published.get(("forgetting", column))
             if first and last and printed and first.n and last.n:
                 found.append(
-                    f"{dataset} at {column} per class {accuracy(first)} % and {accuracy(last)} % without them, where "
-                    f"{printed.mean:.1f}±{printed.std:.1f} % was published"
+                    f"{dataset} at {column} per class: {accuracy(first)} % with them, {accuracy(last)} % without, "
+                    f"{printed.mean:.1f}±{printed.std:.1f} % published"
                 )
     return (
-        "**Forgetting** as its paper defines it counts images that the network never got right as forgotten most "
-        f"often, and so chooses these; `forgetting-learned` leaves them out: {'; '.join(found)}. After few epochs "
-        "most images are forgotten equally often, and which of them comes first decides: of equal ones the lowest "
-        "position is chosen here."
+        "**Forgetting**, as its paper defines it, ranks images that the network never classified correctly as the "
+        f"most forgotten and selects them; `forgetting-learned` leaves them out. {'; '.join(found)}. After few epochs "
+        "most images are forgotten equally often; ties go to the image with the lowest index."
     )
 
 
 def _published_rows(values: Values, result: StudyResult) -> Iterator[list[str]]:
-    """Compare the entries of one record."""
+    """Yield the rows that compare one record with published numbers."""
     dataset = values["facts"]["Data set"].partition(",")[0]
     for (row, column), printed in result.study.published.items():
         entry = result.entries.get((row, column))

@@ -2,11 +2,11 @@
 
     python benchmarks/evaluation.py --pairs 6
 
-The paper's protocol is 20 networks of 1000 epochs each, then 20 passes over 10,000 test images. A part is timed: some
-epochs and one test pass of one network for plain; for the library two whole calls of `evaluate` with different numbers
-of epochs and several networks, whose difference is the epochs and whose rest is the test pass (with all that a call
-does once). The time of the whole protocol is extrapolated from these, and the record says so. With DATACONDENSE_DATA
-set the images are MNIST's, else noise.
+The paper's protocol trains 20 networks for 1000 epochs each, then passes 20 times over 10,000 test images. Only a part
+is timed. Plain: some epochs and one test pass of one network. The library: two full calls of `evaluate` with different
+numbers of epochs and several networks; their difference gives the epochs, the rest is the test pass and the overhead of
+a call. The time of the full protocol is extrapolated, and the record says so. The images are MNIST's where
+DATACONDENSE_DATA is set, else noise.
 """
 
 import argparse
@@ -28,7 +28,7 @@ NETWORKS, EPOCHS = 20, 1000
 
 
 def image_sets(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
-    """Give the set to train on and the test images."""
+    """Return the set to train on and the test images."""
     if os.environ.get("DATACONDENSE_DATA"):
         splits = load("mnist", DataConfig())
         assert splits.test is not None
@@ -40,7 +40,7 @@ def image_sets(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
 
 
 def time_plain(options: argparse.Namespace) -> measure.Row:
-    """Time epochs and a test pass of one network."""
+    """Time epochs and a test pass of one plain network."""
     train, test = image_sets(options)
     images, test_images = train.normalised(), test.normalised()
     network = plain.ConvNet(train.image_shape, train.num_classes)
@@ -57,7 +57,7 @@ def time_plain(options: argparse.Namespace) -> measure.Row:
 
 
 def time_ours(options: argparse.Namespace) -> measure.Row:
-    """Time two calls with different numbers of epochs, after a short one."""
+    """Time two calls of the library with different numbers of epochs, after a short one."""
     keep_freed_memory()
     train, test = image_sets(options)
 
@@ -89,14 +89,14 @@ def time_ours(options: argparse.Namespace) -> measure.Row:
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Measure one variant here."""
+    """Measure one variant in this process."""
     row = time_plain(options) if point["variant"] == "plain" else time_ours(options)
     extrapolated = NETWORKS * (EPOCHS * row["seconds_epoch"] + row["seconds_test"])
     return {**row, "seconds_extrapolated": extrapolated, "megabytes_peak": measure.peak_megabytes()}
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Compare the variants' epochs, test passes and extrapolated totals."""
+    """Compare epochs, test passes and extrapolated totals of the variants."""
     rows = record["rows"]
     return {
         "images": "MNIST" if os.environ.get("DATACONDENSE_DATA") else "noise",
@@ -112,13 +112,13 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "evaluation")
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument(
-        "--epochs", type=int, default=20, help="timed epochs; the library's calls: 1 and 3 times"
+        "--epochs", type=int, default=20, help="timed epochs; the library runs 1 and 3 times as many"
     )
-    parser.add_argument("--repeats", type=int, default=2, help="networks of each call of the library")
+    parser.add_argument("--repeats", type=int, default=2, help="networks per call of the library")
     add_settings(parser, "--set", EvaluationConfig)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--test-images", type=int, default=10_000)

@@ -1,9 +1,9 @@
-"""Accuracy of the same networks evaluated twice: by torch's layers in float32, and by the fast engine.
+"""Accuracy of the same networks evaluated twice: with torch's layers in float32, and with the fast engine.
 
     python benchmarks/evaluation_precision.py --dataset mnist --iterations 80 --set real_batch=64 image_lr=0.5
 
-One set is condensed, in each process anew but with the same bytes, and scored by networks with the same seeds. The
-difference is taken network by network.
+Each process condenses the same set to the same bytes and scores it with networks of the same seeds. Differences are
+taken network by network.
 """
 
 import argparse
@@ -21,7 +21,7 @@ GROUPS = {"a": ("precision=float32", "engine=eager"), "b": ("precision=bfloat16"
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Condense, and score with one group of settings."""
+    """Condense and score with one group of settings."""
     keep_freed_memory()
     train, test, _ = loaded(options.dataset)
     method = GradientMatchingConfig(**settings(options.set))
@@ -34,7 +34,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any]:
-    """Give both groups' accuracies and the differences b - a over networks."""
+    """Return the accuracies of both groups and the differences b - a over networks."""
     groups: dict[str, Any] = {}
     for name, selected in GROUPS.items():
         rows = [row for row in record["rows"] if row["group"] == name]
@@ -49,7 +49,7 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "evaluation-precision")
     add_experiment(parser)
     parser.add_argument("--iterations", type=int, default=80)

@@ -1,9 +1,9 @@
-"""How far fast gradients point from those in float64, on real images and fresh networks.
+"""Cosine between fast gradients and float64 gradients, on real images and fresh networks.
 
     python benchmarks/gradient_cosine.py --dataset cifar10
 
-Compared are the rows that the paper's distance compares (the weights that feed one output unit), class by class, and
-the pixels' gradient of one matching step, image by image.
+Compares the rows of the paper's distance (the weights of one output unit), class by class, and the pixel gradient of
+one matching step, image by image.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from datacondense import GradientMatchingConfig, ImageSet
 from datacondense.condensation.state import Step
 from datacondense.matching.gradients import compared_parameters, parameter_gradients
+from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend, first_order_model
 from datacondense.random import seeded_generator
 
 VARIANTS = {
@@ -31,7 +31,7 @@ VARIANTS = {
 
 
 def row_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
-    """Give the cosines of all rows of all classes with float64, for each variant."""
+    """Return, for each variant, the cosines with float64 of all rows of all classes."""
     network = build_network("convnet", train.image_shape, train.num_classes)
     parameters = network.draw(seeded_generator(seed, "network"))
     exact = {name: value.double() for name, value in parameters.items()}
@@ -51,7 +51,7 @@ def row_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
 
 
 def pixel_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
-    """Give the cosines of all pixel gradients of one step with float64, for each variant."""
+    """Return, for each variant, the cosines with float64 of all pixel gradients of one step."""
 
     def gradient(**selected: Any) -> Tensor:
         method = GradientMatchingConfig(real_batch=batch, matching_steps=1, **selected).build(train, seed)
@@ -66,7 +66,7 @@ def pixel_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Compare with one seed."""
+    """Measure with one seed in this process."""
     train, _, _ = loaded(options.dataset)
     kinds = {"rows": row_cosines, "pixels": pixel_cosines}
     return {
@@ -78,7 +78,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def spread(cosines: Tensor) -> measure.Row:
-    """Give mean, lowest hundredth and minimum."""
+    """Return mean, 1 % quantile and minimum."""
     return {
         "mean": float(cosines.mean()),
         "quantile_01": float(cosines.quantile(0.01)),
@@ -88,7 +88,7 @@ def spread(cosines: Tensor) -> measure.Row:
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Give the mean over seeds of mean and quantile, and the least minimum."""
+    """Return the mean over seeds of mean and quantile, and the smallest minimum."""
     return {
         kind: {
             name: {
@@ -104,7 +104,7 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "gradient-cosine")
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -2,8 +2,8 @@
 
     python benchmarks/growth.py
 
-Every point is measured in a process of its own: a step to warm up, then the median of three. The point "limit" is a
-large problem that must stay within 4 GiB; its step trains the network too.
+Each point is measured in a fresh process: one step to warm up, then the median of three. The point "limit" is a large
+problem that must stay within 4 GiB; its step also trains the network.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LIMIT_MEGABYTES = 4096
 
 
 def points(options: argparse.Namespace) -> list[measure.Point]:
-    """List every point of the wanted curves."""
+    """Return every point of the requested curves."""
     wanted = [
         {"curve": curve, **FIXED[curve], curve: value}
         for curve in options.curves
@@ -42,9 +42,9 @@ def points(options: argparse.Namespace) -> list[measure.Point]:
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Measure one point here."""
+    """Measure one point in this process."""
     shape = (point["channels"], point["side"], point["side"])
-    # Twice the batch, so that no class is drawn with replacement, where the number of stored images is not asked for.
+    # Twice the batch, so that no class is drawn with replacement, unless the point sets the number of stored images.
     per_class = max(1, point.get("stored", 2 * point["real_batch"] * point["classes"]) // point["classes"])
     train = random_set(shape, point["classes"], per_class)
     config = GradientMatchingConfig(
@@ -63,7 +63,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Tabulate seconds and memory along each curve, relative to its first point too."""
+    """Return seconds and memory along each curve, also relative to its first point."""
     summary: dict[str, Any] = {}
     for curve in CURVES:
         rows = [row for row in record["rows"] if row["curve"] == curve]
@@ -76,7 +76,7 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
 
 
 def _entry(row: measure.Row, first: measure.Row, curve: str) -> measure.Row:
-    """Give one point of a curve."""
+    """Return one point of a curve."""
     return {
         curve: row[curve],
         "seconds": row["seconds"],
@@ -90,12 +90,12 @@ def _entry(row: measure.Row, first: measure.Row, curve: str) -> measure.Row:
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "growth")
     parser.add_argument("--curves", nargs="*", choices=CURVES, default=list(CURVES))
-    parser.add_argument("--limit", action="store_true", help="measure the large problem too")
-    parser.add_argument("--largest", type=int, default=None, help="leave out points beyond this value")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of each point")
+    parser.add_argument("--limit", action="store_true", help="also measure the large problem")
+    parser.add_argument("--largest", type=int, default=None, help="leave out points above this value")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps per point")
     add_settings(parser, "--set", GradientMatchingConfig)
     parser.add_argument("--precision", default="bfloat16")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""What the images of a study's sets are like: how far their pixels spread, and how fine their structure is.
+"""What the learned images of a study look like: spread of their pixels and share of fine structure.
 
     python benchmarks/image_content.py representatives mnist --networks convnet lenet --out studies …
 
-takes the options of `datacondense study`, reads the sets of its finished cells (it computes none), and writes
-benchmarks/results/image-content-*.json and, for the first column of the table, a picture docs/image-content-*.png: one
-row of images for each row of the table, the set of seed 0, pixels clamped to 0..1.
+takes the options of `datacondense study`, reads the sets of its finished tasks (it computes none), and writes
+benchmarks/results/image-content-*.json and a plot, docs/image-content-*.png, of the table's first column: one row of
+images per variant, from the set of seed 0, with pixels clamped to 0..1.
 """
 
 import json
@@ -34,13 +34,13 @@ from datacondense.studies.tasks import Evaluate
 
 DOCS = Path(__file__).parents[1] / "docs"
 FINE = 0.25  # cycles per pixel: structure of fewer than four pixels
-REAL = 1000  # real images that are looked at, the first ones
+REAL = 1000  # number of real images to compare with, the first ones
 
 Sets = Mapping[tuple[str, str], list[ImageSet]]
 
 
 def main(arguments: list[str]) -> None:
-    """Read the sets, and write the record and the picture."""
+    """Read the sets and write the record and the plot."""
     command = tyro.cli(
         StudyCommand, args=arguments, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     )
@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> None:
         **measure.header(torch.get_num_threads()),
         "sets_of": command.command(),
         "recorded_at_commit": measure.code_version(),
-        "fine": f"share of the spectral energy above {FINE} cycles per pixel, the mean of each image left out",
-        "spread": "standard deviation of the pixels in normalised units, the mean of each image left out",
+        "fine": f"share of the spectral energy above {FINE} cycles per pixel, after subtracting the mean of each image",
+        "spread": "standard deviation of the pixels in normalised units, after subtracting the mean of each image",
         "real": dict(zip(("spread", "fine"), content(real.normalised(torch.arange(REAL))), strict=True)),
         "entries": [
             {"row": row, "column": column, **summary(found)} for (row, column), found in sets.items()
@@ -61,22 +61,22 @@ def main(arguments: list[str]) -> None:
     }
     stem = f"image-content-{command.stem}"
     write_text(measure.RESULTS / f"{stem}.json", json.dumps(values, indent=1) + "\n")
-    draw(study, sets, DOCS / f"{stem}.png")
+    plot(study, sets, DOCS / f"{stem}.png")
 
 
-def finished_sets(study: Study, place: StoreWorkspace) -> Sets:
-    """Load the sets of each entry, seed by seed."""
+def finished_sets(study: Study, workspace: StoreWorkspace) -> Sets:
+    """Load the sets of each entry in the order of their seeds."""
     sets: dict[tuple[str, str], list[ImageSet]] = {}
     for entry, tasks in study.entries.items():
         sources = {task_key(task.source): task.source for task in tasks if isinstance(task, Evaluate)}
         sets[entry] = [
-            source.image_set(place) for key, source in sources.items() if place.store.finished(key)
+            source.image_set(workspace) for key, source in sources.items() if workspace.store.finished(key)
         ]
     return sets
 
 
 def summary(sets: list[ImageSet]) -> dict[str, Any]:
-    """Give spread and fineness, mean and deviation over sets."""
+    """Return mean and standard deviation over sets of spread and fineness."""
     found = [content(each.normalised(torch.arange(len(each)))) for each in sets]
     columns = dict(zip(("spread", "fine"), zip(*found, strict=True), strict=True))
     return {
@@ -89,7 +89,7 @@ def summary(sets: list[ImageSet]) -> dict[str, Any]:
 
 
 def content(images: Tensor) -> tuple[float, float]:
-    """Measure normalised images `[N, C, H, W]`: the spread of their pixels, and the share of fine structure."""
+    """Return the spread of pixels and the share of fine structure of normalised images `[N, C, H, W]`."""
     centred = (images - images.mean((2, 3), keepdim=True)).double()
     energy = torch.fft.fft2(centred).abs().square()
     rows, columns = (torch.fft.fftfreq(length) for length in images.shape[2:])
@@ -97,8 +97,8 @@ def content(images: Tensor) -> tuple[float, float]:
     return float(centred.square().mean().sqrt()), float(energy[..., frequency > FINE].sum() / energy.sum())
 
 
-def draw(study: Study, sets: Sets, path: Path) -> None:
-    """Draw a row of images for each row of the table, of its first column."""
+def plot(study: Study, sets: Sets, path: Path) -> None:
+    """Plot a row of images for each row of the table, from its first column."""
     column = study.columns[0]
     rows = [(row, sets[row, column][0]) for row in study.rows if sets.get((row, column))]
     number = min(10, len(rows[0][1]))

@@ -1,8 +1,8 @@
-"""Seconds of the network's training between two matching steps: ipc 10, 50 epochs over 100 images.
+"""Seconds to train the network between two matching steps: ipc 10, 50 epochs over 100 images.
 
     python benchmarks/inner_training.py --pairs 10
 
-Plain against the library, in interleaved pairs of processes; the library's training is timed within its own steps.
+Compares plain with the library in interleaved pairs of processes; the library's training is timed within its own steps.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from datacondense.training import train
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Measure one variant here."""
+    """Measure one variant in this process."""
     labels = torch.arange(options.classes).repeat_interleave(options.ipc)
     images = torch.randn(len(labels), *options.shape)
     if point["variant"] == "plain":
@@ -36,7 +36,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def time_ours(options: argparse.Namespace) -> measure.Row:
-    """Time the calls of `train` within whole steps, whose matching is made small: one real image per class."""
+    """Time the calls of `train` within full steps, whose matching is kept small: one real image per class."""
     config = GradientMatchingConfig(
         ipc=options.ipc,
         real_batch=1,
@@ -68,7 +68,7 @@ def time_ours(options: argparse.Namespace) -> measure.Row:
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Compare the variants, and the library with what the machine can do."""
+    """Compare the variants, and the library with the ceiling of the machine."""
     times = compare(record["rows"], "seconds")
     one_epoch = step_operations(options.shape, options.classes, options.ipc)
     operations = {kind: count * options.epochs for kind, count in one_epoch.items()}
@@ -88,10 +88,10 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "inner-training")
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=2, help="timed trainings of each process")
+    parser.add_argument("--repeats", type=int, default=2, help="timed trainings per process")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--shape", type=image_shape, default=(3, 32, 32), help="such as 1x28x28")
     parser.add_argument("--precision", default="bfloat16", help="of the library")

@@ -1,4 +1,4 @@
-"""How the benchmarks call the library: sets to measure on, single matching steps, settings given as text."""
+"""How the benchmarks call the library: sets to measure on, single matching steps, settings from text."""
 
 import argparse
 import ast
@@ -30,7 +30,7 @@ def image_shape(text: str) -> Shape:
 
 
 def random_set(shape: Shape, num_classes: int, per_class: int) -> ImageSet:
-    """Make images of noise; what they show does not change the time."""
+    """Return a set of noise images; their content does not change the time."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat_interleave(per_class)
     return ImageSet(
@@ -43,23 +43,23 @@ def random_set(shape: Shape, num_classes: int, per_class: int) -> ImageSet:
 
 
 class MatchingSteps:
-    """Matching steps, each the first on a fresh network, with memory kept as the command line keeps it."""
+    """Matching steps, each the first on a fresh network; freed memory is kept, as the command line does."""
 
     def __init__(self, train: ImageSet, config: GradientMatchingConfig) -> None:
         keep_freed_memory()
         self._method = config.build(train, seed=0)
-        self._state, self._draw = self._method.init(), 0
+        self._state, self._iteration = self._method.init(), 0
         self.engine, self.precision = self._method.backend
 
     def __call__(self) -> float:
-        """Do one step and give its loss."""
-        self._state, loss = self._method.step(self._state, Step(self._draw, 0))
-        self._draw += 1
+        """Run one step and return its loss."""
+        self._state, loss = self._method.step(self._state, Step(self._iteration, 0))
+        self._iteration += 1
         return loss
 
 
 def settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read settings such as image_lr=0.5 start=real: numbers and None as Python writes them, else text."""
+    """Read settings such as image_lr=0.5 start=real: Python literals, else text."""
     read: dict[str, Any] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
@@ -77,18 +77,20 @@ def add_settings(parser: argparse.ArgumentParser, name: str, config: type) -> No
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is condensed and how it is scored."""
+    """Add the options that set what is condensed and how it is scored."""
     parser.add_argument("--dataset", default="mnist")
     add_settings(parser, "--set", GradientMatchingConfig)
     add_settings(parser, "--evaluation", EvaluationConfig)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--repeats", type=int, default=20, help="networks of each evaluation")
-    parser.add_argument("--epochs", type=int, default=None, help="of each evaluation; default: the paper's")
-    parser.add_argument("--fraction", type=float, default=0.1, help="of the training images, for validation")
+    parser.add_argument("--repeats", type=int, default=20, help="networks per evaluation")
+    parser.add_argument("--epochs", type=int, default=None, help="of each evaluation; default: as published")
+    parser.add_argument(
+        "--fraction", type=float, default=0.1, help="of the training images held out for validation"
+    )
 
 
 def loaded(dataset: str) -> tuple[ImageSet, ImageSet, float]:
-    """Read training and test images, and tell the seconds it took."""
+    """Return training images, test images and the seconds to load them."""
     began = time.perf_counter()
     splits = load(dataset, DataConfig())
     assert splits.test is not None, "the data set needs test images"
@@ -98,13 +100,13 @@ def loaded(dataset: str) -> tuple[ImageSet, ImageSet, float]:
 def condensed(
     train: ImageSet, method: GradientMatchingConfig, seed: int, iterations: int
 ) -> tuple[ImageSet, float]:
-    """Condense, and tell the seconds from the call to its return."""
+    """Return the condensed set and the seconds it took."""
     began = time.perf_counter()
     images = condense(train, method, RunConfig(seed=seed, iterations=iterations))
     return images, time.perf_counter() - began
 
 
 def protocol(options: argparse.Namespace, seed: int) -> EvaluationConfig:
-    """Make the evaluation that the options ask for."""
+    """Return the evaluation that the options describe."""
     given = settings(options.evaluation)
     return EvaluationConfig(**{"repeats": options.repeats, "epochs": options.epochs, "seed": seed, **given})

@@ -1,10 +1,10 @@
-"""Seconds of one matching step, the plain implementation against the library, in interleaved pairs of processes.
+"""Seconds of one matching step, plain against the library, in interleaved pairs of processes.
 
     python benchmarks/matching_step.py --pairs 10
 
-Each process does one step to warm up, then times some. The library's process keeps freed memory, as its command line
-does. Operations are those of the real images' gradients, counted, not measured; the synthetic images' come on top
-(little at one image per class, about as many at fifty), so the share of the ceiling is a lower bound.
+Each process runs one step to warm up, then times some. The library's process keeps freed memory, as its command line
+does. Operations are counted, not measured, for the gradients of the real images only. Those of the synthetic images
+come on top (few at one image per class, about as many at fifty), so the share of the ceiling is a lower bound.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from datacondense import GradientMatchingConfig
 def step_operations(
     shape: Shape, num_classes: int, batch: int, width: int = 128, depth: int = 3
 ) -> dict[str, int]:
-    """Count the floating-point operations of all classes' real gradients, multiply and add apart.
+    """Count the floating-point operations of the real gradients of all classes, multiply and add apart.
 
     A 3x3 convolution from I to O channels with an H·W output costs 2·9·I·O·H·W an image, a linear layer 2·I·O; the
     forward pass, the weight gradient and the input gradient each cost as much, but the first layer needs no input
@@ -64,12 +64,12 @@ def least_bytes(shape: Shape, num_classes: int, batch: int, value: int, width: i
 
 
 def share_of_ceiling(operations: dict[str, int], gflops: dict[str, float], seconds: float) -> float:
-    """Divide the time that the operations take at the ceiling's rates by the time they took."""
+    """Return the time of the operations at the ceiling's rates divided by the time they took."""
     return sum(count / gflops[kind] / 1e9 for kind, count in operations.items()) / seconds
 
 
 def formulas(*functions: Callable[..., object]) -> dict[str, str]:
-    """Quote how numbers in a record were worked out."""
+    """Return how numbers in a record are computed: the docstrings of these functions."""
     return {function.__name__: " ".join((function.__doc__ or "").split()) for function in functions}
 
 
@@ -84,13 +84,13 @@ class Plain:
         self._shape, self._batch = shape, options.real_batch
 
     def __call__(self) -> float:
-        """Do one step and give its loss."""
+        """Run one step and return its loss."""
         network = plain.ConvNet(self._shape, len(self._real))
         return plain.matching_step(network, self._real, self._synthetic, self._optimiser, self._batch)
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Measure one variant here."""
+    """Measure one variant in this process."""
     if point.get("variant") == "plain":
         return measure.timed(Plain(options), options.steps)
     config = GradientMatchingConfig(
@@ -111,7 +111,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any]:
-    """Compare the variants, and the library with what the machine can do."""
+    """Compare the variants, and the library with the ceiling of the machine."""
     times = compare(record["rows"], "seconds")
     operations = step_operations(options.shape, options.classes, options.real_batch)
     value = 2 if options.precision == "bfloat16" else 4
@@ -131,19 +131,19 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "matching-step")
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of each process")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps per process")
     parser.add_argument("--shape", type=image_shape, default=(3, 32, 32), help="such as 1x28x28")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--ipc", type=int, default=1)
     parser.add_argument("--real-batch", type=int, default=256)
-    parser.add_argument("--per-class", type=int, default=600, help="stored images of each class")
+    parser.add_argument("--per-class", type=int, default=600, help="stored images per class")
     add_settings(parser, "--set", GradientMatchingConfig)
-    parser.add_argument("--precision", default="bfloat16", help="of the library's real side")
+    parser.add_argument("--precision", default="bfloat16", help="of the library's real images")
     parser.add_argument(
-        "--profile", action="store_true", help="store where a step of the library spends time"
+        "--profile", action="store_true", help="also record where a step of the library spends its time"
     )
     options = parser.parse_args()
     points: list[measure.Point] = [{"profile": "datacondense"}] if options.profile else []

@@ -1,9 +1,9 @@
-"""What the benchmarks share: a record's header, the machine's ceilings, child processes, continued records.
+"""What the benchmarks share: a record's header, the machine's ceilings, child processes, records read and continued.
 
     python benchmarks/measure.py
 
-prints what the machine is and can do. Every measured row comes from a process of its own, in the default environment,
-so that no variant profits from what another one left behind (memory kept by the allocator, compiled code, warm pages).
+prints what the machine is and how fast it is. Every row is measured in a fresh process, in the default environment, so
+that no variant profits from what another left behind (memory kept by the allocator, compiled code, warm pages).
 """
 
 import argparse
@@ -27,8 +27,28 @@ import torch
 from datacondense.allocator import keep_freed_memory
 from datacondense.environment import environment, package_version
 from datacondense.files import write_text
+from datacondense.renamed import current_names, current_options
 
 RESULTS = Path(__file__).parent / "results"
+# What earlier records call things, in names that are not settings and in recorded sentences.
+_FORMER = {
+    '"cells": ': '"tasks": ',
+    '"cell_hours": ': '"task_hours": ',
+    '"choices": ': '"searches": ',
+    '"chosen": ': '"selected": ',
+    '"same_choice": ': '"same_selection": ',
+    '"plain_draws": ': '"plain_iterations": ',
+    "--plain-draws": "--plain-iterations",
+    "classes joined, images averaged": "class-collective, iterate averaging",
+    "join-classes": "class-collective",
+    "equal draws": "equal iterations",
+    "outer draws": "iterations",
+    ".draws=": ".iterations=",
+    " draws": " iterations",
+    "of each arm": "of each variant",
+    " of each class": " per class",
+    "each arm's own": "each variant's own",
+}
 # Settings of the allocator and of the thread pools; users of such programs rarely have any.
 _TUNING = ("MALLOC_", "GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE", "LD_PRELOAD", "OMP_", "KMP_", "MKL_")
 
@@ -37,7 +57,7 @@ Point = dict[str, Any]
 
 
 def processor() -> str:
-    """Name the processor, on Linux in full."""
+    """Return the name of the processor, on Linux in full."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = {
@@ -48,7 +68,7 @@ def processor() -> str:
 
 
 def header(threads: int) -> Row:
-    """Say how, when, where and with what a record was made."""
+    """Return the command, date, hardware and versions of a record."""
     return {
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
@@ -58,7 +78,7 @@ def header(threads: int) -> Row:
 
 
 def peak_megabytes() -> float:
-    """Read the process's peak resident memory."""
+    """Return the peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -70,7 +90,7 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 
 def timed(call: Callable[[], object], repeats: int) -> Row:
-    """Time calls after a warm-up, which is told apart: it may compile."""
+    """Time calls after a warm-up, which is reported apart because it may compile."""
     warm_up = seconds_of(call)
     times = [seconds_of(call) for _ in range(repeats)]
     return {
@@ -82,10 +102,10 @@ def timed(call: Callable[[], object], repeats: int) -> Row:
 
 
 def ceilings() -> Row:
-    """Measure the best rates of a large convolution and a large copy, with memory kept as the command line keeps it.
+    """Measure the best rates of a large convolution and a large copy, keeping freed memory as the command line does.
 
     The convolution is the ConvNet's heaviest: 128 to 128 channels, 3x3, on 16x16, 256 images; 2·256·128·128·9·16·16
-    operations for its output and for each of its two gradients. The better of both memory layouts counts.
+    operations for its output and for each of its two gradients. The better of the two memory layouts counts.
     """
     keep_freed_memory()
     rates: dict[str, dict[str, float]] = {}
@@ -123,12 +143,12 @@ def _convolution_rates(dtype: torch.dtype, layout: torch.memory_format) -> dict[
 
 
 def default_environment() -> dict[str, str]:
-    """Give this process's variables without those that tune allocator and threads."""
+    """Return the environment variables of this process without those that tune the allocator and threads."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_TUNING)}
 
 
 def empty_caches(folder: str) -> dict[str, str]:
-    """Give the variables with which compiled code is looked for in another folder; downloaded data stay."""
+    """Return variables that move the caches of compiled code to another folder; downloaded data stay."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     data = os.environ.get("HF_HOME", str(usual / "huggingface"))
     return {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": folder, "HF_HOME": data}
@@ -147,16 +167,26 @@ def run_child(script: str, *arguments: str, **variables: str) -> Row:
     return row
 
 
+def read_record(path: Path) -> Row:
+    """Read a record; those of earlier releases come with today's names and options."""
+    text = path.read_text(encoding="utf-8")
+    for former, current in _FORMER.items():
+        text = text.replace(former, current)
+    arguments, _ = current_options(text.split(" "))
+    record: Row = current_names(json.loads(" ".join(arguments)))
+    return record
+
+
 class Record:
-    """A result file: written after every row, and continued where it stopped."""
+    """A result file, written after every row and continued where it stopped."""
 
     def __init__(self, path: Path, settings: Row, threads: int | None) -> None:
         self._path = path
         settings = json.loads(json.dumps(settings, default=str))
         if path.exists():
-            self.content: Row = json.loads(path.read_text())
+            self.content: Row = read_record(path)
             if self.content["settings"] != settings:
-                sys.exit(f"{path} holds a measurement with other settings: remove it, or give another --out.")
+                sys.exit(f"{path} holds a measurement with other settings; remove it or give another --out.")
         else:
             machine = run_child(__file__, *(() if threads is None else ("--threads", str(threads))))
             self.content = {**header(machine["threads"]), "commits": [], "settings": settings, "rows": []}
@@ -168,12 +198,12 @@ class Record:
 
     @property
     def rows(self) -> list[Row]:
-        """Everything measured so far."""
+        """The rows measured so far."""
         rows: list[Row] = self.content["rows"]
         return rows
 
     def add(self, point: Point, measure: Callable[[], Row]) -> None:
-        """Measure a point unless it is there already."""
+        """Measure a point unless the record has it."""
         if any(point.items() <= row.items() for row in self.rows):
             return
         self.rows.append({**point, "load_before": os.getloadavg()[0], **measure()})
@@ -181,20 +211,20 @@ class Record:
         self.write()
 
     def write(self, **more: Any) -> None:
-        """Write the file, with more entries."""
+        """Write the file with additional entries."""
         self.content |= more
         write_text(self._path, json.dumps(self.content, indent=1) + "\n")
 
 
-def code_version() -> str:
-    """Name the measured version of the code."""
-    command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
+def code_version(folder: Path = RESULTS.parent) -> str:
+    """Return the measured version of the code."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
     found = subprocess.run(command, check=False, capture_output=True, text=True)
     return found.stdout.strip() or "unknown"
 
 
 def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
-    """Make the options that every benchmark has."""
+    """Build a parser with the options that every benchmark has."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="the record to write")
     made.add_argument("--threads", type=int, default=None, help="default: torch's own choice")
@@ -211,10 +241,10 @@ def benchmark(
     lengths: Sequence[str] = ("pairs",),
     fresh_cache: bool = False,
 ) -> None:
-    """Measure every point that is missing in its own process, then summarise; or be such a process.
+    """Measure every missing point in a process of its own, then summarise; or be such a process.
 
-    `lengths` names the options that only say how many rows there are: a record is continued with other ones.
-    With `fresh_cache` every process compiles anew.
+    `lengths` names the options that only set the number of rows: a record may be continued with other values of them.
+    With `fresh_cache` every process compiles again.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -234,7 +264,7 @@ def benchmark(
 
 
 def main() -> None:
-    """Print what the machine is and can do."""
+    """Print what the machine is and how fast it is."""
     options = parser(__doc__, "machine").parse_args()
     if options.threads is not None:
         torch.set_num_threads(options.threads)

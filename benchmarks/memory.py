@@ -1,10 +1,9 @@
-"""Peak memory of condensing K = 10 and K = 100 classes, each in a process of its own.
+"""Peak memory of condensing K = 10 and K = 100 classes, each in a fresh process.
 
     python benchmarks/memory.py
 
-The sets themselves grow with K; what the run needs beyond them must not. At 1 image per class only the matching is
-measured; at 30 the network is trained between matching steps too, on full batches of 256 for either K (on fewer images
-in all, its batch is the whole set, and smaller).
+The sets grow with K; what the run needs beyond them must not. At 1 image per class only matching is measured; at 30 the
+network is also trained between matching steps, on full batches of 256 for either K.
 """
 
 import argparse
@@ -19,15 +18,14 @@ import torch
 from measure import RESULTS, header, peak_megabytes
 
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.loop import condense
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.loop import RunConfig, condense
 from datacondense.files import write_text
 from datacondense.image_set import ImageSet
 
 
 def measure(num_classes: int, ipc: int, batch: int, side: int) -> dict[str, Any]:
-    """Condense random images for one draw and read the peak."""
+    """Condense random images for one iteration and read the peak."""
     keep_freed_memory()
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat_interleave(batch)
@@ -76,7 +74,7 @@ def main() -> None:
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], flush=True)
     record = {**header(torch.get_num_threads()), "rows": rows}
-    del record["hardware"]["processor"]  # the record keeps the fields it always had
+    del record["hardware"]["processor"]  # earlier records have no such field
     write_text(options.out, json.dumps(record, indent=1) + "\n")
 
 

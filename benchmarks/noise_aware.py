@@ -1,12 +1,11 @@
-"""Recorded measurements of gradient noise, and the page of everything that was measured of noise-aware matching.
+"""Record measurements of gradient noise, and write the page on noise-aware matching.
 
     python benchmarks/noise_aware.py record mnist --networks convnet lenet --variants none max-pool-1 --out studies
     python benchmarks/noise_aware.py page
 
-`record` takes the options of `datacondense noise`, measures what is not measured, and writes
-benchmarks/results/noise-*.json. Studies are recorded by `python benchmarks/studies.py record …`, times by
-`benchmarks/transform_step.py`, pictures by `benchmarks/image_content.py`. `page` writes docs/noise-aware.md and its
-plots from the records, and needs them only.
+`record` takes the options of `datacondense noise`, measures what is missing and writes benchmarks/results/noise-*.json.
+`python benchmarks/studies.py record …` records studies, `benchmarks/transform_step.py` times and
+`benchmarks/image_content.py` image content. `page` writes docs/noise-aware.md and its plots from the records alone.
 """
 
 import json
@@ -42,7 +41,7 @@ Values = Mapping[str, Any]
 
 
 def record(arguments: list[str]) -> int:
-    """Measure, and write the numbers down with what is needed to repeat them."""
+    """Measure and write the record."""
     command = tyro.cli(
         NoiseCommand, args=arguments, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     )
@@ -59,9 +58,9 @@ def record(arguments: list[str]) -> int:
         "date": max(entry["finished"] for entry in records)[:10],
         "recorded_at_commit": measure.code_version(),
         "facts": command.facts(),
-        "cells": len(records),
+        "tasks": len(records),
         "failed": dict(run.outcome.failed),
-        "cell_hours": sum(entry["seconds"] for entry in records) / 3600,
+        "task_hours": sum(entry["seconds"] for entry in records) / 3600,
         **noise_record(run.result),
     }
     write_text(measure.RESULTS / f"{command.stem}.json", json.dumps(values, indent=1) + "\n")
@@ -69,7 +68,7 @@ def record(arguments: list[str]) -> int:
 
 
 def page() -> int:
-    """Write the page, and its pictures."""
+    """Write the page and its plots."""
     studies = dict(recorded(*(f"study-{name}-*" for name in STUDIES)))
     noises = dict(recorded("noise-*"))
     steps = dict(recorded(STEP))
@@ -89,24 +88,24 @@ def page() -> int:
 
 
 def recorded(*patterns: str) -> Iterator[tuple[str, Values]]:
-    """Read the records whose names fit, in the order of the patterns."""
+    """Yield name and content of the records whose names match, in the order of the patterns."""
     for pattern in patterns:
         for path in sorted(measure.RESULTS.glob(f"{pattern}.json")):
-            yield path.stem, json.loads(path.read_text(encoding="utf-8"))
+            yield path.stem, measure.read_record(path)
 
 
 def _facts(stem: str, values: Values) -> dict[str, str]:
-    """Say how a record came about."""
+    """Return the facts of a record and how it was made."""
     hardware = values["hardware"]
     made = (
-        f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} thread(s) a "
-        f"cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells side by side"
+        f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} thread(s) per "
+        f"task; {values['tasks']} tasks, {values['task_hours']:.1f} core hours, two tasks at a time"
     )
     return {**values["facts"], "Made": made, "Record": f"benchmarks/results/{stem}.json"}
 
 
 def _deeper(text: str, values: Values) -> str:
-    """Make a section of a page: its headings one deeper, the data set in the first."""
+    """Return the section of a page: headings one level deeper, the data set in the first."""
     dataset = values["facts"]["Data set"].split(",")[0]
     images = values["facts"].get("Images", "").partition(", ")[2]
     titled = re.sub(r"\A# (.*)", rf"# \1 ({dataset}{images and ', '}{images})", text)
@@ -114,7 +113,7 @@ def _deeper(text: str, values: Values) -> str:
 
 
 def _steps_part(records: Mapping[str, Values]) -> str:
-    """Write what a matching step costs with each transform."""
+    """Return the section on the time of a matching step with each transform."""
     if not records:
         return ""
     (values,) = records.values()
@@ -124,9 +123,9 @@ def _steps_part(records: Mapping[str, Values]) -> str:
     rows = [[f"`{name}`", *(_ratio(found[name]) for found in ratios.values())] for name in names]
     lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     return (
-        "## What a step costs\n\nSeconds of a matching step, as a multiple of plain matching in the same process, "
-        "taking turns: median over processes, quartiles in brackets. The target is 1.25 at the published B = 256; bold "
-        f"is what misses it. ConvNet, {settings['classes']} classes, images of "
+        "## What a step costs\n\nTime of a matching step relative to plain matching, measured alternately in the same "
+        "process: median over processes, quartiles in brackets. The target is 1.25 at the published B = 256; bold "
+        f"marks what misses it. ConvNet, {settings['classes']} classes, images of "
         f"{'×'.join(map(str, settings['shape']))}.\n\n"
         + "\n".join(lines)
         + f"\n\n{_processes(ratios)}{values['date']}, {hardware['processor']}, {hardware['threads']} thread(s), torch "
@@ -135,13 +134,13 @@ def _steps_part(records: Mapping[str, Values]) -> str:
 
 
 def _processes(ratios: Values) -> str:
-    """Say how many processes each number comes from."""
+    """Return the sentence on the number of processes."""
     numbers = {found["ratio"]["n"] for batch in ratios.values() for found in batch.values() if found}
-    return f"n = {', '.join(map(str, sorted(numbers)))} processes of each transform. "
+    return f"n = {', '.join(map(str, sorted(numbers)))} processes per transform. "
 
 
 def _ratio(found: Values | None) -> str:
-    """Write a ratio, bold where it misses the target."""
+    """Format a ratio, bold where it misses the target."""
     if found is None:
         return "–"
     ratio = found["ratio"]

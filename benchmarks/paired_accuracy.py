@@ -1,11 +1,10 @@
-"""Accuracy under two groups of settings, seed by seed with the same networks: does a difference cost anything?
+"""Accuracy under two groups of settings, paired by seed: does a difference in settings cost accuracy?
 
     python benchmarks/paired_accuracy.py --a precision=float32 --b precision=bfloat16 \
         --set real_batch=64 image_lr=0.5 --iterations 100 --seeds 0 1 2 3 4
 
-Both groups condense from the same seed and are scored by networks of the same seed. They are scored on images held out
-of the training images, unless --on test asks for the test images: choose on the former, report a finished choice on the
-latter.
+Both groups condense from the same seed and are scored by networks of the same seed, on held-out training images. Choose
+settings on those; `--on test` reports a finished choice on the test images.
 """
 
 import argparse
@@ -25,7 +24,7 @@ GROUPS = ("a", "b")
 
 
 def mean_interval(values: list[float]) -> measure.Row:
-    """Give the mean with its 95 % t interval; None for a single value."""
+    """Return the mean with its 95 % t interval; None for a single value."""
     mean, n = fmean(values), len(values)
     if n < 2:
         return {"mean": mean, "interval_95": None, "n": n}
@@ -54,7 +53,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any]:
-    """Give the differences b - a over seeds."""
+    """Return the differences b - a over seeds."""
     a, b = ({r["seed"]: r["accuracy"] for r in record["rows"] if r["group"] == g} for g in GROUPS)
     seeds = sorted(a.keys() & b.keys())
     differences = {str(seed): b[seed] - a[seed] for seed in seeds}
@@ -67,7 +66,7 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "paired-accuracy")
     add_experiment(parser)
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""A plain implementation, to measure against: the paper's loops as research scripts write them.
+"""A plain implementation as the baseline: the paper's loops as research scripts write them.
 
 One class after the other in Python, NCHW, float32, eager layers, every parameter differentiated, the graphs of all
 classes kept until one backward pass, images augmented one by one. Written from the paper (Zhao, Mopuri, Bilen,
-ICLR 2021) and its appendix; it shares no code with the library, and runs in the default environment.
+ICLR 2021) and its appendix; it shares no code with the library and runs in the default environment.
 """
 
 from typing import cast
@@ -42,7 +42,7 @@ class ConvNet(nn.Module):
 
 
 def layer_distance(real: Tensor, synthetic: Tensor) -> Tensor:
-    """Sum 1 - cos over the output units of one layer; biases and norm parameters count nothing."""
+    """Sum 1 - cos over the output units of one layer; biases and norm parameters do not count."""
     if real.dim() == 1:
         return torch.zeros(())
     real, synthetic = real.flatten(1), synthetic.flatten(1)
@@ -84,7 +84,7 @@ def train_epoch(
     optimiser: torch.optim.Optimizer,
     rng: np.random.Generator | None = None,
 ) -> float:
-    """Train for one pass over the images, augmented where a generator is given."""
+    """Train for one epoch, with augmentation if a generator is given."""
     total = 0.0
     for batch in torch.randperm(len(images)).split(BATCH):
         inputs = images[batch] if rng is None else augment(images[batch], rng)
@@ -104,12 +104,12 @@ def inner_training(network: nn.Module, images: Tensor, labels: Tensor, epochs: i
 
 
 def evaluation_optimiser(network: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimiser of the evaluation's networks."""
+    """Return the optimiser of the evaluation's networks."""
     return torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
 
 
 def test_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Measure the share of right answers."""
+    """Compute the share of correct predictions."""
     right = 0
     with torch.no_grad():
         for first in range(0, len(images), BATCH):
@@ -119,7 +119,7 @@ def test_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def augment(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Crop, scale or rotate each image, whichever is drawn."""
+    """Apply a random operation to each image: crop, scale or rotate."""
     means = images.mean((0, 2, 3))
     changed = images.clone()
     for number, image in enumerate(images):
@@ -162,7 +162,7 @@ def rotated(image: Tensor, means: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def herding(features: Tensor, ipc: int) -> list[int]:
-    """Pick images of one class so that the mean of the picked stays near the mean of all."""
+    """Select images of one class whose mean stays near the mean of all."""
     mean, total = features.mean(0), torch.zeros(features.shape[1])
     left, selected = list(range(len(features))), []
     for count in range(1, ipc + 1):
@@ -174,7 +174,7 @@ def herding(features: Tensor, ipc: int) -> list[int]:
 
 
 def k_center(features: Tensor, ipc: int) -> list[int]:
-    """Pick the image of one class nearest to the mean, then always the one furthest from all picked."""
+    """Select the image of one class nearest to the mean, then always the one farthest from those selected."""
     between = torch.cdist(features, features)
     selected = [int((features - features.mean(0)).norm(dim=1).argmin())]
     while len(selected) < ipc:

@@ -2,8 +2,8 @@
 
     python benchmarks/selection.py --pairs 3
 
-10 classes of 5000 images with 2048 features each, 1, 10 and 50 images per class, every row in its own process. Whether
-both variants chose the same images is recorded too.
+10 classes of 5000 images with 2048 features each, 1, 10 and 50 images per class, each row in a fresh process. The
+record also states whether both variants select the same images.
 """
 
 import argparse
@@ -19,24 +19,24 @@ from comparison import compare, pair_points
 from library import random_set
 from torch import Tensor
 
-from datacondense import selection
+import datacondense
 from datacondense.allocator import keep_freed_memory
 
 METHODS = ("herding", "k-center")
 
 
-def plain_search(method: str, labels: Tensor, ipc: int, features: Tensor) -> list[int]:
-    """Choose class by class."""
-    choose: Callable[[Tensor, int], list[int]] = plain.herding if method == "herding" else plain.k_center
+def plain_selection(method: str, labels: Tensor, ipc: int, features: Tensor) -> list[int]:
+    """Select class by class."""
+    select: Callable[[Tensor, int], list[int]] = plain.herding if method == "herding" else plain.k_center
     selected = []
     for label in range(int(labels.max()) + 1):
         members = torch.nonzero(labels == label).flatten()
-        selected += members[choose(features[members], ipc)].tolist()
+        selected += members[select(features[members], ipc)].tolist()
     return selected
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Measure one method of one variant here."""
+    """Measure one method of one variant in this process."""
     train = random_set((3, 32, 32), options.classes, options.per_class)
     features = torch.randn(len(train), options.features, generator=torch.Generator().manual_seed(1))
     method, ipc, selected = point["method"], point["ipc"], []
@@ -44,18 +44,18 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
     def call() -> None:
         if point["variant"] == "plain":
-            selected.extend(plain_search(method, train.labels, ipc, features))
+            selected.extend(plain_selection(method, train.labels, ipc, features))
             return
         keep_freed_memory()
         name = "select_" + method.replace("-", "_")
-        selected.extend(getattr(selection, name)(train, ipc, features).provenance["indices"])
+        selected.extend(getattr(datacondense, name)(train, ipc, features).provenance["indices"])
 
     seconds = measure.seconds_of(call)
     return {
         "seconds": seconds,
         "megabytes_before": before,
         "megabytes_peak": measure.peak_megabytes(),
-        "chosen": hashlib.sha256(repr(sorted(selected)).encode()).hexdigest()[:16],
+        "selected": hashlib.sha256(repr(sorted(selected)).encode()).hexdigest()[:16],
     }
 
 
@@ -67,13 +67,13 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> dict[str, Any
         summary[f"{method}, {ipc} images per class"] = {
             "seconds": compare(rows, "seconds"),
             "megabytes_peak": compare(rows, "megabytes_peak"),
-            "same_search": len({row["chosen"] for row in rows}) == 1,
+            "same_selection": len({row["selected"] for row in rows}) == 1,
         }
     return summary
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "selection")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])

@@ -1,78 +1,78 @@
-"""Write docs/speed.md and its picture from the records in benchmarks/results.
+"""Write docs/speed.md and its plot from the records in benchmarks/results.
 
 python benchmarks/speed_page.py
 """
 
 import argparse
-import json
 from pathlib import Path
 from statistics import fmean
 
+import measure
 import speed_plots as show
 from speed_plots import CURVES, Row, number, percent, table
 
 from datacondense.files import write_text
 
 ROOT = Path(__file__).parents[1]
-PICTURE = "speed-growth.png"
+PLOT = "speed-growth.png"
 PAGE = """# Speed
 
 Written by `python benchmarks/speed_page.py` from the records in [benchmarks/results](../benchmarks/results). "Plain" is
 [benchmarks/plain.py](../benchmarks/plain.py): the same computations as one would first write them with torch's own
-layers, class by class, in float32. Both sides are measured in turn, A B A B …, each row in a process of its own, in the
+layers, class by class, in float32. Both sides are measured alternately, A B A B …, each row in a fresh process, in the
 default environment. Ratios are medians over pairs, with the 95 % interval of the median (from 6 pairs on).
 
 {targets}
 ## What makes it fast
 - **Fused layers** (`--engine`). Instance norm, ReLU and 2×2 average pooling are one pass over memory, in C, compiled at
-  first use and kept in the user's cache folder. They compute what is differentiated once or not at all: real images'
-  gradients, the network's training, evaluation. They need the CPU, Linux, a C compiler (`cc`, `gcc`, `clang` or `CC`)
+  first use and kept in the user's cache folder. They compute whatever is differentiated at most once: gradients of real
+  images, the training of networks, evaluation. They need the CPU, Linux, a C compiler (`cc`, `gcc`, `clang` or `CC`)
   and a plain sequence of layers with convolution, instance norm, ReLU and this pooling, on 32, 64, … channels.
-- In them, feature maps lie in **channels_last** order, and the **convolution's bias** is left out, for the instance
-  norm takes it off again: it changes no value, and its gradient is zero.
+- Inside them, feature maps are stored in **channels_last** order, and the **convolution's bias** is left out because
+  the instance norm removes it: it changes no value, and its gradient is zero.
 - **bfloat16** (`--precision`) for the same computations: convolutions, products and feature maps. Sums, parameters and
-  their updates stay float32, and so does the synthetic side, which is differentiated twice by torch's own layers.
+  their updates stay float32, and so does the synthetic side, which torch's own layers differentiate twice.
 - **Several classes in one graph** (`--graph-memory`): the synthetic sides of as many classes as fit into that much
-  memory are one network with grouped convolutions, in place of many small ones. It applies to plain sequences of
+  memory form one network with grouped convolutions in place of many small ones. This applies to plain sequences of
   convolutions, group and instance norms, activations, poolings and linear layers, on any device.
-- **Freed memory stays in the process**, where glibc would give it back to the kernel after every layer and fetch it
-  again. The command line asks for that; a program of yours does by `datacondense.allocator.keep_freed_memory()`.
+- **Freed memory stays in the process**; by default glibc returns it to the kernel after every layer and fetches it
+  again. The command line sets this.
 
-`--engine auto` takes the fused layers where they apply; `fused` insists, and says what stands against it; `eager` is
-torch's own layers. At one precision they differ by rounding only. `--precision auto` is bfloat16 where fused layers
-compute on a processor made for it (avx512_bf16 or amx_bf16), else float32; `float64` is for checks.
+`--engine auto` uses the fused layers where they apply; `fused` requires them and names what prevents them; `eager` is
+torch's own layers. At one precision the two differ by rounding only. `--precision auto` is bfloat16 where fused layers
+run on a processor with native bfloat16 (avx512_bf16 or amx_bf16), else float32; `float64` is for checks.
 
-## How fast are a matching step and the training between two?
+## Matching step and training between two steps
 {steps}
-Operations are counted, not measured: those of convolutions and linear layers, for the real images' gradients or the
-training. The ceiling is the rate of a large convolution and its gradients, measured on the same machine before the
-rows. What else a step does takes time too: the share is a lower bound.
+Operations are counted, not measured: those of convolutions and linear layers, for the gradients of the real images or
+for the training. The ceiling is the rate of a large convolution and its gradients, measured on the same machine before
+the rows. A step does other work too, so the share is a lower bound.
 
-## How fast is evaluation?
+## Evaluation
 {evaluation}
-## How soon is a set good?
+## Time to accuracy
 {time}
-## Does the fast engine cost accuracy?
-Both settings of a row have the same seeds, and so have the networks that score them. The difference is taken pair by
-pair, with the t interval of its mean, whose lower end is the largest cost that the measurement leaves possible.
+## Accuracy of the fast engine
+Both groups of settings of a row use the same seeds, and so do the networks that score them. The difference is taken
+pair by pair, with the t interval of its mean; the lower end is the largest cost that the measurement does not exclude.
 
 {paired}
 Cosines with the same gradients in float64, on real images and fresh networks: of each row of weights that feeds one
-output unit in the real images' gradients, and of each image's pixel gradient in one matching step.
+output unit in the gradients of the real images, and of each image's pixel gradient in one matching step.
 
 {cosines}
-## How do time and memory grow?
-One matching step, the median of some after one to warm up, each point in a process of its own. The dashed line is the
+## Growth of time and memory
+One matching step: the median of several after one to warm up, each point in a fresh process. The dashed line is the
 process before its first step: Python, torch and the stored images.
 
 {growth}
-## How fast is selection?
+## Coreset selection
 {selection}
-## Where does the time go?
+## Profile
 {profile}
-## What was the machine?
-GFLOP/s are a large convolution's, forward / input gradient / weight gradient. The load is the average of the minute
-before each row, with the row before in it; more than the threads means that others were at work.
+## Machines
+GFLOP/s of a large convolution: forward / input gradient / weight gradient. The load is the one-minute average before
+each row, including the row before; a load above the number of threads means that other processes were running.
 
 {machine}
 ## Commands
@@ -82,20 +82,20 @@ NOT_MEASURED = "Not measured yet.\n"
 
 def read_records(folder: Path) -> dict[str, Row]:
     """Read the finished records of measurements by name."""
-    contents = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    contents = {path.stem: measure.read_record(path) for path in folder.glob("*.json")}
     return {name: content for name, content in sorted(contents.items()) if "summary" in content}
 
 
 def records_of(records: dict[str, Row], kind: str) -> list[Row]:
-    """Give the records of one kind, by name."""
+    """Return the records of one kind, by name."""
     return [record for name, record in records.items() if name == kind or name.startswith(f"{kind}-")]
 
 
 def steps(records: dict[str, Row]) -> str:
-    """Say how fast matching and the training between are."""
+    """Return the section on matching steps and the training between them."""
     rows, text = [], ""
     found = [("A matching step", record) for record in records_of(records, "matching-step")]
-    found += [("The training between two", record) for record in records_of(records, "inner-training")]
+    found += [("Training between two steps", record) for record in records_of(records, "inner-training")]
     for what, record in found:
         given, summary = record["settings"], record["summary"]
         size = f"{given['classes']} classes of {'×'.join(map(str, given['shape']))}, {given['ipc']} per class"
@@ -103,14 +103,14 @@ def steps(records: dict[str, Row]) -> str:
         text += "- " + show.speed_sentence(f"{what} ({size}, {more})", summary["seconds"])
         ideal = summary["share_of_ceiling"]["bfloat16"] * summary["seconds"]["datacondense"]["median"]
         most = summary["seconds"]["plain"]["median"] / ideal
-        text += f"  At the ceiling its operations take {number(ideal)} s: the most to be had is {most:.1f} times.\n"
+        text += f"  At the ceiling its operations take {number(ideal)} s: a speed-up of at most {most:.1f} times.\n"
         name = "; ".join([what, size, more, " ".join([given["precision"], *given["set"]])])
         rows.append(show.speed_row(name, summary["seconds"], summary["megabytes_peak"], summary))
     return text + "\n" * bool(rows) + table(show.SPEED_HEAD, rows)
 
 
 def evaluation(records: dict[str, Row]) -> str:
-    """Say how fast evaluation is."""
+    """Return the section on evaluation."""
     if "evaluation" not in records:
         return ""
     summary, given = (records["evaluation"][part] for part in ("summary", "settings"))
@@ -124,7 +124,7 @@ def evaluation(records: dict[str, Row]) -> str:
 
 
 def cosines(records: dict[str, Row]) -> str:
-    """Say how far gradients point from those in float64."""
+    """Return the table of cosines with gradients in float64."""
     rows = []
     for record in records_of(records, "gradient-cosine"):
         for name, of_rows in record["summary"]["rows"].items():
@@ -140,7 +140,7 @@ def cosines(records: dict[str, Row]) -> str:
 
 
 def time(records: dict[str, Row]) -> str:
-    """Say how soon a set is condensed, how good it is, and how its settings were chosen."""
+    """Return the section on time to accuracy, and on how its settings were selected."""
     timed = records_of(records, "time-to-accuracy")
     runs = [record for record in timed if not record["settings"]["validate"]]
     used = [row["method"] for record in runs for row in record["rows"] if "method" in row]
@@ -152,12 +152,12 @@ def time(records: dict[str, Row]) -> str:
             curve = "; ".join(map(show.curve_point, row["curve"]))
             rows.append([selected, row["seed"], record["hardware"]["threads"], curve])
     text = "".join(map(run_text, runs)) or NOT_MEASURED
-    text += "\nThe settings were chosen on held-out training images:\n\n" * bool(rows)
-    return text + table("settings | seed | threads | accuracy on the way", rows)
+    text += "\nThe settings were selected on held-out training images:\n\n" * bool(rows)
+    return text + table("settings | seed | threads | accuracy along the run", rows)
 
 
 def run_text(record: Row) -> str:
-    """Describe runs with several seeds, and what the plain loop would take."""
+    """Return the text on runs with several seeds and on what the plain loop would take."""
     given, summary, text = record["settings"], record["summary"], ""
     rows = [row for row in record["rows"] if "seed" in row]
     if rows:
@@ -165,12 +165,12 @@ def run_text(record: Row) -> str:
         text = (
             f"Condensing {given['dataset']} to {rows[0]['method']['ipc']} per class takes **{seconds} s** (median of "
             f"{len(rows)} seeds, from the call to its\nreturn, {'nothing' if given['cold_cache'] else 'kernels'} "
-            f"compiled before) and gives **{percent(summary['accuracy'])}** on the test images,\nwith {given['draws']} "
-            f"draws, threads: {threads}, and `{' '.join(given['set'])}`, all else by default.\n\n"
+            f"compiled before) and gives **{percent(summary['accuracy'])}** on the test images,\nwith "
+            f"{given['iterations']} iterations, threads: {threads}, `{' '.join(given['set'])}`, otherwise defaults.\n\n"
         )
         times = ("seconds", "seconds_loading")
         seeds = [[row["seed"], *(number(row[key]) for key in times), percent(row["score"])] for row in rows]
-        text += table("seed | seconds | seconds to load the data, not counted | accuracy", seeds)
+        text += table("seed | seconds | seconds to load the data (not counted) | accuracy", seeds)
     if "plain" in summary:
         seconds = number(summary["plain"]["seconds_extrapolated"])
         text += f"\nThe plain loop would take {seconds} s, **extrapolated**: {summary['plain']['how']}.\n"
@@ -178,13 +178,14 @@ def run_text(record: Row) -> str:
 
 
 def paired(records: dict[str, Row]) -> str:
-    """Say what other settings do to accuracy."""
+    """Return the table of paired accuracies under two groups of settings."""
     rows, gap = [], "difference_b_minus_a"
     for record in records_of(records, "paired-accuracy"):
         given, summary = record["settings"], record["summary"]
         groups = [" ".join(summary["settings"][group]) for group in "ab"]
         means = [summary["accuracy"][group] for group in "ab"]
-        what = f"condensing {given['dataset']}, {given['draws']} draws, `{' '.join(given['set'])}`; on {given['on']}"
+        length = f"{given['iterations']} iterations"
+        what = f"condensing {given['dataset']}, {length}, `{' '.join(given['set'])}`; on {given['on']}"
         unit = f"seeds × {record['rows'][0]['n']} networks"
         rows.append(show.difference_row(what, groups, means, summary[gap], unit))
     for record in records_of(records, "evaluation-precision"):
@@ -193,46 +194,46 @@ def paired(records: dict[str, Row]) -> str:
         groups = [f"precision={side['precision']} engine={side['engine']}" for side in sides]
         means, what = [fmean(side["accuracies"]) for side in sides], f"evaluating {summary['dataset']}"
         rows.append(show.difference_row(what, groups, means, summary[gap], "networks"))
-    head = "what | a | b | accuracy, a | accuracy, b | b less a, percentage points (95 % interval) | n"
+    head = "what | a | b | accuracy, a | accuracy, b | b - a, percentage points (95 % interval) | n"
     return table(head, rows)
 
 
 def growth(records: dict[str, Row]) -> str:
-    """Say how time and memory grow."""
+    """Return the section on the growth of time and memory."""
     if "growth" not in records:
         return ""
     rows = records["growth"]["rows"]
     curves = [show.growth_row(name, rows) for name in CURVES if name in {row["curve"] for row in rows}]
-    head = "what grows | the rest | seconds | peak MB | last over first: size, seconds, MB"
-    return f"![Seconds and memory of a step against four sizes]({PICTURE})\n\n{table(head, curves)}"
+    head = "what grows | fixed | seconds | peak MB | last / first: size, seconds, MB"
+    return f"![Seconds and memory of a step against four sizes]({PLOT})\n\n{table(head, curves)}"
 
 
 def selection(records: dict[str, Row]) -> str:
-    """Say how fast images are selected."""
+    """Return the section on coreset selection."""
     if "selection" not in records:
         return ""
     summary, given = (records["selection"][part] for part in ("summary", "settings"))
     rows = [show.speed_row(what, one["seconds"], one["megabytes_peak"], {}) for what, one in summary.items()]
-    other = [what for what, one in summary.items() if not one["same_search"]]
+    other = [what for what, one in summary.items() if not one["same_selection"]]
     text = (
         f"{given['classes']} classes of {given['per_class']:,} images, {given['features']:,} features each. "
     )
-    text += f"Other images than plain's were chosen at: {', '.join(other) or 'none'}.\n\n"
+    text += f"Cases where the selected images differ from plain's: {', '.join(other) or 'none'}.\n\n"
     return text + table(show.SPEED_HEAD, rows)
 
 
 def profile(records: dict[str, Row]) -> str:
-    """Say where the time goes."""
+    """Return the tables of the profiler."""
     text = ""
     for name, record in records.items():
         for row in (row for row in record["rows"] if "profile" in row):
-            text += f"One step of {name} under torch's profiler, which slows it, by each operation's own time:\n\n"
+            text += f"One step of {name} under torch's profiler, which slows it down, by self time:\n\n"
             text += table("operation | share | time | calls", show.profile_rows(row["table"]))
     return text
 
 
 def machine(records: dict[str, Row]) -> str:
-    """Say what the machine is and can do, and what ran beside."""
+    """Return the table of machines, their ceilings and their load."""
     rows = []
     for name, record in records.items():
         hardware, versions, ceilings = record["hardware"], record["versions"], record["ceilings"]
@@ -248,20 +249,20 @@ def machine(records: dict[str, Row]) -> str:
 
 
 def commands(records: dict[str, Row]) -> str:
-    """List what repeats the records."""
+    """Return the commands that repeat the records."""
     lines = "".join(record["command"] + "\n" for record in records.values())
     return f"```bash\n{lines}```\n" if lines else ""
 
 
 def main() -> None:
-    """Write the page and the picture."""
+    """Write the page and the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="the records")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the folder to write to")
     options = parser.parse_args()
     records = read_records(options.results)
     if "growth" in records:
-        show.plot_growth(records["growth"]["rows"], options.out / PICTURE)
+        show.plot_growth(records["growth"]["rows"], options.out / PLOT)
     sections = (steps, evaluation, time, paired, cosines, growth, selection, profile, machine, commands)
     made = {section.__name__: section(records) or NOT_MEASURED for section in sections}
     targets = table("target | measured | ", show.target_rows(records))

@@ -1,4 +1,4 @@
-"""What the page about speed shows: numbers, tables, targets, and the picture of how seconds and memory grow."""
+"""Numbers, tables, targets and the growth plot of docs/speed.md."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ SPEED_HEAD = (
     "what | seconds, datacondense | seconds, plain | times as fast (95 % interval) | pairs | operations | "
     "share of the bfloat16 ceiling | peak MB, datacondense / plain"
 )
-# Two of Okabe and Ito's colours, told apart with every kind of colour vision; the markers differ too.
+# Two colours of Okabe and Ito, distinguishable with every kind of colour vision; the markers differ too.
 _SECONDS, _MEGABYTES = "#0072B2", "#D55E00"
 _STYLE: Any = {
     "font.size": 9,
@@ -42,50 +42,49 @@ _STYLE: Any = {
 
 
 def number(value: float) -> str:
-    """Write three significant digits, with neither exponent nor lost units."""
+    """Format with three significant digits, without exponent or lost units."""
     return f"{value:,.{max(0, 2 - floor(log10(abs(value)))) if value else 0}f}"
 
 
 def interval(bounds: Sequence[float] | None, factor: float = 1, form: str = "{:.2f}") -> str:
-    """Write an interval, if there is one."""
+    """Format an interval, if there is one."""
     if bounds is None:
         return "no interval: too few"
     return " to ".join(form.format(factor * bound) for bound in bounds)
 
 
 def percent(score: Row) -> str:
-    """Write an accuracy with the networks' standard deviation; a single network has none."""
+    """Format an accuracy with the standard deviation over networks, where there is one."""
     spread = "" if score["n"] == 1 or score["std"] is None else f"±{100 * score['std']:.1f}"
     return f"{100 * score['mean']:.1f}{spread} % (n = {score['n']})"
 
 
 def curve_point(entry: Row) -> str:
-    """Write one point of an accuracy's curve."""
-    return (
-        f"{entry['draws']} draws, {entry['seconds']:.0f} s: {percent({'mean': entry['accuracy'], **entry})}"
-    )
+    """Format one point of an accuracy curve."""
+    score = percent({"mean": entry["accuracy"], **entry})
+    return f"{entry['iterations']} iterations, {entry['seconds']:.0f} s: {score}"
 
 
 def agree(one: Row, other: Row) -> bool:
-    """Compare the settings that both have; older records lack what came later."""
+    """Whether the settings that both have are equal; older records lack later settings."""
     return all(one[name] == other[name] for name in one.keys() & other.keys())
 
 
 def table(head: str, rows: Sequence[Sequence[object]]) -> str:
-    """Make a table; nothing without rows."""
+    """Return a Markdown table; empty without rows."""
     columns = head.count("|") + 1
     body = ("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
     return f"| {head} |\n|{'---|' * columns}\n{''.join(body)}" if rows else ""
 
 
 def short(value: float) -> str:
-    """Write a large round number in few characters."""
+    """Format a large round number in few characters."""
     size, letter = (1_000_000, " M") if value % 1_000_000 == 0 else (1_000, " k")
     return f"{value / size:g}{letter}" if value % size == 0 else f"{value:g}"
 
 
 def fixed_settings(row: Row) -> str:
-    """Name what stays the same along a curve."""
+    """Return the settings that are fixed along a curve."""
     image = (
         f"{row['channels']} channels" if row["curve"] == "side" else "{channels}×{side}×{side}".format(**row)
     )
@@ -95,7 +94,7 @@ def fixed_settings(row: Row) -> str:
 
 
 def growth_row(name: str, rows: Sequence[Row]) -> list[str]:
-    """List one curve's points, and how far apart its ends are."""
+    """Return the table row of one curve: its points and the ratio of its ends."""
     points = sorted((row for row in rows if row["curve"] == name), key=lambda row: int(row[name]))
     keys = (name, "seconds", "megabytes_peak")
     values = [", ".join(f"{short(p[name])}: {number(p[key])}" for p in points) for key in keys[1:]]
@@ -104,7 +103,7 @@ def growth_row(name: str, rows: Sequence[Row]) -> list[str]:
 
 
 def difference_row(what: str, groups: list[str], means: list[float], difference: Row, unit: str) -> list[str]:
-    """Write two groups' accuracies and the mean difference in percentage points."""
+    """Return the table row of two groups: accuracies and mean difference in percentage points."""
     within = interval(difference["interval_95"], 100, "{:+.2f}")
     accuracies = [f"{100 * mean:.1f} %" for mean in means]
     gap = f"**{100 * difference['mean']:+.2f}** ({within})"
@@ -112,7 +111,7 @@ def difference_row(what: str, groups: list[str], means: list[float], difference:
 
 
 def speed_row(what: str, times: Row, memory: Row | None, summary: Row) -> list[str]:
-    """Compare seconds, and give what is known of operations and memory."""
+    """Return the table row that compares seconds, with operations and memory where recorded."""
     ratio, operations = times["ratio"], summary.get("operations")
     share = summary.get("share_of_ceiling", {}).get("bfloat16")
     return [
@@ -127,16 +126,16 @@ def speed_row(what: str, times: Row, memory: Row | None, summary: Row) -> list[s
 
 
 def speed_sentence(what: str, times: Row) -> str:
-    """Say in words how two times compare."""
+    """Return the sentence that compares two times."""
     ours, plain = (number(times[side]["median"]) for side in ("datacondense", "plain"))
     ratio, within = times["ratio"], interval(times["ratio"]["median_interval_95"])
     return f"{what}: {ours} s, plain {plain} s, **{ratio['median']:.2f} times as fast** ({within}; n = {ratio['n']}).\n"
 
 
 def profile_rows(table: list[str], largest: int = 8) -> list[list[str]]:
-    """Read names, shares, times and calls from a table of torch's profiler.
+    """Return names, shares, times and calls from a table of torch's profiler.
 
-    Columns stand two spaces or more apart; the sums below have fewer.
+    Columns are separated by two or more spaces; the totals below have fewer columns.
     """
     split = [re.split(r"\s{2,}", line.strip()) for line in table]
     head = next(line for line in split if line[0] == "Name")
@@ -148,10 +147,14 @@ def profile_rows(table: list[str], largest: int = 8) -> list[list[str]]:
 
 
 def target_rows(records: dict[str, Row]) -> list[list[str]]:
-    """Set targets beside what was measured; a missed one stands out."""
+    """Return the table of targets and measurements; a missed target is bold."""
     targets: list[tuple[str, str, Callable[[Row], tuple[str, bool] | None]]] = [
         ("a matching step 5 times as fast as plain", "matching-step", lambda s: _ratio(s["seconds"], 5)),
-        ("training between two 2.5 times as fast", "inner-training", lambda s: _ratio(s["seconds"], 2.5)),
+        (
+            "training between two steps 2.5 times as fast",
+            "inner-training",
+            lambda s: _ratio(s["seconds"], 2.5),
+        ),
         ("20 evaluations 3 times as fast", "evaluation", lambda s: _ratio(s["seconds_extrapolated"], 3)),
         ("aim: a matching step at 75 % of the bfloat16 ceiling", "matching-step", _share),
         ("MNIST, 1 image per class, at 91 % within 60 s", "time-to-accuracy", lambda s: _in_time(s, 60)),
@@ -170,14 +173,14 @@ def target_rows(records: dict[str, Row]) -> list[list[str]]:
 
 
 def _ratio(times: Row, least: float) -> tuple[str, bool]:
-    """Compare a median ratio; an interval that begins below the target is said."""
+    """Compare a median ratio with its target, noting an interval that begins below it."""
     ratio, bounds = times["ratio"]["median"], times["ratio"]["median_interval_95"]
     doubt = ", begins below the target" if bounds and bounds[0] < least <= ratio else ""
     return f"{ratio:.2f} times ({interval(bounds)}{doubt})", ratio >= least
 
 
 def _no_cost(summary: Row) -> tuple[str, bool] | None:
-    """Ask whether the interval of the difference contains zero or lies above."""
+    """Check that the interval of the difference contains zero or lies above it."""
     difference = summary["difference_b_minus_a"]
     if difference["interval_95"] is None:
         return None
@@ -206,7 +209,7 @@ def _in_time(summary: Row, limit: float) -> tuple[str, bool] | None:
 
 
 def plot_growth(rows: list[Row], path: Path) -> None:
-    """Draw one column per curve, seconds above and memory below; the bytes depend on rows and matplotlib only."""
+    """Plot one column per curve: seconds above, memory below; the bytes depend only on rows and matplotlib."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
@@ -218,13 +221,13 @@ def plot_growth(rows: list[Row], path: Path) -> None:
         panels[1][0].set_ylabel("memory, MB")
         panels[1][0].legend(loc="lower right")
         figure.align_ylabels()
-        # The picture's own format would note the program that made it.
+        # By default the PNG names the program that wrote it.
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
 
 
 def _plot_column(above: Axes, below: Axes, name: str, rows: list[Row]) -> None:
-    """Draw one curve."""
+    """Plot one curve."""
     below.set_xlabel(CURVES[name])
     if not rows:
         above.set_title("not measured yet", fontsize=8)
@@ -245,7 +248,7 @@ def _plot_column(above: Axes, below: Axes, name: str, rows: list[Row]) -> None:
 
 
 def _set_values_axis(axes: Axes, values: list[int]) -> None:
-    """Mark the measured values; far apart, they stand on a logarithmic axis."""
+    """Set ticks at the measured values, on a logarithmic axis if they are far apart."""
     logarithmic = values[-1] >= 100 * values[0]
     if logarithmic:
         axes.set_xscale("log")

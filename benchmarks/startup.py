@@ -1,4 +1,4 @@
-"""Wall time of `datacondense --help`, each time in a fresh process.
+"""Wall time of `datacondense --help`, each in a fresh process.
 
 python benchmarks/startup.py
 """
@@ -11,18 +11,18 @@ import measure
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Time one start, of a process below this one, from the outside."""
+    """Time one start of a child process."""
     command = [sys.executable, "-m", "datacondense", "--help"]
     return {"seconds": measure.seconds_of(lambda: subprocess.run(command, check=True, capture_output=True))}
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Give all times, without the first, which fills the disk's cache."""
+    """Return all times but the first, which fills the disk cache."""
     return {"seconds": [row["seconds"] for row in record["rows"] if row["run"] > 0]}
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "startup")
     parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Recorded studies: the numbers of each go to benchmarks/results, those of the paper on MNIST to docs/studies-mnist.md.
+"""Record studies in benchmarks/results, and write the paper's studies on MNIST to docs/studies-mnist.md.
 
     python benchmarks/studies.py record activation mnist --iterations 100 --seeds 3 --repeats 5 --out studies
     python benchmarks/studies.py page
 
-`record` takes the options of `datacondense study`, runs what is not finished, and writes the record. `page` needs the
-records only.
+`record` takes the options of `datacondense study`, runs what is missing and writes the record. `page` needs only the
+records.
 """
 
 import json
@@ -37,23 +37,22 @@ DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# Recorded studies on MNIST
 
 Written by `python benchmarks/studies.py page` from the records in [benchmarks/results](../benchmarks/results)
-(`study-*.json`), which hold every accuracy with its seed and network. [studies.md](studies.md) says what the words mean
-and how to run such a study; `python benchmarks/studies.py record …` with the options of a command below repeats its
-record.
+(`study-*.json`), which hold every accuracy with its seed and network. [studies.md](studies.md) explains the terms and
+how to run a study. To repeat a record, run `python benchmarks/studies.py record …` with the options of its command.
 
 Read with care:
 
-- The published sets are learned in 1000 outer draws at B = 256, ours in 100 at B = 16 with an image learning rate five
-  times the published one (0.5; 0.05 for an MLP), and networks train for 300 epochs on them, not 1000. B and the
-  learning rate were once chosen for ConvNet with layer-wise cosine, on held-out training images, and are the same for
-  all arms here: each table favours that one arm. Nothing was chosen on the test images. Accuracies below the published
-  ones are to be expected, orderings are what can be compared.
-- n is small, and networks on one set share its luck: intervals are Student's t over the means of two or three sets, and
-  therefore wide.
+- The published sets are learned in 1000 iterations at B = 256, ours in 100 at B = 16 with an image learning rate five
+  times the published one (0.5; 0.05 for an MLP), and networks train on them for 300 epochs, not 1000. B and the
+  learning rate were selected once, for ConvNet with layer-wise cosine on held-out training images, and are the same
+  for all variants: each table favours that variant. Nothing was selected on the test images. Expect accuracies below
+  the published ones; compare the orderings.
+- n is small, and networks trained on one set are not independent: intervals are Student's t over the means of two or
+  three sets, and therefore wide.
 - The published tables of the appendix were recalled, not checked against the print.
-- One learning rate for all distances is the published protocol. The gradients of flat cosine and squared distance are
-  of another size than those of layer-wise cosine, so that table compares learning rates as much as distances: an arm
-  near 10 % has a learning rate that does not fit, whatever its distance could do.
+- One learning rate for all distances is the published protocol. The gradients of flat cosine and squared distance have
+  another scale than those of layer-wise cosine, so that table compares learning rates as much as distances: for a
+  variant near 10 % the learning rate does not fit, whatever its distance could do.
 
 """
 ORDER = ("cross-architecture", "activation", "pooling", "norm", "depth", "width", "distance", "ipc")
@@ -70,7 +69,7 @@ VERDICTS = ("reproduced", "consistent", "undecided", "contradicted")
 
 
 def record(arguments: list[str]) -> int:
-    """Run a study and write down its numbers with what is needed to repeat them."""
+    """Run a study and write its record."""
     command = tyro.cli(
         StudyCommand, args=arguments, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     )
@@ -89,18 +88,18 @@ def record(arguments: list[str]) -> int:
         "date": max(entry["finished"] for entry in records)[:10],
         "recorded_at_commit": measure.code_version(),
         "facts": command.facts(),
-        "cells": len(keys),
+        "tasks": len(keys),
         "failed": dict(run.outcome.failed),
-        "cell_hours": sum(entry["seconds"] for entry in records) / 3600,
-        "choices": choices(study, store),
+        "task_hours": sum(entry["seconds"] for entry in records) / 3600,
+        "searches": searches(study, store),
         **study_record(run.result),
     }
     write_text(measure.RESULTS / f"study-{command.stem}.json", json.dumps(values, indent=1) + "\n")
     return 1 if run.outcome.failed else 0
 
 
-def choices(study: Study, store: Store) -> list[dict[str, Any]]:
-    """List the learning rates that were tried on held-out images, with every accuracy, and the one that was chosen."""
+def searches(study: Study, store: Store) -> list[dict[str, Any]]:
+    """Return the learning rates tried on held-out images, with every accuracy and the selected one."""
     found = []
     for level in by_depth(study.tasks):
         for key, task in level.items():
@@ -114,8 +113,8 @@ def choices(study: Study, store: Store) -> list[dict[str, Any]]:
 
 
 def page() -> int:
-    """Write the page of the paper's studies on MNIST, and their pictures."""
-    records = [(path.stem, json.loads(path.read_text())) for path in recorded()]
+    """Write the page of the paper's studies on MNIST and its plots."""
+    records = [(path.stem, measure.read_record(path)) for path in recorded()]
     parts = [HEAD, _in_short([read_study_record(values) for _, values in records])]
     parts += [section(stem, values) for stem, values in records]
     write_text(DOCS / "studies-mnist.md", "".join(parts).rstrip("\n") + "\n")
@@ -123,25 +122,25 @@ def page() -> int:
 
 
 def section(stem: str, values: Mapping[str, Any]) -> str:
-    """Write the part of a page that shows one record, and draw its picture."""
-    result, picture, hardware = read_study_record(values), f"{stem}.png", values["hardware"]
-    plot_study(result, DOCS / picture)
+    """Return the section of one record, and write its plot."""
+    result, plot, hardware = read_study_record(values), f"{stem}.png", values["hardware"]
+    plot_study(result, DOCS / plot)
     facts = values["facts"] | {
         "Made": f"{values['date']}, {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} "
-        f"thread(s) a cell; {values['cells']} cells, {values['cell_hours']:.1f} hours of one core, two cells "
-        "side by side and other work beside them",
+        f"thread(s) per task; {values['tasks']} tasks, {values['task_hours']:.1f} core hours, two tasks at a time "
+        "beside other work",
     }
-    return re.sub("^#", "##", markdown(result, facts, picture=picture), flags=re.MULTILINE) + "\n"
+    return re.sub("^#", "##", markdown(result, facts, picture=plot), flags=re.MULTILINE) + "\n"
 
 
 def recorded() -> list[Path]:
-    """List the records of the page in the paper's order; those of other studies and data sets are left out."""
+    """Return the records of the page in the paper's order, without those of other studies and data sets."""
     return [path for name in ORDER for path in sorted(measure.RESULTS.glob(f"study-{name}-mnist*.json"))]
 
 
 def _in_short(results: Sequence[StudyResult]) -> str:
-    """List the published orderings by what became of them."""
-    lines = ["## Published orderings in short\n"]
+    """Return the published orderings, grouped by verdict."""
+    lines = ["## Published orderings\n"]
     for verdict in VERDICTS:
         found = [
             f"{claim.claim.text} ({100 * claim.difference:+.1f}, {claim.sets} sets, n = {claim.n})"
@@ -150,7 +149,10 @@ def _in_short(results: Sequence[StudyResult]) -> str:
             if claim.verdict == verdict
         ]
         lines.append(f"- **{verdict.capitalize()}** ({len(found)}): {'; '.join(found) or 'none'}.")
-    return "\n".join(lines) + "\n\nDifferences are in points; intervals are in the tables below.\n\n"
+    return (
+        "\n".join(lines)
+        + "\n\nDifferences are in percentage points; the tables below have the intervals.\n\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Seconds of one matching step with each gradient transform, against plain matching.
+"""Seconds of one matching step with each gradient transform, relative to plain matching.
 
     python benchmarks/transform_step.py --rounds 10
 
-Each transform has a process of its own, in which its steps and plain ones take turns, the first of each turn being the
-other one every time; so both see the same state of the machine. The target is 1.25 times the seconds of plain matching.
+Each transform is measured in a fresh process that alternates its steps with plain ones, reversing the order every turn,
+so that both see the same state of the machine. The target is 1.25 times the seconds of plain matching.
 """
 
 import argparse
@@ -31,13 +31,13 @@ TRANSFORMS = (
     "max-pool-1+keep-magnitude:0.1",
     "class-collective",
 )
-"""What is measured, as in `datacondense noise --variants`; those joined by + are done one after the other."""
+"""Variants, as in `datacondense noise --variants`; transforms joined by + are applied in that order."""
 
 TARGET = 1.25
 
 
 def take_turns(calls: Sequence[Callable[[], object]], turns: int) -> list[list[float]]:
-    """Time calls one after the other, each turn in the reverse order of the turn before; seconds by call."""
+    """Time calls in turns, each in the reverse order of the turn before; return seconds by call."""
     times: list[list[float]] = [[] for _ in calls]
     for turn in range(turns):
         order = list(enumerate(calls))
@@ -47,7 +47,7 @@ def take_turns(calls: Sequence[Callable[[], object]], turns: int) -> list[list[f
 
 
 def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
-    """Measure one transform here."""
+    """Measure one transform in this process."""
     train = random_set(options.shape, options.classes, options.per_class)
 
     def steps(variant: str) -> MatchingSteps:
@@ -74,7 +74,7 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 
 
 def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Give for each batch and transform the ratios of the rounds, and whether their median meets the target."""
+    """Return for each batch and transform the ratios of the rounds and whether their median meets the target."""
     rows = record["rows"]
     batches = sorted({row["real_batch"] for row in rows}, reverse=True)
     measured = dict.fromkeys(row["transform"] for row in rows)
@@ -91,7 +91,7 @@ def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
 
 
 def summary(rows: Sequence[measure.Row]) -> measure.Row | None:
-    """Summarise the rounds of one transform; None where there are none yet."""
+    """Summarise the rounds of one transform; None before the first."""
     if not rows:
         return None
     ratios = [row["ratio"] for row in rows]
@@ -101,18 +101,20 @@ def summary(rows: Sequence[measure.Row]) -> measure.Row | None:
 
 
 def main() -> None:
-    """Measure, or continue."""
+    """Run or continue the measurement."""
     parser = measure.parser(__doc__, "transform-step")
-    parser.add_argument("--rounds", type=int, default=10, help="processes of each transform")
-    parser.add_argument("--turns", type=int, default=2, help="timed steps of either kind in each process")
-    parser.add_argument("--transforms", nargs="+", default=list(TRANSFORMS), help="joined by + to be chained")
+    parser.add_argument("--rounds", type=int, default=10, help="processes per transform")
+    parser.add_argument("--turns", type=int, default=2, help="timed steps of either kind per process")
+    parser.add_argument(
+        "--transforms", nargs="+", default=list(TRANSFORMS), help="joined by + to apply several"
+    )
     parser.add_argument("--real-batch", type=int, nargs="+", default=[256, 64])
     parser.add_argument("--shape", type=image_shape, default=(3, 32, 32), help="such as 1x28x28")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--ipc", type=int, default=1)
-    parser.add_argument("--per-class", type=int, default=600, help="stored images of each class")
+    parser.add_argument("--per-class", type=int, default=600, help="stored images per class")
     add_settings(parser, "--set", GradientMatchingConfig)
-    parser.add_argument("--precision", default="auto", help="of the real side")
+    parser.add_argument("--precision", default="auto", help="of the real images")
     options = parser.parse_args()
     points = [
         {"round": number, "real_batch": batch, "transform": name}

@@ -1,13 +1,14 @@
 """What every test shares: no network, no leftovers of the environment, tiny image sets."""
 
 import os
+import re
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from datacondense.image_set import ImageSet
-from datacondense.kernels import UnavailableError, library
+from datacondense.kernels.build import UnavailableError, library
 
 # Set before `datasets` is imported anywhere: tests never reach for the Hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,8 +18,20 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 torch.set_num_threads(1)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a lambda by its argument; every other value as pytest does."""
+    return argname if getattr(val, "__name__", "") == "<lambda>" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse ids that differ between processes, which share out tests by id."""
+    unstable = [item.nodeid for item in items if re.search(r"\bat 0x|<lambda>", item.nodeid)]
+    if unstable:
+        raise pytest.UsageError(f"{unstable[0]} has an address or a lambda in its id: give ids=.")
+
+
 def has_kernels() -> bool:
-    """Tell whether the C kernels can be had on this machine."""
+    """Whether the C kernels can be built on this machine."""
     try:
         library()
     except UnavailableError:

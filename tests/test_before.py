@@ -1,4 +1,4 @@
-"""What was made before continues, loads and is read: `tests/golden/before` was written by release 0.1.0 in development."""
+"""What was made before goes on, loads and is read: an earlier state of release 0.1.0 wrote `tests/golden/before`."""
 
 import json
 import shutil
@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from datacondense.cli.main import main
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.loop import condense
-from datacondense.condensation.run_folder import RunFolder
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.loop import RunConfig, condense
 from datacondense.environment import environment
 from datacondense.image_set import ImageSet
+from datacondense.run_folder import RunFolder
 from tests.conftest import make_set
 
 BEFORE = Path(__file__).with_name("golden") / "before"
@@ -65,9 +64,14 @@ def test_a_set_is_loaded() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_study_finds_its_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree(BEFORE / "study", tmp_path / "study"))
-    asked = f"study {folder / 'tiny.toml'} digits --seeds 1 --repeats 1 --iterations 3 --precision float32 --engine eager"
-    assert main([*asked.split(), "--backend", "inline", "--threads", "1", "--out", str(folder / "out")]) == 0
-    assert "0 cells computed, 4 reused" in capsys.readouterr().out
+    options = (
+        "--seeds 1 --repeats 1 --draws 3 --precision float32 --engine eager --backend inline --threads 1"
+    )
+    command = ["study", str(folder / "tiny.toml"), "digits", *options.split()]
+    assert main([*command, "--out", str(folder / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "0 tasks computed, 4 reused" in printed.out
+    assert "--draws is now --iterations" in printed.err
 
 
 def test_an_old_run_is_described(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def fill(path: Path, failure: Exception | None = None, *, force: bool = False) -
             raise failure
 
 
-def test_file_appears_whole_in_a_new_folder(tmp_path: Path) -> None:
+def test_file_appears_complete_in_a_new_folder(tmp_path: Path) -> None:
     path = tmp_path / "new" / "deeper" / "a.txt"
     with replacing(path) as temporary:
         temporary.write_text("content")
@@ -167,9 +167,7 @@ def test_file_never_replaces_a_device_or_a_folder(tmp_path: Path, kind: str) -> 
     else:
         path.mkdir()
     before = stat.S_IFMT(path.stat().st_mode)
-    with pytest.raises(
-        InputError, match=f"{kind} is a folder or a device, but a file is to be written there"
-    ):
+    with pytest.raises(InputError, match=f"{kind} is a folder or a device and cannot be replaced by a file"):
         write_text(path, "new")
     assert stat.S_IFMT(path.stat().st_mode) == before
 
@@ -180,7 +178,7 @@ def test_file_never_replaces_the_current_folder(
 ) -> None:
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")
-    with pytest.raises(InputError, match="is a folder or a device, but a file is to be written there"):
+    with pytest.raises(InputError, match="is a folder or a device and cannot be replaced by a file"):
         write_text(Path(name), "new")
 
 
@@ -213,7 +211,7 @@ def test_folder_without_write_permission(tmp_path: Path) -> None:
         fill(tmp_path / "folder")
 
 
-def test_folder_appears_whole(tmp_path: Path) -> None:
+def test_folder_appears_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder"
     with replacing_folder(path) as temporary:
         (temporary / "inside").mkdir()
@@ -284,7 +282,7 @@ def test_failure_of_the_last_move_brings_the_old_folder_back(
 def test_folder_never_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(InputError, match=r"a\.txt is a file, but a folder is to be written there"):
+    with pytest.raises(InputError, match=r"a\.txt is a file and cannot be replaced by a folder"):
         fill(path, force=True)
     assert path.read_text() == "old"
 
@@ -293,7 +291,9 @@ def test_folder_never_replaces_a_file(tmp_path: Path) -> None:
 def test_current_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")
-    with pytest.raises(InputError, match="is the current folder or holds it: give the path of a new folder"):
+    with pytest.raises(
+        InputError, match="is the current folder or contains it: give the path of a new folder"
+    ):
         fill(Path(name), force=True)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.loop import condense
-from datacondense.condensation.methods import METHODS
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.loop import RunConfig, condense
+from datacondense.condensation.registry import METHODS
 from datacondense.reports.noise_records import noise_record, read_noise_record
 from datacondense.reports.study_records import read_study_record
 from datacondense.studies.catalogue import STUDIES

@@ -28,6 +28,9 @@ def read_images() -> ImageSet:
         mean=(0.5, 0.25),
         std=(0.5, 0.1),
         provenance={"method": "none", "run": {"seed": 3}, "notes": ["a", None, 1.5]},
+        dataset="pets",
+        may_be_mirrored=False,
+        augmentation="crop",
     )
 
 
@@ -39,6 +42,10 @@ def learned_images() -> ImageSet:
 
 def built(**changes: Any) -> ImageSet:
     return replace(learned_images(), **changes)
+
+
+def facts(images: ImageSet) -> tuple[str | None, bool, str]:
+    return images.dataset, images.may_be_mirrored, images.augmentation
 
 
 def with_pixel(value: float, position: int) -> Tensor:
@@ -132,7 +139,7 @@ class TestViews:
         assert read_images().pixels().dtype == torch.float32
         assert len(read_images().pixels()) == 3
 
-    def test_learned_pixels_are_given_as_they_are(self) -> None:
+    def test_learned_pixels_are_returned_as_they_are(self) -> None:
         images = learned_images()
         assert torch.equal(images.pixels(), images.images)
 
@@ -148,6 +155,7 @@ class TestViews:
         assert part.labels.tolist() == [1, 0]
         assert (part.class_names, part.mean, part.std) == (images.class_names, images.mean, images.std)
         assert part.provenance == images.provenance
+        assert facts(part) == ("pets", False, "crop")
         assert [indices.tolist() for indices in part.class_indices] == [[1], [0]]
         with pytest.raises(InputError, match="The image set is empty"):
             images.subset(torch.tensor([], dtype=torch.int64))
@@ -164,7 +172,7 @@ class TestViews:
         assert moved.class_names == read_images().class_names
 
     @pytest.mark.parametrize("normalised", [True, False])
-    def test_torch_dataset_gives_pairs(self, normalised: bool) -> None:
+    def test_torch_dataset_returns_pairs(self, normalised: bool) -> None:
         images = read_images()
         dataset = images.torch_dataset(normalised=normalised)
         view = images.normalised() if normalised else images.pixels()
@@ -177,7 +185,7 @@ class TestViews:
 
 
 class TestFingerprint:
-    def test_same_content_gives_the_same_digits(self) -> None:
+    def test_fingerprints_of_equal_content_are_equal(self) -> None:
         fingerprint = read_images().fingerprint
         assert fingerprint == read_images().fingerprint
         assert len(fingerprint) == 16
@@ -211,6 +219,13 @@ class TestFingerprint:
         assert replace(images, images=strided).fingerprint == images.fingerprint
 
 
+class TestText:
+    def test_a_set_prints_as_one_line(self) -> None:
+        assert repr(read_images()) == "ImageSet(3 images of 2 classes, 2×1×2 uint8, pets, none)"
+        bare = built(provenance={}, dataset=None)
+        assert str(bare) == "ImageSet(3 images of 2 classes, 2×1×2 float32)"
+
+
 class TestFile:
     @pytest.mark.parametrize("make", [read_images, learned_images])
     def test_round_trip(self, tmp_path: Path, make: Callable[[], ImageSet]) -> None:
@@ -223,6 +238,7 @@ class TestFile:
         assert loaded.class_names == images.class_names
         assert (loaded.mean, loaded.std) == (images.mean, images.std)
         assert loaded.provenance == images.provenance
+        assert facts(loaded) == ("pets", False, "crop")
         assert loaded.fingerprint == images.fingerprint
 
     def test_bytes_are_a_function_of_the_content(self, tmp_path: Path) -> None:
@@ -315,9 +331,26 @@ class TestDamagedFile:
         kept = {name: value for name, value in metadata.items() if value is not None}
         save_file({"images": images.images, "labels": images.labels, **tensors}, path, kept)
 
-    def test_file_made_by_hand_is_read(self, tmp_path: Path) -> None:
+    def test_file_written_by_hand_is_read(self, tmp_path: Path) -> None:
         self.write(tmp_path / "a", {})
         assert torch.equal(ImageSet.load(tmp_path / "a").images, learned_images().images)
+
+    @pytest.mark.parametrize(
+        ("record", "expected"),
+        [
+            ({"source": {"name": "mnist"}}, ("mnist", False, "crop-scale-rotate")),
+            ({"source": {"name": "digits"}}, ("digits", False, "none")),
+            ({"source": {"name": "owner/name"}}, ("owner/name", True, "none")),
+            ({"source": {}}, (None, True, "none")),
+            ({"source": "mnist"}, (None, True, "none")),
+            ({}, (None, True, "none")),
+        ],
+    )
+    def test_facts_of_files_written_before_follow_from_the_name(
+        self, tmp_path: Path, record: dict[str, Any], expected: tuple[str | None, bool, str]
+    ) -> None:
+        self.write(tmp_path / "a", {}, record=json.dumps(record))
+        assert facts(ImageSet.load(tmp_path / "a")) == expected
 
     @pytest.mark.parametrize("version", ["2", "0", None])
     def test_other_version(self, tmp_path: Path, version: str | None) -> None:
@@ -346,13 +379,20 @@ class TestDamagedFile:
             ({"record": "null"}, "record is a NoneType, not a dict"),
             ({"record": "[" * 100_000}, "RecursionError"),
             ({"mean": "[" + "9" * 5000 + "]"}, "ValueError"),
+            ({"dataset": "3"}, r"dataset is a int, not a str \| None"),
+            ({"dataset": "null"}, "KeyError: 'may_be_mirrored'"),
+            ({"dataset": "null", "may_be_mirrored": "1"}, "may_be_mirrored is a int, not a bool"),
+            (
+                {"dataset": "null", "may_be_mirrored": "true", "augmentation": "null"},
+                "augmentation is a NoneType",
+            ),
             ({"class_names": "[]"}, "Labels run from 0 to 1, but 0 classes"),
         ],
     )
     def test_metadata(self, tmp_path: Path, changes: dict[str, str | None], message: str) -> None:
         self.write(tmp_path / "a", {}, **changes)
         with pytest.raises(
-            InputError, match=f"a is a damaged image set .*{message}.*copy it again or make it anew"
+            InputError, match=f"a is a damaged image set .*{message}.*copy it again or create it anew"
         ):
             ImageSet.load(tmp_path / "a")
 

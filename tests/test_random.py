@@ -11,7 +11,7 @@ def draw(generator: torch.Generator) -> list[float]:
     return torch.rand(4, generator=generator).tolist()
 
 
-def test_same_arguments_give_the_same_numbers() -> None:
+def test_equal_arguments_give_equal_numbers() -> None:
     assert draw(seeded_generator(3, "network", 1, 2)) == draw(seeded_generator(3, "network", 1, 2))
 
 
@@ -44,19 +44,19 @@ def test_derivation_is_pinned() -> None:
     assert seeded_generator(7, "real", 2, 13).initial_seed() == 239875366668436558
 
 
-def test_numbers_of_a_stream_are_pinned() -> None:
+def test_numbers_of_a_generator_are_pinned() -> None:
     expected = [0.643190, 0.658365, 0.248182, 0.501274]
     assert draw(seeded_generator(0, "start")) == pytest.approx(expected, abs=1e-6)
 
 
-def test_seeds_spread_over_the_whole_range() -> None:
+def test_seeds_spread_over_the_full_range() -> None:
     seeds = [seeded_generator(seed, "network").initial_seed() for seed in range(200)]
     assert len(set(seeds)) == 200
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert max(seeds) > 2**62
 
 
-def test_streams_look_independent() -> None:
+def test_generators_look_independent() -> None:
     columns = torch.stack([
         torch.rand(2000, generator=seeded_generator(0, "real", index)) for index in range(4)
     ])

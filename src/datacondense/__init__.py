@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING
 from datacondense.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from datacondense.condensation.config import RunConfig
-    from datacondense.condensation.dataset_distillation_config import DatasetDistillationConfig
-    from datacondense.condensation.distribution_matching_config import DistributionMatchingConfig
-    from datacondense.condensation.gradient_matching_config import (
-        GradientMatchingConfig,
-        SiameseMatchingConfig,
-    )
-    from datacondense.condensation.loop import Progress, condense
-    from datacondense.condensation.parameter_matching_config import ParameterMatchingConfig
+    from datacondense.condensation.dataset_distillation import DatasetDistillationConfig
+    from datacondense.condensation.distribution_matching import DistributionMatchingConfig
+    from datacondense.condensation.gradient_matching import GradientMatchingConfig, SiameseMatchingConfig
+    from datacondense.condensation.loop import Progress, RunConfig, condense
+    from datacondense.condensation.method import FirstOrderConfig, FirstOrderMethod, MethodConfig
+    from datacondense.condensation.parameter_matching import ParameterMatchingConfig
+    from datacondense.condensation.registry import method_named
     from datacondense.condensation.schedule import published_schedule
     from datacondense.data.arrays import from_arrays, from_torch_dataset
     from datacondense.data.config import DataConfig
@@ -22,26 +20,41 @@ if TYPE_CHECKING:
     from datacondense.data.splits import DataSplits
     from datacondense.data.validation import hold_out
     from datacondense.errors import InputError
+    from datacondense.evaluation.forgetting_counts import ForgettingCounts
     from datacondense.evaluation.protocol import EvaluationConfig, Score
     from datacondense.evaluation.scoring import evaluate
     from datacondense.image_set import ImageSet
+    from datacondense.matching.transforms import Transform
     from datacondense.networks.builder import build_network
     from datacondense.networks.network import Network
     from datacondense.reports.grid import draw_grid, plot_grid
-    from datacondense.selection.forgetting import ForgettingCounts, select_forgetting
+    from datacondense.reports.noise import write_noise
+    from datacondense.reports.study_tables import write_study
+    from datacondense.selection.forgetting import select_forgetting
     from datacondense.selection.herding import select_herding
     from datacondense.selection.k_center import select_k_center
     from datacondense.selection.random import select_random
+    from datacondense.studies.config import StudyConfig
+    from datacondense.studies.data_source import DataSource
+    from datacondense.studies.factory import TaskFactory, grid
+    from datacondense.studies.noise_config import NoiseConfig
+    from datacondense.studies.noise_running import run_noise
+    from datacondense.studies.running import declared, find_study, run_study
+    from datacondense.studies.selection_config import SelectionConfig
+    from datacondense.studies.selection_running import select
+    from datacondense.studies.study import Claim, Study
+    from datacondense.studies.workers import WorkersConfig
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "condensation.config": ["RunConfig"],
-            "condensation.dataset_distillation_config": ["DatasetDistillationConfig"],
-            "condensation.distribution_matching_config": ["DistributionMatchingConfig"],
-            "condensation.gradient_matching_config": ["GradientMatchingConfig", "SiameseMatchingConfig"],
-            "condensation.loop": ["Progress", "condense"],
-            "condensation.parameter_matching_config": ["ParameterMatchingConfig"],
+            "condensation.dataset_distillation": ["DatasetDistillationConfig"],
+            "condensation.distribution_matching": ["DistributionMatchingConfig"],
+            "condensation.gradient_matching": ["GradientMatchingConfig", "SiameseMatchingConfig"],
+            "condensation.loop": ["Progress", "RunConfig", "condense"],
+            "condensation.method": ["FirstOrderConfig", "FirstOrderMethod", "MethodConfig"],
+            "condensation.parameter_matching": ["ParameterMatchingConfig"],
+            "condensation.registry": ["method_named"],
             "condensation.schedule": ["published_schedule"],
             "data.arrays": ["from_arrays", "from_torch_dataset"],
             "data.config": ["DataConfig"],
@@ -50,50 +63,85 @@ else:
             "data.splits": ["DataSplits"],
             "data.validation": ["hold_out"],
             "errors": ["InputError"],
+            "evaluation.forgetting_counts": ["ForgettingCounts"],
             "evaluation.protocol": ["EvaluationConfig", "Score"],
             "evaluation.scoring": ["evaluate"],
             "image_set": ["ImageSet"],
+            "matching.transforms": ["Transform"],
             "networks.builder": ["build_network"],
             "networks.network": ["Network"],
             "reports.grid": ["draw_grid", "plot_grid"],
-            "selection.forgetting": ["ForgettingCounts", "select_forgetting"],
+            "reports.noise": ["write_noise"],
+            "reports.study_tables": ["write_study"],
+            "selection.forgetting": ["select_forgetting"],
             "selection.herding": ["select_herding"],
             "selection.k_center": ["select_k_center"],
             "selection.random": ["select_random"],
+            "studies.config": ["StudyConfig"],
+            "studies.data_source": ["DataSource"],
+            "studies.factory": ["TaskFactory", "grid"],
+            "studies.noise_config": ["NoiseConfig"],
+            "studies.noise_running": ["run_noise"],
+            "studies.running": ["declared", "find_study", "run_study"],
+            "studies.selection_config": ["SelectionConfig"],
+            "studies.selection_running": ["select"],
+            "studies.study": ["Claim", "Study"],
+            "studies.workers": ["WorkersConfig"],
         },
     )
 
 __all__ = [
+    "Claim",
     "DataConfig",
+    "DataSource",
     "DataSplits",
     "DatasetDistillationConfig",
     "DistributionMatchingConfig",
     "EvaluationConfig",
     "ExportReport",
+    "FirstOrderConfig",
+    "FirstOrderMethod",
     "ForgettingCounts",
     "GradientMatchingConfig",
     "ImageSet",
     "InputError",
+    "MethodConfig",
     "Network",
+    "NoiseConfig",
     "ParameterMatchingConfig",
     "Progress",
     "RunConfig",
     "Score",
+    "SelectionConfig",
     "SiameseMatchingConfig",
+    "Study",
+    "StudyConfig",
+    "TaskFactory",
+    "Transform",
+    "WorkersConfig",
     "build_network",
     "condense",
+    "declared",
     "draw_grid",
     "evaluate",
     "export",
+    "find_study",
     "from_arrays",
     "from_torch_dataset",
+    "grid",
     "hold_out",
     "load",
     "load_export",
+    "method_named",
     "plot_grid",
     "published_schedule",
+    "run_noise",
+    "run_study",
+    "select",
     "select_forgetting",
     "select_herding",
     "select_k_center",
     "select_random",
+    "write_noise",
+    "write_study",
 ]

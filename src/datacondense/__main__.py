@@ -2,6 +2,6 @@
 
 import sys
 
-from datacondense.cli import main
+from datacondense.cli.main import main
 
 sys.exit(main())

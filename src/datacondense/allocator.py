@@ -12,12 +12,12 @@ _LARGEST_INT = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to reuse freed memory instead of returning it to the kernel, for this process.
+    """Make glibc reuse freed memory instead of returning it to the kernel, for this process.
 
-    Values computed are the same; the process's peak memory can be higher.
+    Computed values are the same; the process's peak memory can be higher.
 
     Returns:
-        Whether it was done; False where the C library is not glibc.
+        Whether glibc accepted it; False where the C library is another one.
     """
     if not sys.platform.startswith("linux"):
         return False

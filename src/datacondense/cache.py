@@ -1,11 +1,11 @@
-"""Where to keep what can be computed again."""
+"""The user's cache folder."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Give the user's folder for what can be computed again.
+    """Return the user's folder for what can be computed again.
 
     Returns:
         $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense.

@@ -9,7 +9,7 @@ from datacondense.errors import InputError
 
 
 def environment(device: torch.device | str) -> dict[str, str | int]:
-    """Describe where a computation runs; equal descriptions promise equal bits on one machine.
+    """Return what results depend on beside their settings; equal environments give equal bits on one machine.
 
     Args:
         device: Where the tensors are.
@@ -27,7 +27,7 @@ def environment(device: torch.device | str) -> dict[str, str | int]:
 
 
 def package_version() -> str:
-    """Give the version of this library.
+    """Return the version of this library.
 
     Returns:
         The installed version, or "unknown" when it runs from a folder that was not installed.
@@ -39,7 +39,7 @@ def package_version() -> str:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Choose the device once, for the whole program.
+    """Return the device by its name.
 
     Args:
         name: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps", …

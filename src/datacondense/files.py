@@ -1,6 +1,6 @@
 """Atomic writes: a reader sees the old content or the new, never a part.
 
-Whatever goes wrong on the way (full disk, missing permission, a kill), the destination stays as it was.
+Whatever fails (full disk, missing permission, a kill), the destination stays as it was.
 """
 
 import errno
@@ -19,13 +19,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file under a temporary name beside its destination, then move it there in one step.
 
     Args:
-        path: The destination; its folder is made where missing.
+        path: The destination; its folder is created where missing.
 
     Yields:
         The temporary path to write to.
 
     Raises:
-        InputError: The destination is no file, the folder cannot be written, or the disk is full.
+        InputError: The destination is not a file, the folder cannot be written, or the disk is full.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
@@ -59,21 +59,21 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
         InputError: The destination exists and is not empty (without `force`), is no folder, holds the current
             folder, cannot be written, or the disk is full.
     """
-    workplace: Path | None = None
+    temporary: Path | None = None
     try:
         destination = path.resolve()
         _check_folder(path, destination, force=force)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=destination.parent))
-        new = workplace / "new"
+        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=destination.parent))
+        new = temporary / "new"
         new.mkdir()
         yield new
-        _swap_folders(new, destination, aside=workplace / "old")
+        _swap_folders(new, destination, aside=temporary / "old")
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
-        if workplace is not None:
-            shutil.rmtree(workplace, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,34 +81,34 @@ def write_text(path: Path, text: str) -> None:
 
     Args:
         path: The destination.
-        text: The whole content.
+        text: The new content.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _check_file(path: Path) -> None:
-    """Refuse to put a file in the place of a folder or a device."""
+    """Refuse to replace a folder or a device by a file."""
     if path.exists() and not path.is_file():
         raise InputError(
-            f"{path} is a folder or a device, but a file is to be written there: give another path."
+            f"{path} is a folder or a device and cannot be replaced by a file: give another path."
         )
 
 
 def _check_folder(path: Path, destination: Path, *, force: bool) -> None:
-    """Refuse to replace what is no folder, what is in use as the current folder, and content without `force`."""
+    """Refuse to replace a file, the current folder, and content without `force`."""
     if not destination.exists():
         return
     if not destination.is_dir():
-        raise InputError(f"{path} is a file, but a folder is to be written there: give another path.")
+        raise InputError(f"{path} is a file and cannot be replaced by a folder: give another path.")
     if Path.cwd().is_relative_to(destination):
-        raise InputError(f"{path} is the current folder or holds it: give the path of a new folder.")
+        raise InputError(f"{path} is the current folder or contains it: give the path of a new folder.")
     if not force and any(destination.iterdir()):
         raise InputError(f"{path} is not empty: give a new folder, or --force to replace it.")
 
 
 def _swap_folders(new: Path, destination: Path, *, aside: Path) -> None:
-    """Move a folder to its destination; what was there goes aside, and comes back if the move fails."""
+    """Move a folder to its destination; the old one is moved aside, and back if that fails."""
     if not destination.exists():
         new.rename(destination)
         return
@@ -121,7 +121,7 @@ def _swap_folders(new: Path, destination: Path, *, aside: Path) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Make a file's content durable before its name is moved: a crash must not leave an empty file."""
+    """Flush a file to the disk before it is renamed, because a crash must not leave an empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -130,7 +130,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _explained(error: OSError, path: Path) -> str:
-    """Turn an operating system error into a sentence with a remedy."""
+    """Return a sentence with a remedy for an operating system error."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"No space left on the disk while writing {path}: free some space and try again; nothing was changed."
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

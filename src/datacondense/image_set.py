@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datacondense.errors import InputError
+from datacondense.facts import facts_of
 from datacondense.renamed import current_names
 from datacondense.tensor_files import read_tensors, write_tensors
 
@@ -25,7 +27,7 @@ FORMAT = "datacondense.image_set"
 FORMAT_VERSION = "1"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ImageSet:
     """A labelled set of images with its pixel scale.
 
@@ -37,6 +39,9 @@ class ImageSet:
         mean: Normalisation mean per channel, in pixel scale (0 to 1).
         std: Normalisation standard deviation per channel, in pixel scale.
         provenance: What is known of its origin (source, method, settings, seed, versions); plain JSON values.
+        dataset: Name of the data set that it stands for, as in `load`; None where it has none.
+        may_be_mirrored: Whether a mirrored image keeps its class.
+        augmentation: The strategy with which published evaluation trains on the data set.
     """
 
     images: Tensor
@@ -45,6 +50,9 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str | None = None
+    may_be_mirrored: bool = True
+    augmentation: str = "none"
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -53,6 +61,12 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        pixels = f"{'×'.join(map(str, self.image_shape))} {str(self.images.dtype).removeprefix('torch.')}"
+        origin = [text for text in (self.dataset, self.provenance.get("method")) if text]
+        counts = f"{len(self)} images of {self.num_classes} classes"
+        return f"ImageSet({', '.join([counts, pixels, *map(str, origin)])})"
 
     @property
     def num_classes(self) -> int:
@@ -84,7 +98,7 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     def pixels(self, indices: Tensor | None = None) -> Tensor:
-        """Give images in pixel scale.
+        """Return images in pixel scale.
 
         Args:
             indices: Positions `[M]`; all images where None.
@@ -96,7 +110,7 @@ class ImageSet:
         return images.float() / 255 if images.dtype == torch.uint8 else images
 
     def normalised(self, indices: Tensor | None = None) -> Tensor:
-        """Give images as networks see them: `(pixels - mean) / std`.
+        """Return images as networks see them: `(pixels - mean) / std`.
 
         Args:
             indices: Positions `[M]`; all images where None.
@@ -108,18 +122,18 @@ class ImageSet:
         mean, std = (torch.tensor(v, device=pixels.device).view(-1, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
 
-    def subset(self, indices: Tensor) -> "ImageSet":
-        """Keep some images, in the order given.
+    def subset(self, indices: Tensor) -> Self:
+        """Return some images, in the order given.
 
         Args:
             indices: Positions `[M]`.
 
         Returns:
-            The smaller set, with the same classes, normalisation and record.
+            The smaller set; all else is the same.
         """
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
-    def to(self, device: torch.device | str) -> "ImageSet":
+    def to(self, device: torch.device | str) -> Self:
         """Move pixels and labels to a device.
 
         Args:
@@ -133,7 +147,7 @@ class ImageSet:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def torch_dataset(self, *, normalised: bool = True) -> TensorDataset:
-        """Give a map-style torch data set of (image, label) pairs, for any training code.
+        """Return a map-style torch data set of (image, label) pairs, for any training code.
 
         Args:
             normalised: Whether images are normalised, as training needs them, or in pixel scale.
@@ -150,7 +164,7 @@ class ImageSet:
             path: The file, by convention ending in `.safetensors`.
 
         Raises:
-            InputError: The place cannot be written, or the disk is full.
+            InputError: The file cannot be written, or the disk is full.
         """
         metadata = {
             "format": FORMAT,
@@ -159,11 +173,14 @@ class ImageSet:
             "mean": json.dumps(self.mean),
             "std": json.dumps(self.std),
             "record": json.dumps(self.provenance, sort_keys=True),
+            "dataset": json.dumps(self.dataset),
+            "may_be_mirrored": json.dumps(self.may_be_mirrored),
+            "augmentation": json.dumps(self.augmentation),
         }
         write_tensors(Path(path), {"images": self.images, "labels": self.labels}, metadata)
 
-    @staticmethod
-    def load(path: Path | str) -> "ImageSet":
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
         """Read a set that `save` wrote.
 
         Args:
@@ -187,17 +204,20 @@ class ImageSet:
                 f"{FORMAT_VERSION}: install the release that wrote it."
             )
         try:
-            return ImageSet(
-                images=tensors["images"],
-                labels=tensors["labels"],
+            images, labels = tensors["images"], tensors["labels"]
+            provenance = current_names(_json(metadata, "record", dict))
+            return cls(
+                images=images,
+                labels=labels,
                 class_names=tuple(map(str, _json(metadata, "class_names", list))),
                 mean=tuple(map(float, _json(metadata, "mean", list))),
                 std=tuple(map(float, _json(metadata, "std", list))),
-                provenance=current_names(_json(metadata, "record", dict)),
+                provenance=provenance,
+                **_facts(metadata, provenance),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(
-                f"{path} is a damaged image set ({type(error).__name__}: {error}): copy it again or make it anew."
+                f"{path} is a damaged image set ({type(error).__name__}: {error}): copy it again or create it anew."
             ) from error
 
 
@@ -223,11 +243,24 @@ def check_trainable(images: ImageSet) -> None:
         )
 
 
-def _json(metadata: Mapping[str, str], name: str, kind: type) -> Any:
+def _facts(metadata: Mapping[str, str], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the facts about the data set; files of earlier releases tell its name only."""
+    if "dataset" in metadata:
+        return {
+            "dataset": _json(metadata, "dataset", str | None),
+            "may_be_mirrored": _json(metadata, "may_be_mirrored", bool),
+            "augmentation": _json(metadata, "augmentation", str),
+        }
+    source = provenance.get("source")
+    name = source.get("name") if isinstance(source, Mapping) else None
+    return {"dataset": name, **facts_of(name)._asdict()}
+
+
+def _json(metadata: Mapping[str, str], name: str, kind: type | UnionType) -> Any:
     """Read one entry of a file's metadata, which must be of a kind."""
     value = json.loads(metadata[name])
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a {type(value).__name__}, not a {kind.__name__}")
+        raise TypeError(f"{name} is a {type(value).__name__}, not a {getattr(kind, '__name__', kind)}")
     return value
 
 

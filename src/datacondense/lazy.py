@@ -9,7 +9,7 @@ from typing import Any
 def lazy_names(
     package: str, names: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make the functions `__getattr__` and `__dir__` of a package (PEP 562).
+    """Return the functions `__getattr__` and `__dir__` of a package (PEP 562).
 
     Submodules are attributes too, whether they were imported or not. No public name may also be the name of a
     submodule: importing that one would put the module in the name's place.
@@ -19,7 +19,7 @@ def lazy_names(
         names: For each submodule, relative to the package, the public names that it holds.
 
     Returns:
-        `__getattr__`, which loads what is asked for, and `__dir__`, which lists the public names.
+        `__getattr__`, which loads a name on first use, and `__dir__`, which lists the public names.
     """
     homes = {name: module for module, held in names.items() for name in held}
 

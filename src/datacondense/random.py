@@ -1,8 +1,8 @@
-"""Independent random generators from (seed, purpose, index); the only place where seeds are made.
+"""Independent random generators from (seed, purpose, index); nothing else creates seeds.
 
-A stream has no history: the generator for draw 17 of a run is a function of the seed and the number 17, not of
-what was drawn before it. A checkpoint therefore holds counters instead of generator states, and a resumed run
-draws what the unbroken run would have drawn. Generators live on the CPU, so every device sees the same numbers.
+A generator has no history: the one for iteration 17 of a run is a function of the seed and the number 17, not of what
+was drawn before. A checkpoint therefore holds counters instead of generator states, and a resumed run draws what the
+uninterrupted run would have drawn. Generators live on the CPU, so every device sees the same numbers.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from datacondense.errors import InputError
 
 
 def seeded_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
-    """Make the generator of one purpose and index.
+    """Return the generator of one purpose and index.
 
     Args:
         seed: The user's seed, any integer from 0.
         purpose: What is drawn, in a word: "start", "network", "real", …
-        *index: Counters that tell apart the draws of one purpose, such as (outer draw, matching step, class).
+        *index: Counters that tell apart the generators of one purpose, such as (iteration, step, class).
 
     Returns:
         A fresh CPU generator, independent of every other (seed, purpose, index).
@@ -30,5 +30,5 @@ def seeded_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
         raise InputError(f"seed is {seed}, but seeds are whole numbers from 0: choose one such as --seed 0.")
     key = "/".join([str(seed), purpose, *map(str, index)])
     digest = hashlib.sha256(key.encode()).digest()
-    # 63 bits: the widest seed that every torch version takes as a non-negative signed integer.
+    # 63 bits, because torch versions agree on seeds that are non-negative signed integers.
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

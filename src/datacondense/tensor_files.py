@@ -1,7 +1,7 @@
 """Tensors in safetensors files: written atomically, with the same bytes for the same content.
 
 A safetensors file is eight bytes of header length, a JSON header and the raw numbers. The library leaves the order
-of the header's metadata to chance, so it is sorted here: equal runs must give equal files.
+of the header's metadata to chance, so it is sorted here: equal runs must write equal files.
 """
 
 import json
@@ -28,7 +28,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         metadata: Texts by name.
 
     Raises:
-        InputError: The place cannot be written, or the disk is full.
+        InputError: The file cannot be written, or the disk is full.
     """
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     data = _with_sorted_header(serialize(on_cpu, dict(metadata)))
@@ -59,19 +59,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            # Copied, since tensors lie in the file at any offset and kernels round otherwise where memory is not
-            # aligned: what is computed from a file must be what is computed from the tensors that were written.
+            # Copied, because tensors lie in the file at any offset, and kernels round differently where memory is not
+            # aligned: a file must give the same results as the tensors that were written.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by datacondense; "
-            "copy it again or make it anew."
+            "copy it again or create it anew."
         ) from error
 
 
 def _is_pickle(path: Path) -> bool:
-    """Tell a pickle from a safetensors file by its first bytes."""
+    """Whether the first bytes of a file are those of a pickle."""
     try:
         with path.open("rb") as file:
             start = file.read(_LENGTH + 1)
@@ -84,7 +84,7 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _with_sorted_header(data: bytes) -> bytes:
-    """Sort the header's keys; the numbers, whose places are relative to its end, stay as they are."""
+    """Sort the header's keys; the numbers, whose offsets are relative to its end, stay as they are."""
     end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
     header = json.dumps(json.loads(data[_LENGTH:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % _LENGTH)

@@ -1,7 +1,8 @@
-"""Stochastic gradient descent on a few images: the inner loop of condensation and the training in evaluation."""
+"""The one loop over epochs: networks between condensation steps, in evaluation, and on a full data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from torch.nn import functional as F
 from datacondense.matching.gradients import Model
 from datacondense.networks.network import Parameters
 
-Augmentation = Callable[[Tensor], Tensor]
-Watcher = Callable[[Tensor, Tensor], None]
+Inputs: TypeAlias = Callable[[Tensor], Tensor]
+Watcher: TypeAlias = Callable[[Tensor, Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,34 @@ class SGD:
     batch_size: int = 256
 
 
+class TrainState(NamedTuple):
+    """Training between two epochs.
+
+    Attributes:
+        epoch: The one that comes next, from 0.
+        parameters: Parameters by name.
+        velocity: Their momentum by name.
+    """
+
+    epoch: int
+    parameters: Parameters
+    velocity: Parameters
+
+    @staticmethod
+    def begun(parameters: Parameters) -> "TrainState":
+        """Return the state before the first epoch.
+
+        Args:
+            parameters: Where training begins.
+
+        Returns:
+            These parameters at rest.
+        """
+        return TrainState(0, parameters, zero_velocity(parameters))
+
+
 def zero_velocity(parameters: Parameters) -> Parameters:
-    """Give the momentum with which training begins.
+    """Return the momentum with which training begins.
 
     Args:
         parameters: Parameters by name.
@@ -45,62 +72,67 @@ def zero_velocity(parameters: Parameters) -> Parameters:
 
 def train(
     model: Model,
-    parameters: Parameters,
-    velocity: Parameters,
+    start: TrainState,
     images: Tensor,
     labels: Tensor,
     *,
-    sgd: SGD,
     epochs: int,
-    generator: torch.Generator,
-    augmentation: Augmentation | None = None,
+    sgd: Callable[[int], SGD],
+    order: Callable[[int], torch.Generator] | None = None,
+    inputs: Callable[[int], Inputs] | None = None,
     watch: Watcher | None = None,
-) -> tuple[Parameters, Parameters]:
-    """Train on all images for some epochs, minimising the mean cross-entropy of each batch.
+    after_epoch: Callable[[TrainState], None] | None = None,
+) -> TrainState:
+    """Train until a number of epochs is done, minimising the mean cross-entropy of each batch.
+
+    What an epoch needs is a function of its number, so that training which was stopped after one goes on with the next.
 
     Args:
         model: Function from (parameters, images) to logits `[N, K]`.
-        parameters: Where training begins; not changed.
-        velocity: Momentum by parameter name; not changed.
-        images: Normalised images `[N, C, H, W]`.
+        start: Where training begins or goes on; not changed.
+        images: Normalised images `[N, C, H, W]`, or whatever `inputs` makes them of, such as positions `[N]`.
         labels: Their classes `[N]`.
-        sgd: Learning rate, momentum, weight decay and batch size.
-        epochs: Passes over the images, each in a new order.
-        generator: Draws the orders.
-        augmentation: Gives a changed copy of each batch before it is used.
+        epochs: Epochs in all, those of `start` included.
+        sgd: From the epoch to learning rate, momentum, weight decay and batch size.
+        order: From the epoch to the generator that draws its order; needed for more than one batch.
+        inputs: From the epoch to a function that makes a batch's network inputs of its images, such as an augmentation.
         watch: Called for each batch, before its update, with positions `[B]` and logits `[B, K]`.
+        after_epoch: Called with the state after every epoch; it changes in place later on.
 
     Returns:
-        The trained parameters and their momentum, new tensors.
+        The state after the last epoch, in new tensors.
     """
-    parameters = {name: parameter.detach().clone().requires_grad_() for name, parameter in parameters.items()}
-    velocity = {name: tensor.clone() for name, tensor in velocity.items()}
-    for _ in range(epochs):
-        # One batch needs no order: the mean over it does not depend on one, and gathering costs time.
-        for batch in _batches(len(images), sgd.batch_size, generator, images.device):
-            inputs = images if batch is None else images[batch]
-            if augmentation is not None:
-                inputs = augmentation(inputs)
-            targets = labels if batch is None else labels[batch]
-            logits = model(parameters, inputs)
+    parameters = {name: tensor.detach().clone().requires_grad_() for name, tensor in start.parameters.items()}
+    velocity = {name: tensor.clone() for name, tensor in start.velocity.items()}
+    for epoch in range(start.epoch, epochs):
+        settings = sgd(epoch)
+        change = None if inputs is None else inputs(epoch)
+        for batch in _batches(images, settings.batch_size, None if order is None else order(epoch)):
+            # One batch needs no order: the mean over it does not depend on one, and gathering costs time.
+            seen = images if batch is None else images[batch]
+            logits = model(parameters, seen if change is None else change(seen))
             if watch is not None:
                 watch(
                     torch.arange(len(images), device=images.device) if batch is None else batch,
                     logits.detach(),
                 )
-            loss = F.cross_entropy(logits, targets)
-            gradients = torch.autograd.grad(loss, list(parameters.values()))
-            _update(parameters, velocity, gradients, sgd)
-    return {name: parameter.detach() for name, parameter in parameters.items()}, velocity
+            loss = F.cross_entropy(logits, labels if batch is None else labels[batch])
+            _update(parameters, velocity, torch.autograd.grad(loss, list(parameters.values())), settings)
+        if after_epoch is not None:
+            after_epoch(TrainState(epoch + 1, _detached(parameters), velocity))
+    return TrainState(max(start.epoch, epochs), _detached(parameters), velocity)
 
 
-def _batches(
-    num_images: int, batch_size: int, generator: torch.Generator, device: torch.device
-) -> list[Tensor] | list[None]:
-    """Give the positions of each batch of one epoch; None stands for all images in their order."""
-    if num_images <= batch_size:
+def _batches(images: Tensor, size: int, generator: torch.Generator | None) -> list[Tensor] | list[None]:
+    """Return the positions of each batch of one epoch; None stands for all images in their order."""
+    if len(images) <= size:
         return [None]
-    return list(torch.randperm(num_images, generator=generator).to(device).split(batch_size))
+    assert generator is not None, "more than one batch needs an order"
+    return list(torch.randperm(len(images), generator=generator).to(images.device).split(size))
+
+
+def _detached(parameters: Parameters) -> Parameters:
+    return {name: parameter.detach() for name, parameter in parameters.items()}
 
 
 @torch.no_grad()

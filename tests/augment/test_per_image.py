@@ -8,8 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datacondense.augment.names import OPERATIONS, STRATEGIES, check_strategy
-from datacondense.augment.per_image import AugmentationDraw, apply_augmentation, draw_augmentation
+from datacondense.augment.per_image import (
+    OPERATIONS,
+    AugmentationDraw,
+    apply_augmentation,
+    draw_augmentation,
+)
 from datacondense.errors import InputError
 
 SHAPE = (7, 2, 6, 9)  # not square, so that a swapped axis shows
@@ -184,8 +188,10 @@ def test_other_operations_stay_neutral() -> None:
     assert not draw.noise[draw.operation != NOISE].any()
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_strategy_draws_its_own_operations_only(strategy: str) -> None:
+@pytest.mark.parametrize(
+    "strategy", ["none", *OPERATIONS, "crop-noise", "scale-rotate", "crop-scale-rotate-noise"]
+)
+def test_a_strategy_has_its_own_operations_only(strategy: str) -> None:
     draw = draw_augmentation(strategy, (200, 1, 2, 2), generator())
     drawn = {OPERATIONS[number] for number in draw.operation.tolist() if number >= 0}
     assert "-".join(name for name in OPERATIONS if name in drawn) == strategy.replace("none", "")
@@ -209,20 +215,10 @@ def test_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_known_strategies() -> None:
-    assert {"none", "crop-scale-rotate", "crop-noise"} <= set(STRATEGIES)
-    assert len(set(STRATEGIES)) == 16
-
-
-@pytest.mark.parametrize("strategy", ["flip", "crop_scale", "crop-crop", "none-crop", "", "Crop", "crop-"])
-def test_unknown_strategy_is_refused(strategy: str) -> None:
-    message = (
-        rf"Augmentation strategy '{strategy}' is unknown: give 'none', or some of crop, scale, rotate, noise"
-    )
-    with pytest.raises(InputError, match=message):
-        check_strategy(strategy)
-    with pytest.raises(InputError, match=message):
-        draw_augmentation(strategy, SHAPE, generator())
+@pytest.mark.parametrize("operations", ["flip", "none-crop", "", "dsa", "crop-"])
+def test_unknown_operations_are_not_left_out(operations: str) -> None:
+    with pytest.raises(ValueError, match="not in tuple"):
+        draw_augmentation(operations, SHAPE, generator())
 
 
 def test_batch_of_another_shape_is_refused() -> None:
@@ -230,9 +226,3 @@ def test_batch_of_another_shape_is_refused() -> None:
     message = r"Images have shape \(6, 2, 6, 9\), but the augmentation was drawn for \(7, 2, 6, 9\)"
     with pytest.raises(InputError, match=message):
         apply_augmentation(draw, random_images()[1:])
-
-
-@pytest.mark.parametrize("strategy", ["dsa", "dsa:color-crop"])
-def test_siamese_strategies_are_not_drawn_image_by_image(strategy: str) -> None:
-    with pytest.raises(InputError, match=f"{strategy}' draws one operation for a batch.*use draw_siamese"):
-        draw_augmentation(strategy, (2, 1, 4, 4), generator())

@@ -1,14 +1,18 @@
+from itertools import combinations
+
 import pytest
 
-from datacondense.augment.names import (
-    SIAMESE_OPERATIONS,
-    STRATEGIES,
+from datacondense.augment.per_image import OPERATIONS
+from datacondense.augment.siamese import SIAMESE_OPERATIONS
+from datacondense.augment.strategies import (
     check_strategy,
     is_siamese,
     resolved_strategy,
     siamese_operations,
 )
 from datacondense.errors import InputError
+
+STRATEGIES = ("none", *("-".join(some) for count in range(1, 5) for some in combinations(OPERATIONS, count)))
 
 ALL = "dsa:color-crop-cutout-flip-scale-rotate"
 
@@ -35,6 +39,9 @@ def test_known_strategies_pass(strategy: str) -> None:
         "flip",
         "color-crop",
         "crop-crop",
+        "crop-",
+        "crop_scale",
+        "Crop",
         "none-crop",
         "crop-dsa",
         "dsa:",
@@ -64,30 +71,30 @@ def test_unknown_strategies_are_refused(strategy: str) -> None:
         siamese_operations(strategy)
 
 
-def test_siamese_strategies_are_told_apart() -> None:
+def test_siamese_strategies_are_recognised() -> None:
     assert all(map(is_siamese, ("dsa", "dsa:crop", ALL)))
     assert not any(map(is_siamese, (*STRATEGIES, "dsax")))
 
 
-def test_dsa_is_spelled_out_for_the_data_set() -> None:
+def test_dsa_is_resolved_for_the_data_set() -> None:
     assert resolved_strategy("dsa", mirrored=True) == ALL
     assert resolved_strategy("dsa", mirrored=False) == "dsa:color-crop-cutout-scale-rotate"
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_what_the_user_lists_is_only_put_in_order(mirrored: bool) -> None:
+def test_listed_operations_are_only_sorted(mirrored: bool) -> None:
     assert resolved_strategy("dsa:rotate-flip-color", mirrored=mirrored) == "dsa:color-flip-rotate"
     for strategy in (*STRATEGIES, "noise-crop"):
         assert resolved_strategy(strategy, mirrored=mirrored) == strategy
 
 
-def test_settled_names_stay_settled() -> None:
+def test_resolved_names_stay_as_they_are() -> None:
     for mirrored in (True, False):
-        settled = resolved_strategy("dsa", mirrored=mirrored)
-        assert resolved_strategy(settled, mirrored=not mirrored) == settled
+        resolved = resolved_strategy("dsa", mirrored=mirrored)
+        assert resolved_strategy(resolved, mirrored=not mirrored) == resolved
 
 
-def test_operations_are_given_in_order() -> None:
+def test_operations_are_returned_in_order() -> None:
     assert siamese_operations("dsa:rotate-flip-color") == "color-flip-rotate"
     assert siamese_operations(ALL) == "-".join(SIAMESE_OPERATIONS)
 
@@ -95,6 +102,6 @@ def test_operations_are_given_in_order() -> None:
 @pytest.mark.parametrize("strategy", ["dsa", "none", "crop-scale"])
 def test_names_without_siamese_operations_are_refused(strategy: str) -> None:
     with pytest.raises(
-        InputError, match=rf"strategy '{strategy}' names no Siamese operations: give it as settled"
+        InputError, match=rf"strategy '{strategy}' names no Siamese operations: spell them out"
     ):
         siamese_operations(strategy)

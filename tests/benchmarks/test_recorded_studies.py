@@ -1,6 +1,5 @@
-"""The page of recorded studies has what the records have."""
+"""docs/studies-mnist.md has every record."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,19 +13,21 @@ import studies  # noqa: E402
 
 from datacondense.files import write_text  # noqa: E402
 from datacondense.reports.study_records import read_study_record  # noqa: E402
-from datacondense.reports.study_tables import markdown
+from datacondense.reports.study_tables import markdown  # noqa: E402
 
 
 @pytest.mark.parametrize("record", studies.recorded(), ids=lambda path: path.stem)
-def test_the_page_has_every_record(record: Path) -> None:
+def test_studies_page_has_every_record(record: Path) -> None:
     page = (BENCHMARKS.parent / "docs" / "studies-mnist.md").read_text(encoding="utf-8")
-    values = json.loads(record.read_text(encoding="utf-8"))
+    values = measure.read_record(record)
     assert values["command"] in page
     tables = markdown(read_study_record(values), {}).split("\n\n")
     assert all(part in page for part in tables if part.startswith("| "))
 
 
-def test_records_of_other_pages_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_page_leaves_out_records_of_other_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measure, "RESULTS", tmp_path)
     for stem in (
         *("study-ipc-mnist", "study-norm-mnist-ipc1", "study-cross-architecture-mnist-ipc1"),
@@ -41,5 +42,5 @@ def test_records_of_other_pages_are_left_out(tmp_path: Path, monkeypatch: pytest
     ]
 
 
-def test_there_are_records() -> None:
+def test_studies_page_has_records() -> None:
     assert len(studies.recorded()) >= 6

@@ -1,4 +1,4 @@
-"""`datacondense compare` on the embedded digits: one table, whatever is compared and whatever fails on the way."""
+"""`datacondense compare` on the embedded digits: one table, whatever is compared and whatever fails."""
 
 import csv
 import json
@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from datacondense.cli import main
 from datacondense.cli.compare import Compare
-from datacondense.cli.main import _parsed
+from datacondense.cli.main import _parsed, main
 from datacondense.cli.study import Study
-from datacondense.condensation.methods import METHODS
+from datacondense.condensation.registry import METHODS
 from datacondense.studies.comparison_catalogue import COMPARED
 
 SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
@@ -33,7 +32,7 @@ TINY = [
     ),
     *("--seeds", "2", "--full-epochs", "1", "--backend", "inline", "--threads", "1", "--device", "cpu"),
 ]
-# Nothing is trained on the whole set twice, and no cell of one table is computed for another.
+# Nothing is trained on the full data set twice, and no task of one table is computed for another.
 SETS, FULL = 2 * (1 + 5) + 3, 2  # of one number of images; the network and its features
 SCORES = len(SHORT) * 2
 
@@ -72,8 +71,8 @@ def test_everything_is_compared_in_one_table(every: Path) -> None:
         selected = line["row"] in {"herding", "k-center", "forgetting"}
         assert (float(line["shared_seconds"]) > 0) == selected
         assert line["sets"] == ("1" if selected else "2")
-    assert "## Relative to the whole data set, %" in page
-    assert "| whole data set | all | 100 | 1 |" in page
+    assert "## Relative to the full data set, %" in page
+    assert "| full data set | all | 100 | 1 |" in page
     assert (
         "- Protocol of all rows: SGD with learning rate 0.01, a tenth of it after half of the epochs" in page
     )
@@ -107,7 +106,7 @@ def test_a_smaller_table_reuses_the_tasks_of_a_larger(
 
 
 @pytest.mark.slow
-def test_dry_run_tells_every_kind_and_writes_nothing(
+def test_dry_run_prints_every_kind_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
@@ -115,25 +114,25 @@ def test_dry_run_tells_every_kind_and_writes_nothing(
     )
     kinds = {kind["kind"]: kind["tasks"] for kind in json.loads(capsys.readouterr().out)["kinds"]}
     assert kinds == {
-        "train convnet-w8-d1 on the whole set": 1,
+        "train convnet-w8-d1 on the full data set": 1,
         "features of convnet-w8-d1": 1,
-        "choose by herding ipc 1": 1,
-        "condense with convnet-w8-d1, ipc 1, B = 8: 2 draws": 2,
+        "select by herding ipc 1": 1,
+        "condense with convnet-w8-d1, ipc 1, B = 8: 2 iterations": 2,
         "condense with convnet-w8-d1 by distribution matching, dsa:color-crop-cutout-scale-rotate, ipc 1, B = 8: "
-        "2 draws": 2,
+        "2 iterations": 2,
         "train convnet-w8-d1: 3 epochs of ipc 1": 6,
     }
     assert not list(tmp_path.iterdir())
 
 
-def test_an_variant_that_fails_leaves_a_mark_and_the_rest(
+def test_a_failed_variant_leaves_a_mark_and_the_other_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--methods", "random", "dm", "--ipcs", "1", "--override", "dm.network=no_such_package:build"]
     assert main(compare(tmp_path, *options)) == 1
-    said = capsys.readouterr()
-    assert "no_such_package" in said.err
-    assert "Cells that failed: 2; that could not run for want of them: 2." in said.err
+    printed = capsys.readouterr()
+    assert "no_such_package" in printed.err
+    assert "Failed tasks: 2; tasks not run because an input failed: 2." in printed.err
     page, (random, matched) = read(tmp_path)
     assert (random["n"], random["missing"], matched["n"], matched["missing"]) == ("2", "0", "0", "2")
     assert "| distribution-matching | –† |" in page
@@ -142,7 +141,7 @@ def test_an_variant_that_fails_leaves_a_mark_and_the_rest(
     assert (tmp_path / "comparison-digits.png").exists()
 
 
-def test_distillation_has_a_table_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_distillation_has_its_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = [
         "--against-distillation",
         "--ipcs",
@@ -167,7 +166,7 @@ def test_distillation_has_a_table_of_its_own(tmp_path: Path, capsys: pytest.Capt
     own, _, plain, _ = table[::2]
     assert own["condensing_seconds"] == plain["condensing_seconds"]
     assert "## Costs" in page
-    assert "whole data set |" not in page
+    assert "full data set |" not in page
 
 
 @pytest.mark.parametrize(
@@ -179,20 +178,20 @@ def test_distillation_has_a_table_of_its_own(tmp_path: Path, capsys: pytest.Capt
         ),
         (
             ["--methods", "dc", "--rows", "random"],
-            "--methods and --rows say the same in two ways: give one of them.",
+            "--methods and --rows mean the same: give one of them.",
         ),
         (
             ["--methods", "dc", "--against-distillation"],
-            "--against-distillation has methods of its own: leave --methods out.",
+            "--against-distillation has its own methods: leave --methods out.",
         ),
         (
-            ["--override", "dm.draws=3"],
-            "override is 'dm.draws=3', but distribution-matching is not compared here: leave it out, or compare "
+            ["--override", "dm.iterations=3"],
+            "override is 'dm.iterations=3', but distribution-matching is not compared here: leave it out, or compare "
             "distribution-matching too.",
         ),
         (
-            ["--override", "dm.draws"],
-            "override is 'dm.draws', but must be METHOD.SETTING=VALUE, as in dm.draws=2000.",
+            ["--override", "dm.iterations"],
+            "override is 'dm.iterations', but must be METHOD.SETTING=VALUE, as in dm.iterations=2000.",
         ),
     ],
 )
@@ -200,8 +199,8 @@ def test_wrong_input_is_one_sentence(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(compare(tmp_path, *options)) == 2
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"datacondense: {message}\n")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"datacondense: {message}\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -210,7 +209,7 @@ def test_wrong_input_is_one_sentence(
     [
         [],
         ["--methods", "random", "dm", "--ipcs", "1", "10", "--augmentation", "dsa", "--dry-run"],
-        ["--against-distillation", "--override", "dd.draws=5", "dc.image_lrs=0.1,0.5"],
+        ["--against-distillation", "--override", "dd.iterations=5", "dc.image_lrs=0.1,0.5"],
     ],
 )
 def test_the_command_on_the_page_gives_the_same_study(

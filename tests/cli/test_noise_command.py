@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.cli import main
-from datacondense.cli.main import COMMANDS, _parsed
+from datacondense.cli.main import _parsed, main
 from datacondense.cli.noise import Noise
 from datacondense.studies.workers import WorkersConfig
 
@@ -16,13 +15,8 @@ SIZE = ["--num-networks", "3", "--num-batches", "2", "--real-batch", "4"]
 MACHINE = ["--engine", "eager", "--precision", "float32", "--backend", "inline", "--threads", "1"]
 
 
-@pytest.fixture(autouse=True)
-def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "noise", Noise)
-
-
 def command(out: Path, *options: str) -> list[str]:
-    """Give the arguments of a small measurement."""
+    """Return the arguments of a small measurement."""
     return ["noise", "digits", "--out", str(out), "--networks", "convnet-w4-d1", *SIZE, *MACHINE, *options]
 
 
@@ -35,19 +29,19 @@ def test_a_measurement_is_written_and_not_repeated(
 ) -> None:
     arguments = command(tmp_path, "--variants", "none", "keep-magnitude:0.1")
     assert main(arguments) == 0
-    assert capsys.readouterr().out == f"2 cells computed, 0 reused: {tmp_path / 'noise-digits-ipc1.md'}\n"
+    assert capsys.readouterr().out == f"2 tasks computed, 0 reused: {tmp_path / 'noise-digits-ipc1.md'}\n"
     before = files(tmp_path)
     assert set(before) == {f"noise-digits-ipc1.{ending}" for ending in ("md", "csv", "png")}
     page = before["noise-digits-ipc1.md"].decode()
-    assert "R = 3 random networks of each architecture, D = 2 batches of 4 real images of each class" in page
-    assert "1 of each class, as they start, noise" in page
+    assert "R = 3 random networks of each architecture, D = 2 batches of 4 real images per class" in page
+    assert "1 per class, initial noise" in page
     assert "| convnet-w4-d1 | keep-magnitude:0.1 | " in page
     assert main([*arguments, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [entry["variant"] for entry in said.pop("entries")] == ["none", "keep-magnitude:0.1"]
+    printed = json.loads(capsys.readouterr().out)
+    assert [entry["variant"] for entry in printed.pop("entries")] == ["none", "keep-magnitude:0.1"]
     for name in ("networks", "variants", "environments"):
-        assert said.pop(name)
-    assert said == {
+        assert printed.pop(name)
+    assert printed == {
         "files": [str(tmp_path / f"noise-digits-ipc1.{ending}") for ending in ("md", "csv", "png")],
         "computed": 0,
         "reused": 2,
@@ -57,7 +51,9 @@ def test_a_measurement_is_written_and_not_repeated(
     assert files(tmp_path) == before
 
 
-def test_what_cannot_apply_fails_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_transform_that_does_not_apply_fails_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = [
         "--networks",
         "mlp",
@@ -70,16 +66,16 @@ def test_what_cannot_apply_fails_alone(tmp_path: Path, capsys: pytest.CaptureFix
         "mine",
     ]
     assert main(command(tmp_path, *options)) == 1
-    said = capsys.readouterr()
-    assert f"Failed: {tmp_path / 'cells'}" in said.err
-    assert "Cells that failed: 1; that could not run for want of them: 0." in said.err
+    printed = capsys.readouterr()
+    assert f"Failed: {tmp_path / 'cells'}" in printed.err
+    assert "Failed tasks: 1; tasks not run because an input failed: 0." in printed.err
     page = (tmp_path / "mine.md").read_text(encoding="utf-8")
     assert "| mlp | max-pool-1 | – | – | – | – |" in page
-    assert "as plain matching with the same network has learned them in 1 outer draws" in page
+    assert "as plain matching with the same network learned them in 1 iterations" in page
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--num-networks", "1"], "num_networks is 1"),
         (["--variants", "max"], "There is no gradient transform 'max'"),
@@ -87,11 +83,11 @@ def test_what_cannot_apply_fails_alone(tmp_path: Path, capsys: pytest.CaptureFix
         (["--networks", "convent"], "There is no network 'convent'"),
     ],
 )
-def test_wrong_values_are_told_in_a_sentence(
-    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_wrong_values_are_one_sentence(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tmp_path / "out", *options)) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -114,5 +110,5 @@ def test_the_command_on_the_page_gives_the_same_measurement(options: list[str]) 
 def test_files_are_named_after_what_was_measured() -> None:
     given = _parsed(["noise", "sets/mine.npz", "--out", "OUT", "--ipc", "10", "--iterations", "20"])
     assert isinstance(given, Noise)
-    assert given.stem == "noise-mine-ipc10-draws20"
+    assert given.stem == "noise-mine-ipc10-iterations20"
     assert replace(given, label="mine").stem == "mine"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datacondense.cli import main
+from datacondense.cli.main import main
 from datacondense.cli.select import reporter
 from datacondense.data.sources import load
 from datacondense.image_set import ImageSet
@@ -47,7 +47,7 @@ def test_from_a_data_set_to_a_score(dataset: str, tmp_path: Path, capsys: pytest
     assert str(tmp_path / "cache/datacondense/cells") in said.err
     assert "select: 2 of 2 steps done" in said.err
     lines = said.out.splitlines()
-    assert lines[0].startswith("6 images (2 for each of 3 classes) chosen by forgetting in ")
+    assert lines[0].startswith("6 images (2 for each of 3 classes) selected by forgetting in ")
     assert lines[0].endswith(f": {out}")
     assert lines[1] == f"Score it:   datacondense evaluate {out} --on {dataset}"
     assert lines[2] == f"Look at it: datacondense show {out} --out {tmp_path / 'chosen.png'}"
@@ -63,8 +63,8 @@ def test_from_a_data_set_to_a_score(dataset: str, tmp_path: Path, capsys: pytest
     record = json.loads(said.out)
     assert record["result"] == str(out)
     assert record["fingerprint"] == ImageSet.load(out).fingerprint
-    assert record["record"] == ImageSet.load(out).provenance
-    assert record["record"]["trained"]["network"] == "mlp"
+    assert record["provenance"] == ImageSet.load(out).provenance
+    assert record["provenance"]["trained"]["network"] == "mlp"
     assert record["seconds"] > 0
     assert out.read_bytes() == before
 
@@ -168,12 +168,12 @@ def test_files_that_hold_no_numbers(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "herding", "--ipc", "13"], "ipc is 13, but the class '0' has 12 images to choose from"),
+        (["--method", "herding", "--ipc", "13"], "ipc is 13, but the class '0' has 12 images to select from"),
         (["--method", "herding", "--epochs", "0"], "epochs is 0, but must be 1 or more"),
         (["--method", "herding", "--network", "convnt"], "convnt"),
         (
             ["--method", "random", "--features", "{tmp}/f.npy"],
-            "but the method random compares none: leave it out",
+            "--features applies only to herding and k-center, not random: leave it out",
         ),
         (["--method", "forgetting", "--features", "{tmp}/f.npy"], "give --method herding or k-center"),
         (["--method", "k-center", "--features", "{tmp}/f.npy"], "There is no file {tmp}/f.npy"),

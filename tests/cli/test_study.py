@@ -1,4 +1,4 @@
-"""Studies through the command line: one table, whatever happens on the way and wherever the cells run."""
+"""Studies on the command line: one table, whatever interrupts them and wherever the tasks run."""
 
 import json
 import os
@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.cli import main
-from datacondense.cli.main import _parsed
+from datacondense.cli.main import _parsed, main
 from datacondense.cli.study import Study
 from datacondense.studies.workers import WorkersConfig
 
@@ -25,7 +24,7 @@ title = "Does a width matter?"
 
 [rows]
 "8 | narrow" = { network = "convnet-w8-d1" }
-"16" = { network = "convnet-w16-d1", draws = 6 }
+"16" = { network = "convnet-w16-d1", iterations = 6 }
 
 [columns]
 MLP = { network = "mlp" }
@@ -36,14 +35,14 @@ NUM_TASKS = 2 * 2 + 2 * 2 * 2 * 2
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    """Give the arguments of a small study whose results lie in a folder."""
+    """Return the arguments of a small study with an output folder."""
     study = folder / "width.toml"
     study.write_text(STUDY, encoding="utf-8")
     return ["study", str(study), "digits", "--out", str(folder), "--threads", "1", *SIZE, *options]
 
 
 def tables(folder: Path) -> tuple[str, str, bytes]:
-    """Read page, table and picture; the page names the study's file, which lies in another folder each time."""
+    """Read page, table and plot; the page names the study's file, which is in another folder each time."""
     page = (folder / "width-digits-ipc1.md").read_text(encoding="utf-8").replace(str(folder), "FOLDER")
     return (
         page,
@@ -53,7 +52,7 @@ def tables(folder: Path) -> tuple[str, str, bytes]:
 
 
 def finished(folder: Path) -> dict[str, bytes]:
-    """Read the records of finished cells."""
+    """Read the records of finished tasks."""
     return {path.parent.name: path.read_bytes() for path in (folder / "cells").glob("*/record.json")}
 
 
@@ -81,7 +80,7 @@ def test_killed_study_continues_to_the_same_table(unbroken: Path, tmp_path: Path
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         now = finished(tmp_path)
-        assert before.items() <= now.items(), "a finished cell ran again"
+        assert before.items() <= now.items(), "a finished task ran again"
         assert len(now) < NUM_TASKS, "the kill came too late"
     before = finished(tmp_path)
     subprocess.run(program, check=True, capture_output=True)
@@ -92,7 +91,7 @@ def test_killed_study_continues_to_the_same_table(unbroken: Path, tmp_path: Path
 
 @contextmanager
 def dask_cluster(folder: Path) -> Iterator[str]:
-    """Begin a scheduler and two workers, each a process of its own."""
+    """Start a scheduler and two workers, each a process of its own."""
     address = folder / "scheduler.json"
     scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     worker = [
@@ -122,7 +121,7 @@ def dask_cluster(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def ray_cluster(folder: Path) -> Iterator[str]:
-    """Begin a node with two processors."""
+    """Start a node with two processors."""
     ray = Path(sys.executable).with_name("ray")
     port = 20_000 + os.getpid() % 10_000
     # Paths of Unix sockets must be short, and the test's folder is not.
@@ -154,7 +153,7 @@ def test_every_backend_gives_the_same_table(
     assert tables(tmp_path) == tables(unbroken)
 
 
-def test_failed_tasks_are_told_and_tried_again(
+def test_failed_tasks_are_reported_and_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], unbroken: Path
 ) -> None:
     arguments = command(tmp_path, "--backend", "inline")
@@ -162,9 +161,9 @@ def test_failed_tasks_are_told_and_tried_again(
     (tmp_path / "cells" / key).mkdir(parents=True)
     (tmp_path / "cells" / key / "settings.json").write_text("broken")
     assert main(arguments) == 1
-    said = capsys.readouterr()
-    assert f"Failed: {tmp_path / 'cells' / key}: " in said.err
-    assert "Cells that failed: 1; that could not run for want of them: 4." in said.err
+    printed = capsys.readouterr()
+    assert f"Failed: {tmp_path / 'cells' / key}: " in printed.err
+    assert "Failed tasks: 1; tasks not run because an input failed: 4." in printed.err
     assert "†" in tables(tmp_path)[0]
     (tmp_path / "cells" / key / "settings.json").unlink()
     assert main(arguments) == 0
@@ -201,8 +200,8 @@ def test_dry_run_prints_tasks_and_writes_nothing(tmp_path: Path, capsys: pytest.
     assert main([*command(tmp_path), "--dry-run", "--json"]) == 0
     estimate = json.loads(capsys.readouterr().out)
     assert {kind["kind"]: (kind["tasks"], kind["finished"]) for kind in estimate["kinds"]} == {
-        "condense with convnet-w8-d1, ipc 1, B = 8: 4 draws": (2, 0),
-        "condense with convnet-w16-d1, ipc 1, B = 8: 6 draws": (2, 0),
+        "condense with convnet-w8-d1, ipc 1, B = 8: 4 iterations": (2, 0),
+        "condense with convnet-w16-d1, ipc 1, B = 8: 6 iterations": (2, 0),
         "train mlp: 40 epochs of ipc 1": (8, 0),
         "train convnet-w8-d1: 40 epochs of ipc 1": (8, 0),
     }

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from datacondense.cli import main
+from datacondense.cli.main import main
 from tests.conftest import make_set
 
 

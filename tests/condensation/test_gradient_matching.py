@@ -1,104 +1,128 @@
 """Algorithm 1, step by step, against the same steps written out by hand."""
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense import GradientMatchingConfig, ImageSet, InputError, SiameseMatchingConfig, build_network
+from datacondense.condensation.gradient_matching import GradientMatching
 from datacondense.condensation.state import Step
-from datacondense.errors import InputError
-from datacondense.image_set import ImageSet
-from datacondense.matching import reference
 from datacondense.matching.distances import DISTANCES
-from datacondense.matching.gradients import compared_parameters
-from datacondense.networks.builder import build_network
+from datacondense.networks.stacked import bytes_of_graph
 from datacondense.random import seeded_generator
 from tests.cases import LARGE, NETWORKS
+from tests.condensation.by_hand import SEED, algorithm_1, probe
 from tests.conftest import MakeSet
 
-STEPS, EPOCHS, BATCH, IPC, SEED = 2, 2, 4, 2, 9
+ALL = "dsa:color-crop-cutout-flip-scale-rotate"
+CONFIG = GradientMatchingConfig(
+    ipc=2,
+    network="convnet-w4-d1",
+    matching_steps=2,
+    network_epochs=2,
+    image_lr=0.1,
+    network_lr=0.05,
+    real_batch=4,
+    precision="float64",
+)
+# Momenta that differ, and batches of 4 of the 6 synthetic images: every counter and every order is seen.
+LONG = replace(CONFIG, matching_steps=3, network_batch=4, image_momentum=0.7, network_momentum=0.6)
+SENSITIVE = ("wiener:2", "keep-sensitive:0.5")
 
 
-def real_batch(train: ImageSet, label: int, size: int, *key: str | int) -> Tensor:
-    """Draw a batch the way the run's streams promise."""
-    members = train.class_indices[label]
-    purpose, *index = key
-    generator = seeded_generator(SEED, str(purpose), *(int(i) for i in index), label)
-    if size > len(members):
-        return train.normalised(members[torch.randint(len(members), (size,), generator=generator)]).double()
-    return train.normalised(members[torch.randperm(len(members), generator=generator)[:size]]).double()
+def assert_equals_algorithm_1(train: ImageSet, config: GradientMatchingConfig, iterations: int) -> None:
+    """Run all steps beside those written out, and compare images and losses after each."""
+    method = config.build(train, SEED)
+    state, steps = method.init(), algorithm_1(train, config, iterations)
+    assert config.matching_steps is not None
+    for number, (images, expected) in enumerate(steps):
+        state, loss = method.step(state, Step(*divmod(number, config.matching_steps)))
+        assert loss == pytest.approx(expected, rel=1e-9)
+        torch.testing.assert_close(state.images, images, rtol=1e-9, atol=1e-10)
 
 
-def by_hand(train: ImageSet, config: GradientMatchingConfig) -> Tensor:
-    """Write one outer draw out: explicit loops for the gradient, torch's optimisers for both updates."""
-    K = train.num_classes
-    network = build_network(config.network, train.image_shape, K)
-    images = (
-        torch
-        .randn(K, IPC, *train.image_shape, generator=seeded_generator(SEED, "start"))
-        .double()
-        .requires_grad_()
-    )
-    image_optimiser = torch.optim.SGD([images], lr=0.1, momentum=0.5)
-    parameters = {
-        name: value.double().requires_grad_()
-        for name, value in network.draw(seeded_generator(SEED, "network", 0)).items()
-    }
-    network_optimiser = torch.optim.SGD(list(parameters.values()), lr=0.05, momentum=0.5)
-    compared = compared_parameters(parameters, config.compare)
-    for step in range(STEPS):
-        statistics = torch.cat([real_batch(train, label, 16, "statistics", 0, step) for label in range(K)])
-        model = partial(network, buffers=network.measure_statistics(parameters, statistics))
-        real = torch.stack([real_batch(train, label, BATCH, "real", 0, step) for label in range(K)])
-        _, images.grad = reference.matching_gradient(
-            model, parameters, compared, real, images, kind=config.distance
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"network": "mlp", "start": "real"},
+        {"network": "convnet-w4-d1-bn"},
+        {"class_collective": True},
+        {"transform": SENSITIVE},
+        {"shrink_pixels": True},
+        {"siamese": ALL, "start": "real"},
+        {"siamese": "dsa:scale-rotate", "network": "convnet-w4-d1-bn", "class_collective": True},
+    ],
+    ids=[
+        "plain",
+        "mlp",
+        "batch-norm",
+        "class-collective",
+        "transform",
+        "shrink-pixels",
+        "siamese",
+        "siamese-class-collective",
+    ],
+)
+def test_three_iterations_equal_algorithm_1_by_hand(make: MakeSet, change: dict[str, object]) -> None:
+    config = replace(LONG, **change)  # type: ignore[arg-type]
+    assert_equals_algorithm_1(make(per_class=20), config, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"network": "convnet-w4-d1-bn"}, {"transform": SENSITIVE}, {"siamese": "dsa:crop"}],
+    ids=["batch-norm", "transform", "siamese"],
+)
+def test_a_probe_has_a_network_batch_and_statistics_of_its_own(
+    make: MakeSet, change: dict[str, object]
+) -> None:
+    train, config = make(per_class=20), replace(CONFIG, **change)  # type: ignore[arg-type]
+    method = config.build(train, SEED)
+    assert isinstance(method, GradientMatching)
+    images = method.init().images
+    for network, batch in ((0, 0), (0, 2), (3, 1)):
+        expected = probe(train, config, images, network, batch)
+        torch.testing.assert_close(
+            method.probe(images, network=network, batch=batch), expected, rtol=1e-9, atol=1e-11
         )
-        image_optimiser.step()
-        if step + 1 < STEPS:
-            labels = torch.arange(K).repeat_interleave(IPC)
-            for _ in range(EPOCHS):
-                network_optimiser.zero_grad()
-                F.cross_entropy(model(parameters, images.detach().flatten(0, 1)), labels).backward()
-                network_optimiser.step()
-    return images.detach()
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name not in LARGE])
-def test_an_outer_draw_equals_algorithm_1_by_hand(make: MakeSet, network: str, distance: str) -> None:
-    train = make(per_class=20)
-    config = GradientMatchingConfig(
-        ipc=IPC,
-        network=network,
-        distance=distance,
-        matching_steps=STEPS,
-        network_epochs=EPOCHS,
-        image_lr=0.1,
-        network_lr=0.05,
-        network_momentum=0.5,
-        real_batch=BATCH,
-        precision="float64",
+def test_an_iteration_equals_algorithm_1_by_hand(make: MakeSet, network: str, distance: str) -> None:
+    assert_equals_algorithm_1(make(per_class=20), replace(CONFIG, network=network, distance=distance), 1)
+
+
+def test_averaging_weighs_steps_by_the_third_power_and_leaves_the_run_alone(tiny: ImageSet) -> None:
+    plain, averaging = (
+        replace(CONFIG, iterate_averaging=averages).build(tiny, SEED) for averages in (False, True)
     )
-    method = config.build(train, SEED)
-    state = method.init()
-    for step in range(STEPS):
-        state, _ = method.step(state, Step(0, step))
-    torch.testing.assert_close(state.images, by_hand(train, config), rtol=1e-10, atol=1e-10)
+    state, averaged, each = plain.init(), averaging.init(), []
+    for step in (Step(outer, inner) for outer in range(3) for inner in range(2)):
+        (state, loss), (averaged, same) = plain.step(state, step), averaging.step(averaged, step)
+        assert loss == same
+        assert torch.equal(averaged.images, state.images)
+        each.append(state.images)
+        # What the recursion comes to: step t of T weighs 4 t (t+1) (t+2) / (T (T+1) (T+2) (T+3)).
+        T = len(each)
+        weights = [4 * t * (t + 1) * (t + 2) / (T * (T + 1) * (T + 2) * (T + 3)) for t in range(1, T + 1)]
+        assert sum(weights) == pytest.approx(1)
+        expected = torch.stack([w * images for w, images in zip(weights, each, strict=True)]).sum(0)
+        torch.testing.assert_close(averaged.result, expected)
 
 
-def test_steps_leave_their_input_alone(tiny: ImageSet) -> None:
-    method = GradientMatchingConfig(network="mlp", ipc=2, real_batch=4).build(tiny, 0)
-    first = method.init()
-    before = first.images.clone()
-    second, _ = method.step(first, Step(0, 0))
-    parameters = {name: value.clone() for name, value in second.parameters.items()}
-    method.step(second, Step(0, 1))
-    assert torch.equal(first.images, before)
-    assert all(torch.equal(second.parameters[name], value) for name, value in parameters.items())
+@pytest.mark.parametrize("class_collective", [False, True])
+@pytest.mark.parametrize("siamese", ["dsa:color", "dsa:crop-flip", "dsa:scale-rotate", ALL])
+@pytest.mark.parametrize("network", ["mlp", "convnet-w4-d2", "convnet-w4-d1-bn"])
+def test_an_iteration_of_siamese_matching_equals_the_algorithm_by_hand(
+    make: MakeSet, network: str, siamese: str, class_collective: bool
+) -> None:
+    config = replace(
+        CONFIG, start="real", network=network, siamese=siamese, class_collective=class_collective
+    )
+    assert_equals_algorithm_1(make(per_class=20), config, 1)
 
 
 def test_the_network_is_trained_between_matching_steps_only(tiny: ImageSet) -> None:
@@ -111,6 +135,35 @@ def test_the_network_is_trained_between_matching_steps_only(tiny: ImageSet) -> N
     assert all(torch.equal(last.parameters[name], value) for name, value in first.parameters.items())
 
 
+@pytest.mark.parametrize("class_collective", [False, True])
+@pytest.mark.parametrize(
+    "transform",
+    [(), ("keep-sensitive-global:0.5", "wiener:2"), ("keep-stable:0.5", "abs-max-pool-1"), ("keep-snr:1",)],
+    ids="+".join,
+)
+def test_memory_for_graphs_changes_nothing_but_rounding(
+    make: MakeSet, transform: tuple[str, ...], class_collective: bool
+) -> None:
+    train = make(num_classes=5)
+    config = replace(
+        CONFIG,
+        network="convnet-w32-d2",
+        ipc=3,
+        real_batch=6,
+        transform=transform,
+        class_collective=class_collective,
+    )
+    one_class = bytes_of_graph(build_network(config.network, train.image_shape, 5), 3)
+    at_once = {memory: memory * 2**20 // one_class for memory in (1, 2, 3, 4096)}
+    assert list(at_once.values())[:3] == [1, 2, 3]
+    assert at_once[4096] >= 5
+    methods = [replace(config, graph_memory=memory).build(train, SEED) for memory in at_once]
+    alone, *others = [method.step(method.init(), Step(0, 0)) for method in methods]
+    for state, loss in others:
+        assert loss == pytest.approx(alone[1], rel=1e-10)
+        torch.testing.assert_close(state.images, alone[0].images, rtol=1e-9, atol=1e-10)
+
+
 def test_defaults_are_the_published_ones() -> None:
     config = GradientMatchingConfig(ipc=10).resolved()
     assert (config.matching_steps, config.network_epochs) == (10, 50)
@@ -120,64 +173,44 @@ def test_defaults_are_the_published_ones() -> None:
     assert GradientMatchingConfig(network="mlp").resolved().image_lr == 0.01
 
 
-def test_what_is_given_is_kept() -> None:
+def test_siamese_matching_is_gradient_matching_with_other_defaults() -> None:
+    config, plain = SiameseMatchingConfig(ipc=10), GradientMatchingConfig(ipc=10)
+    assert vars(config) == {**vars(plain), "start": "real", "siamese": "dsa"}
+    assert (plain.start, plain.siamese) == ("noise", "none")
+    assert config.resolved().siamese == ALL
+    assert config.resolved(may_be_mirrored=False).siamese == "dsa:color-crop-cutout-scale-rotate"
+
+
+def test_kinds_of_steps_have_names_of_their_own() -> None:
+    changes: tuple[dict[str, object], ...] = (
+        {},
+        {"siamese": "dsa"},
+        {"siamese": "dsa:crop"},
+        {"class_collective": True},
+        {"ipc": 3},
+    )
+    assert len({replace(CONFIG, **change).kind for change in changes}) == 5  # type: ignore[arg-type]
+
+
+def test_settings_take_the_place_of_defaults() -> None:
     config = GradientMatchingConfig(ipc=10, matching_steps=3, network_epochs=0, image_lr=0.7).resolved()
     assert (config.matching_steps, config.network_epochs, config.image_lr) == (3, 0, 0.7)
-
-
-def test_real_start_takes_different_images_of_the_right_class(make: MakeSet) -> None:
-    train = make(per_class=5)
-    state = GradientMatchingConfig(ipc=5, start="real", network="mlp", real_batch=4).build(train, 0).init()
-    for label in range(3):
-        got = state.images[label].flatten(1)
-        expected = train.normalised(train.class_indices[label]).flatten(1)
-        torch.testing.assert_close(got[got[:, 0].argsort()], expected[expected[:, 0].argsort()])
-
-
-def test_small_classes_are_drawn_with_replacement_and_mentioned_once(make: MakeSet) -> None:
-    train = make(per_class=3)
-    with pytest.warns(
-        UserWarning, match=r"3 of 3 classes have fewer images than the real batch of 8"
-    ) as notes:
-        method = GradientMatchingConfig(network="mlp", real_batch=8).build(train, 0)
-    # A second warning, from a step, would be an error in the tests.
-    for draw in range(2):
-        state, loss = method.step(method.init(), Step(draw, 0))
-    assert len(notes) == 1
-    assert "class 0 (3), class 1 (3), class 2 (3)" in str(notes[0].message)
-    assert loss > 0
-    assert bool(state.images.isfinite().all())
-
-
-def test_batches_without_need_have_no_repetition(make: MakeSet) -> None:
-    train = make(per_class=8)
-    method = GradientMatchingConfig(network="mlp", real_batch=8).build(train, 0)
-    batch = method._sampler.real(1, 8, "real", 0, 0)
-    assert len(torch.unique(batch.flatten(1), dim=0)) == 8
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ipc": 0}, "ipc is 0, but must be 1 or more"),
         ({"matching_steps": 0}, "matching_steps is 0, but must be 1 or more"),
-        ({"real_batch": -1}, "real_batch is -1, but must be 1 or more"),
         ({"network_epochs": -1}, "network_epochs is -1, but must be 0 or more"),
-        ({"image_lr": 0.0}, "image_lr is 0.0, but a learning rate must be a number above 0"),
         ({"network_lr": float("nan")}, "network_lr is nan, but a learning rate must be"),
         ({"image_momentum": 1.0}, "image_momentum is 1.0, but must be at least 0 and below 1"),
-        ({"start": "zeros"}, "start is 'zeros', but images begin as 'noise' or as 'real'"),
-        ({"precision": "float16"}, "precision is 'float16': choose one of auto, float64, float32, bfloat16"),
         ({"distance": "l1"}, "no distance 'l1'"),
+        ({"siamese": "flip"}, "siamese is 'flip', but must be 'none', 'dsa', or operations such as"),
+        ({"siamese": "dsa:"}, "Augmentation strategy 'dsa:' is unknown"),
+        ({"siamese": "dsa:crop-crop"}, "Augmentation strategy 'dsa:crop-crop' is unknown"),
+        ({"siamese": "dsa:noise"}, "Augmentation strategy 'dsa:noise' is unknown"),
     ],
 )
-def test_wrong_settings_are_refused_when_given(change: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(GradientMatchingConfig(), **change)  # type: ignore[arg-type]
-
-
-def test_real_start_needs_enough_images(make: MakeSet) -> None:
-    with pytest.raises(
-        InputError, match=r"ipc is 6, but the class 'class 0' has only 5 .* smaller --ipc or --start noise"
-    ):
-        GradientMatchingConfig(ipc=6, start="real", network="mlp", real_batch=4).build(make(per_class=5), 0)

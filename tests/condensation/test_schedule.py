@@ -9,7 +9,7 @@ from datacondense.condensation.schedule import published_schedule
     ("ipc", "steps", "epochs"),
     [(1, 1, 1), (10, 10, 50), (20, 20, 25), (30, 30, 20), (40, 40, 15), (50, 50, 10)],
 )
-def test_published_values(ipc: int, steps: int, epochs: int) -> None:
+def test_published_schedules_are_kept(ipc: int, steps: int, epochs: int) -> None:
     assert published_schedule(ipc) == (steps, epochs)
 
 
@@ -24,5 +24,5 @@ def test_published_values(ipc: int, steps: int, epochs: int) -> None:
         (1000, 50, 10),
     ],
 )
-def test_the_rule_between_and_beyond(ipc: int, steps: int, epochs: int) -> None:
+def test_schedules_are_interpolated_between_and_kept_beyond(ipc: int, steps: int, epochs: int) -> None:
     assert published_schedule(ipc) == (steps, epochs)

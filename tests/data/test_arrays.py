@@ -38,7 +38,7 @@ class Pairs(list[tuple[object, object]]):
 @pytest.mark.parametrize(
     "kind", [np.asarray, lambda array: torch.from_numpy(array.copy())], ids=["numpy", "torch"]
 )
-def test_axes_are_told_apart(
+def test_channel_axis_is_recognised(
     images: NDArray[np.uint8],
     expected: NDArray[np.uint8],
     kind: Callable[[object], NDArray[np.uint8] | Tensor],
@@ -80,11 +80,14 @@ def test_normalisation_is_computed_unless_given() -> None:
     assert (given.mean, given.std) == ((0.5,), (0.25,))
 
 
-def test_names_and_source_are_recorded() -> None:
+def test_names_and_source_are_kept() -> None:
     found = from_arrays(GREY, LABELS, class_names=["cat", "dog", "emu"], source="my scans")
 
     assert found.class_names == ("cat", "dog", "emu")
     assert found.provenance == {"source": {"name": "my scans", "num_images": 4}}
+    assert (found.dataset, found.may_be_mirrored, found.augmentation) == ("my scans", True, "none")
+    known = from_arrays(GREY, LABELS, source="mnist")
+    assert (known.dataset, known.may_be_mirrored, known.augmentation) == ("mnist", False, "crop-scale-rotate")
     assert from_arrays(GREY, LABELS).class_names == ("0", "1")
 
 
@@ -226,7 +229,7 @@ def test_resizing_stays_in_the_pixel_scale() -> None:
     assert reformed(torch.ones(1, 1, 7, 7), 3, None).max() <= 1
 
 
-def test_reformed_keeps_channels_unless_asked() -> None:
+def test_reformed_keeps_channels_by_default() -> None:
     grey_in_three = torch.from_numpy(np.repeat(GREY[:, None], 3, axis=1))
 
     assert reformed(grey_in_three, 3, None).shape == (4, 3, 3, 3)

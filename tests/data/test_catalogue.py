@@ -1,20 +1,26 @@
 import pytest
 
-from datacondense.data.catalogue import CATALOGUE, default_augmentation, may_be_mirrored
+from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
+from datacondense.facts import facts_of
 
 
 def test_only_mnist_is_augmented_in_evaluation() -> None:
-    assert default_augmentation("mnist") == "crop-scale-rotate"
-    assert {default_augmentation(name) for name in CATALOGUE if name != "mnist"} == {"none"}
-    assert default_augmentation("owner/name") == "none"
-    assert default_augmentation(None) == "none"
+    assert facts_of("mnist").augmentation == "crop-scale-rotate"
+    assert {facts_of(name).augmentation for name in CATALOGUE if name != "mnist"} == {"none"}
+    assert facts_of("owner/name").augmentation == "none"
+    assert facts_of(None).augmentation == "none"
 
 
 def test_only_digits_may_not_be_mirrored() -> None:
-    assert {name for name in CATALOGUE if not may_be_mirrored(name)} == {"digits", "mnist", "svhn", "usps"}
-    assert may_be_mirrored("owner/name")
-    assert may_be_mirrored(None)
+    assert {name for name in CATALOGUE if not facts_of(name).may_be_mirrored} == {
+        "digits",
+        "mnist",
+        "svhn",
+        "usps",
+    }
+    assert facts_of("owner/name").may_be_mirrored
+    assert facts_of(None).may_be_mirrored
 
 
 def test_names_are_sorted() -> None:
@@ -22,15 +28,14 @@ def test_names_are_sorted() -> None:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_normalisation_is_whole_or_absent(name: str) -> None:
-    entry = CATALOGUE[name]
+def test_normalisation_has_one_number_per_channel(name: str) -> None:
+    published = CATALOGUE[name].normalisation
+    if published is not None:
+        mean, std = published
+        assert len(mean) == len(std) in {1, 3}
 
-    assert (entry.mean is None) == (entry.std is None)
-    if entry.mean is not None and entry.std is not None:
-        assert len(entry.mean) == len(entry.std) in {1, 3}
 
-
-def test_what_the_user_says_comes_first() -> None:
+def test_settings_of_the_user_come_first() -> None:
     filled = CATALOGUE["cifar100"].filled(DataConfig(label_column="coarse_label", resize=8))
 
     assert filled.label_column == "coarse_label"

@@ -75,17 +75,17 @@ def test_missing_columns_are_named_with_those_there_are(tmp_path: Path) -> None:
         read(path, DataConfig(label_column="fine"))
 
 
-def test_columns_that_cannot_be_told(tmp_path: Path) -> None:
+def test_ambiguous_columns_are_refused(tmp_path: Path) -> None:
     path = write_parquet(
         tmp_path / "a.parquet", COLOUR, LABELS, names=None, label_column="x", extra={"y": [1, 2, 3, 4]}
     )
-    with pytest.raises(InputError, match=r"labels cannot be told \(columns: image, x, y\).*--label-column"):
+    with pytest.raises(InputError, match=r"labels is ambiguous \(columns: image, x, y\).*--label-column"):
         read(path)
 
     path = write_parquet(tmp_path / "b.parquet", COLOUR, LABELS, label_column="fine")
     kinds = read_dataset(path)
     twice = kinds.add_column("coarse", [0, 0, 1, 1]).cast_column("coarse", ClassLabel(names=["a", "b"]))
-    with pytest.raises(InputError, match=r"labels cannot be told \(columns: image, fine, coarse\)"):
+    with pytest.raises(InputError, match=r"labels is ambiguous \(columns: image, fine, coarse\)"):
         read_table(twice, "train", DataConfig())
 
     table = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})

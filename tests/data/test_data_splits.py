@@ -41,7 +41,7 @@ def assembled(
         (["test"], ("test", None)),
     ],
 )
-def test_usual_splits_are_chosen(splits: list[str], expected: tuple[str, str | None]) -> None:
+def test_usual_splits_are_selected(splits: list[str], expected: tuple[str, str | None]) -> None:
     assert select_splits(splits, DataConfig(), "x") == expected
 
 
@@ -86,7 +86,7 @@ def test_test_classes_are_matched_by_name() -> None:
     assert data.test.labels.tolist() == [1, 1, 0]
 
 
-def test_records_tell_the_origin() -> None:
+def test_provenance_holds_the_origin() -> None:
     data = assembled(part([0, 1, 1]), part([1], split="val"))
 
     assert data.test is not None

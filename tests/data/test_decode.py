@@ -116,7 +116,7 @@ def test_one_colour_image_makes_all_three_channels() -> None:
     assert (images[0] == torch.from_numpy(RAMP)).all()
 
 
-def test_channels_are_made_as_asked() -> None:
+def test_images_get_the_requested_channels() -> None:
     grey = decoded(Image.fromarray(COLOUR), channels=1)
     assert torch.equal(grey[0, 0], torch.from_numpy(np.array(Image.fromarray(COLOUR).convert("L"))))
     assert decoded(Image.fromarray(RAMP), channels=3).shape == (1, 3, 5, 5)

@@ -40,5 +40,5 @@ def test_the_split_never_changes() -> None:
     assert all(torch.equal(a.images, b.images) for a, b in zip(first, second, strict=True))
 
 
-def test_the_form_can_be_chosen() -> None:
+def test_digits_are_resized_and_coloured() -> None:
     assert read_digits(DataConfig(resize=16, channels=3))[0].images.shape == (1442, 3, 16, 16)

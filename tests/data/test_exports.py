@@ -51,7 +51,7 @@ def load_with_datasets(tmp_path: Path, *args: Any, **settings: Any) -> Any:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_round_trip(tmp_path: Path, form: ExportFormat, channels: int) -> None:
-    images = learned(channels)
+    images = replace(learned(channels), dataset="mnist", may_be_mirrored=False, augmentation="crop")
     export(images, tmp_path / "out", format=form)
     read, original = load_export(tmp_path / "out")
     assert torch.equal(read.images, rounded(images))
@@ -60,6 +60,7 @@ def test_round_trip(tmp_path: Path, form: ExportFormat, channels: int) -> None:
         assert torch.equal(back.labels, images.labels)
         assert (back.class_names, back.mean, back.std) == (images.class_names, images.mean, images.std)
         assert back.provenance == images.provenance
+        assert (back.dataset, back.may_be_mirrored, back.augmentation) == ("mnist", False, "crop")
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -352,7 +353,7 @@ def test_nothing_is_left_outside_or_changed(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     program = (
-        "import sys; from pathlib import Path; import datasets; from datacondense.data import export, load_export\n"
+        "import sys; from pathlib import Path; import datasets; from datacondense import export, load_export\n"
         "from datacondense.image_set import ImageSet\n"
         "folder = Path(sys.argv[1])\n"
         "before = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()\n"

@@ -41,14 +41,14 @@ configs:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give `datasets` an empty cache of its own."""
+    """Let `datasets` use an empty cache of its own."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.delenv("DATACONDENSE_DATA", raising=False)
     return tmp_path / "cache"
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, reply: Answer, *, reachable: bool = True) -> None:
-    """Put a reply in the place of the Hub."""
+    """Replace the Hub by a reply."""
     monkeypatch.setattr(hub, "_is_reachable", lambda hub_id: reachable)
     monkeypatch.setattr(datasets, "load_dataset", reply)
 
@@ -77,10 +77,10 @@ def test_splits_of_the_hub_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     tables = datasets.DatasetDict({
         name: datasets.Dataset.from_parquet(file, cache_dir=str(tmp_path)) for name, file in files.items()
     })
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def reply(*args: Any, **keywords: Any) -> datasets.DatasetDict:
-        asked.append((args, keywords, are_progress_bars_disabled()))
+        calls.append((args, keywords, are_progress_bars_disabled()))
         return tables
 
     answer(monkeypatch, reply)
@@ -89,10 +89,10 @@ def test_splits_of_the_hub_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     assert test is not None
     assert (train.images.shape, len(test.images)) == ((10, 3, 6, 6), 10)
-    assert asked == [(("owner/name", "small"), {}, True)]
+    assert calls == [(("owner/name", "small"), {}, True)]
 
 
-def test_svhn_is_asked_for_without_its_extra_split(
+def test_svhn_is_downloaded_without_its_extra_split(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The library reads a folder of that name as it reads the Hub."""
@@ -137,18 +137,18 @@ def test_global_settings_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (are_progress_bars_disabled(), get_verbosity(), datasets.config.HF_HUB_OFFLINE) == before
 
 
-def test_the_hub_is_asked_once_with_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
+def test_hub_is_contacted_once_with_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
 
     def silent(self: HfApi, hub_id: str, timeout: float) -> None:
-        asked.append(timeout)
+        calls.append(timeout)
         raise ConnectionError("no route")
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "dataset_info", silent)
 
     assert not hub._is_reachable("a/b")
-    assert asked == [hub.REACH_SECONDS]
+    assert calls == [hub.REACH_SECONDS]
 
 
 def test_without_network_a_known_name_fails_in_seconds(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_without_network_a_known_name_fails_in_seconds(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if "OFFLINE" not in key}
     environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
     environment.pop("DATACONDENSE_DATA", None)
-    code = "from datacondense.data import load\nload('svhn')"
+    code = "from datacondense import load\nload('svhn')"
 
     start = time.monotonic()
     done = subprocess.run(

@@ -22,7 +22,7 @@ def test_shards_are_joined_in_order(tmp_path: Path) -> None:
     assert (train.split, test) == ("train", None)
 
 
-def test_splits_are_told_by_their_file_names(tmp_path: Path) -> None:
+def test_splits_are_recognised_by_file_names(tmp_path: Path) -> None:
     for name, count in [("train", 6), ("test", 2), ("extra-hard", 3)]:
         write_parquet(tmp_path / f"{name}-00000-of-00001.parquet", GREY[:count], LABELS[:count])
 

@@ -18,7 +18,7 @@ LABELS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9]
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a mirror of the Hub with SVHN, CIFAR-10 and MNIST as they are there, a few images each."""
+    """Build a mirror of the Hub with SVHN, CIFAR-10 and MNIST as they are there, a few images each."""
     monkeypatch.delenv("DATACONDENSE_DATA", raising=False)
     root = tmp_path / "mirror"
     for split in ("train", "test"):
@@ -29,7 +29,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_a_name_is_found_on_the_mirror(mirror: Path) -> None:
+def test_known_name_is_found_on_the_mirror(mirror: Path) -> None:
     data = load("svhn", DataConfig(data_root=mirror))
 
     assert data.test is not None
@@ -73,7 +73,7 @@ def test_a_hub_id_is_found_on_the_mirror(mirror: Path) -> None:
     assert data.train.mean[0] == pytest.approx(data.train.pixels()[:, 0].mean().item(), rel=1e-5)
 
 
-def test_what_the_mirror_lacks_is_sought_on_the_hub(mirror: Path) -> None:
+def test_hub_is_used_for_what_the_mirror_lacks(mirror: Path) -> None:
     with pytest.raises(
         InputError, match=r"uoft-cs/cifar100 is neither on a local mirror .* the Hub cannot be reached"
     ):
@@ -82,7 +82,7 @@ def test_what_the_mirror_lacks_is_sought_on_the_hub(mirror: Path) -> None:
         load("svhn", DataConfig(data_root=mirror, config="full_numbers"))
 
 
-def test_a_mirror_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mirror_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"--data-root is .*absent, but there is no such folder"):
         load("mnist", DataConfig(data_root=tmp_path / "absent"))
     monkeypatch.setenv("DATACONDENSE_DATA", str(tmp_path / "gone"))
@@ -120,13 +120,26 @@ def test_a_name_is_not_a_folder_that_happens_to_lie_there(
     assert load(Path("digits")).train.class_names == ("cat", "dog")
 
 
-def test_digits_need_nothing() -> None:
+def test_digits_need_no_network() -> None:
     data = load("digits")
 
     assert data.test is not None
     assert (len(data.train), len(data.test), data.train.image_shape) == (1442, 355, (1, 8, 8))
     assert data.train.provenance["source"]["hub_id"] is None
     assert data.train.fingerprint == "98e4362dd98b5201"
+
+
+def test_sets_carry_what_is_known_of_their_data_set(mirror: Path) -> None:
+    for name, mirrored, augmentation in (
+        ("svhn", False, "none"),
+        ("mnist", False, "crop-scale-rotate"),
+        ("ylecun/mnist", True, "none"),
+    ):
+        data = load(name, DataConfig(data_root=mirror))
+        for images in (data.train, data.test):
+            if images is not None:
+                found = (images.dataset, images.may_be_mirrored, images.augmentation)
+                assert found == (name, mirrored, augmentation)
 
 
 def test_unknown_names_get_a_suggestion() -> None:
@@ -146,7 +159,7 @@ def test_paths_that_are_not_there(source: str | Path) -> None:
         load(source)
 
 
-def test_files_of_unknown_kinds(tmp_path: Path) -> None:
+def test_files_of_unknown_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x")
     with pytest.raises(InputError, match=r"a\.csv is a file of unknown kind"):
         load(tmp_path / "a.csv")
@@ -157,24 +170,27 @@ def test_a_configuration_that_the_folder_lacks(mirror: Path) -> None:
         load(mirror / "ylecun/mnist", DataConfig(config="other"))
 
 
-def test_settings_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+def test_settings_without_effect_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "b", {"cat": GREY[:1], "dog": GREY[1:2]})
     np.savez(tmp_path / "a.npz", images=np.stack(GREY), labels=np.array(LABELS))
 
     with pytest.raises(
-        InputError, match="train_split is 'all', but digits has no such choice: leave --train-split out"
+        InputError, match="train_split is 'all', but digits has no such setting: leave --train-split out"
     ):
         load("digits", DataConfig(train_split="all"))
     with pytest.raises(
-        InputError, match=r"image_column is 'img', but .*a folder of images.* has no such choice"
+        InputError, match=r"image_column is 'img', but .*a folder of images.* has no such setting"
     ):
         load(tmp_path / "b", DataConfig(image_column="img"))
-    with pytest.raises(InputError, match=r"test_split is 'test', but .*a\.npz has no such choice"):
+    with pytest.raises(InputError, match=r"test_split is 'test', but .*a\.npz has no such setting"):
         load(tmp_path / "a.npz", DataConfig(test_split="test"))
 
 
 def test_importing_reads_no_heavy_library() -> None:
-    code = "import sys, datacondense.data; sys.exit(bool({'datasets', 'sklearn', 'pandas'} & sys.modules.keys()))"
+    code = (
+        "import sys, datacondense.data.sources; "
+        "sys.exit(bool({'datasets', 'sklearn', 'pandas'} & sys.modules.keys()))"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from datacondense.image_set import ImageSet
 
 
 def numbered(sizes: list[int]) -> ImageSet:
-    """Make a set of unequal classes, interleaved, whose pixels are the positions."""
+    """Build a set of unequal classes, interleaved, whose pixels are the positions."""
     labels = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
     return ImageSet(
@@ -48,7 +50,7 @@ def test_each_part_keeps_an_image_of_every_class(fraction: float) -> None:
     assert all(min(part.class_sizes) == 1 for part in parts)
 
 
-def test_the_seed_decides() -> None:
+def test_seed_decides_which_images_are_held_out() -> None:
     images = numbered([30, 30])
     held = [positions(hold_out(images, 0.5, seed)[1]) for seed in (0, 0, 1)]
 
@@ -56,9 +58,11 @@ def test_the_seed_decides() -> None:
     assert held[0] != held[2]
 
 
-def test_normalisation_and_record_are_kept() -> None:
-    rest, validation = hold_out(numbered([4, 4]), 0.5, seed=7)
+def test_parts_keep_normalisation_provenance_and_facts() -> None:
+    images = replace(numbered([4, 4]), dataset="mnist", may_be_mirrored=False, augmentation="crop")
+    rest, validation = hold_out(images, 0.5, seed=7)
 
+    assert (rest.dataset, rest.may_be_mirrored, rest.augmentation) == ("mnist", False, "crop")
     assert (rest.mean, rest.std, rest.class_names) == ((0.1,), (0.2,), ("class 0", "class 1"))
     assert validation.provenance == {
         "source": {"name": "made"},

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.dataset_distillation_config import DatasetDistillationConfig
-from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.dataset_distillation import DatasetDistillationConfig
+from datacondense.condensation.loop import Progress, RunConfig, condense
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import distilled_parameters
 from datacondense.evaluation.protocol import EvaluationConfig
@@ -29,7 +28,7 @@ BY_STEPS = EvaluationConfig(network=NETWORK, repeats=3, learned_steps=True, prec
 def distilled(
     make: MakeSet, *, images_per_step: int = 1, rates: list[float], fixed: bool = False
 ) -> ImageSet:
-    """Make a set with a record of learned steps."""
+    """Return a set whose provenance holds learned steps."""
     settings = {
         "network": NETWORK,
         "ipc": IPC,
@@ -73,7 +72,7 @@ def assert_equal(found: Parameters, expected: Parameters) -> None:
     ("images_per_step", "rates"), [(1, [0.9, 0.1, 0.4, 0.02]), (2, [0.9, 0.3])], ids=["one", "two"]
 )
 @pytest.mark.parametrize("fixed", [False, True])
-def test_training_equals_the_steps_written_out(
+def test_training_equals_the_steps_by_hand(
     make: MakeSet, images_per_step: int, rates: list[float], fixed: bool
 ) -> None:
     images = distilled(make, images_per_step=images_per_step, rates=rates, fixed=fixed)
@@ -107,7 +106,7 @@ def test_a_set_for_one_network_is_scored_on_that_one(make: MakeSet) -> None:
         assert all(torch.equal(other[name], value) for name, value in trained[0].items())
     score = evaluate(images, test, BY_STEPS)
     assert len(set(score.accuracies)) == 1
-    # The seed of the evaluation draws nothing here; that of the run that learned the set does.
+    # The seed of the evaluation has no effect here; that of the run that learned the set does.
     assert evaluate(images, test, replace(BY_STEPS, seed=7)).accuracies == score.accuracies
     record = {**images.provenance, "run": {"seed": RUN_SEED + 1}}
     elsewhere, _ = train_one(network, replace(images, provenance=record), resolved(BY_STEPS, images), 0)
@@ -123,14 +122,14 @@ def test_the_fixed_network_is_the_first_of_the_run() -> None:
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_fresh_networks_differ(make: MakeSet) -> None:
+def test_fresh_networks_differ_between_repeats(make: MakeSet) -> None:
     images = distilled(make, rates=[0.01] * 4)
     network, protocol = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)
     first, second = (train_one(network, images, protocol, repeat)[0] for repeat in range(2))
     assert all(not torch.equal(first[name], second[name]) for name in first if name.startswith("0."))
 
 
-def test_evaluation_takes_the_steps_where_asked(make: MakeSet) -> None:
+def test_evaluation_takes_the_learned_steps(make: MakeSet) -> None:
     images, test = distilled(make, rates=[0.5, 0.3, 0.2, 0.1]), make(seed=5, per_class=40)
     network = build_network(NETWORK, images.image_shape, 3)
     score = evaluate(images, test, BY_STEPS)
@@ -149,7 +148,9 @@ def test_evaluation_takes_the_steps_where_asked(make: MakeSet) -> None:
 
 
 @pytest.mark.parametrize("change", [{"fixed_network": True}, {"images_per_step": 2}, {}])
-def test_training_is_what_was_differentiated(tiny: ImageSet, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_training_by_learned_steps_is_what_was_differentiated(
+    tiny: ImageSet, tmp_path: Path, change: dict[str, Any]
+) -> None:
     """The loss of the second update is that of all real images after training on the result of the first."""
     method = DatasetDistillationConfig(
         ipc=IPC,
@@ -187,6 +188,6 @@ def test_a_set_without_learned_steps_is_refused(make: MakeSet, record: dict[str,
     images = replace(make(per_class=1), provenance=record)
     with pytest.raises(
         InputError,
-        match=r"learned_steps is asked for, but the set has no learned learning rates: only .* leave it out for others",
+        match=r"learned_steps is on, but the set has no learned learning rates: only .* leave it out for others",
     ):
         evaluate(images, make(seed=5), BY_STEPS)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.kernels import UnavailableError, build
+from datacondense.kernels import build
+from datacondense.kernels.build import UnavailableError
 from tests.conftest import has_kernels
 
 fresh = build.library.__wrapped__  # without the memory of an earlier call
@@ -43,7 +44,7 @@ def test_other_options_make_another_library(cache: Path, monkeypatch: pytest.Mon
     assert len(list(cache.iterdir())) == 2
 
 
-def test_without_a_compiler_it_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_without_a_compiler_is_unavailable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
     with pytest.raises(UnavailableError, match=r"there is no C compiler \(cc, gcc or clang\)"):
         fresh()
@@ -58,7 +59,7 @@ def test_a_compiler_that_fails_leaves_nothing(
     )
     broken.chmod(0o755)
     monkeypatch.setenv("CC", str(broken))
-    with pytest.raises(UnavailableError, match=r"cc made no library of the kernels \(no such option\)"):
+    with pytest.raises(UnavailableError, match=r"cc cannot compile the kernels \(no such option\)"):
         fresh()
     assert list(cache.iterdir()) == []
 
@@ -67,19 +68,19 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     if has_kernels():
-        with pytest.raises(UnavailableError, match=r"made no library of the kernels .*file"):
+        with pytest.raises(UnavailableError, match=r"cannot compile the kernels .*file"):
             fresh()
 
 
 def test_only_linux_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Darwin")
-    with pytest.raises(UnavailableError, match="made for Linux, and this is Darwin"):
+    with pytest.raises(UnavailableError, match="run on Linux only, and this is Darwin"):
         fresh()
 
 
 @needs_compiler
 def test_two_processes_at_once_both_get_it(cache: Path) -> None:
-    code = "from datacondense.kernels import library; library()"
+    code = "from datacondense.kernels.build import library; library()"
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert [path.suffix for path in cache.iterdir()] == [".so"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.kernels import norm_relu_pool
+from datacondense.kernels.operations import norm_relu_pool
 from tests.conftest import has_kernels
 
 pytestmark = pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
@@ -36,7 +36,7 @@ def inputs(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
 def outcome(
     function: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, Tensor, Tensor]
 ) -> list[Tensor]:
-    """Give values and the three gradients, for some gradient of the output."""
+    """Return values and the three gradients, for some gradient of the output."""
     out = function(*arguments)
     direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).to(out.dtype)
     return [out, *torch.autograd.grad(out, arguments, direction)]
@@ -87,7 +87,7 @@ def test_threads_do_not_change_a_bit() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
 
 
-def test_a_constant_channel_gives_its_bias() -> None:
+def test_constant_channel_becomes_its_bias() -> None:
     bias = torch.linspace(-1, 1, 32)
     out = norm_relu_pool(torch.full((1, 32, 4, 4), 7.0), torch.ones(32), bias, 1e-5)
     # As torch does, x * scale + shift is computed with scale = 1 / sqrt(eps): 7 * 316 leaves 1e-4 of rounding.

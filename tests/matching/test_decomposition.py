@@ -51,12 +51,12 @@ def by_loops(y: Tensor) -> list[float]:
 
 
 def gaussian(*shape: int, generator: torch.Generator) -> Tensor:
-    """Give lengths that do not vary beyond what Gaussian vectors do."""
+    """Return lengths that do not vary beyond what Gaussian vectors do."""
     return torch.ones(shape, dtype=torch.float64)
 
 
 def heavy(*shape: int, generator: torch.Generator) -> Tensor:
-    """Give lengths that make Gaussian vectors follow Student's t with 5 degrees of freedom, of unit variance."""
+    """Return lengths that make Gaussian vectors follow Student's t with 5 degrees of freedom, of unit variance."""
     squares = torch.randn((5, *shape), dtype=torch.float64, generator=generator).square()
     scale: Tensor = (3 / squares.sum(dim=0)).sqrt()
     return scale
@@ -70,7 +70,7 @@ def planted(
     scale: Scale = gaussian,
     P: int = 24,
 ) -> Tensor:
-    """Make gradients `[R, D, P]` whose expected squared length is 1, in given parts, with correlated pixels."""
+    """Build gradients `[R, D, P]` whose expected squared length is 1, in given parts, with correlated pixels."""
     spread = torch.exp(-0.2 * torch.arange(P, dtype=torch.float64))
     spread = (spread / spread.sum()).sqrt()
     mix, _ = torch.linalg.qr(torch.randn(P, P, dtype=torch.float64, generator=generator))
@@ -114,7 +114,7 @@ def test_many_pixels_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> 
     assert lengths(y) == pytest.approx(full)
 
 
-def test_networks_and_batches_change_places() -> None:
+def test_decomposition_is_symmetric_in_networks_and_batches() -> None:
     y = torch.randn(4, 3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     found, turned = decompose(y), decompose(y.transpose(0, 1))
     assert turned.network.share == pytest.approx(found.batch.share)
@@ -151,11 +151,11 @@ def test_intervals_hold_the_planted_shares(
     held = [0] * 4
     for _ in range(trials):
         found = parts(decompose(planted(shares, *size, generator, scale)))
-        for place, (part, share) in enumerate(zip(found, shares, strict=True)):
+        for index, (part, share) in enumerate(zip(found, shares, strict=True)):
             assert part.interval is not None
             low, high = part.interval
             assert low <= part.share <= high
-            held[place] += low <= share <= high
+            held[index] += low <= share <= high
     assert min(held) >= 0.9 * trials, dict(zip(NAMES, held, strict=True))
 
 
@@ -207,9 +207,9 @@ def test_intervals_reach_as_far_as_odds_do(share: float, half: float, expected: 
 
 def test_errors_are_those_of_leaving_one_out() -> None:
     y = planted((0.3, 0.4, 0.1, 0.2), 5, 4, torch.Generator().manual_seed(9))
-    places = {0: range(5), 1: range(4)}
+    axes = {0: range(5), 1: range(4)}
     variance = 0.0
-    for axis, indices in places.items():
+    for axis, indices in axes.items():
         left = [
             decompose(y.index_select(axis, torch.tensor([i for i in indices if i != out]))).data.share
             for out in indices
@@ -223,7 +223,8 @@ def test_errors_are_those_of_leaving_one_out() -> None:
 def test_two_of_each_are_needed(shape: tuple[int, ...]) -> None:
     networks, batches, _ = shape
     with pytest.raises(
-        InputError, match=f"those of {networks} networks and {batches} batches, but 2 of each"
+        InputError,
+        match=f"of {networks} networks and {batches} batches, but a decomposition needs at least 2 of each",
     ):
         decompose(torch.ones(shape))
 
@@ -231,7 +232,7 @@ def test_two_of_each_are_needed(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("value", "said"), [(0.0, "is 0.0"), (float("nan"), "is nan"), (float("inf"), "is nan|is inf")]
 )
-def test_gradients_that_say_nothing_are_refused(value: float, said: str) -> None:
+def test_zero_and_infinite_gradients_are_refused(value: float, said: str) -> None:
     with pytest.raises(
         InputError, match=f"The mean squared length of the gradients ({said}), but must be above 0"
     ):

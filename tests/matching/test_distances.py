@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from datacondense.matching.distances import DISTANCES, flat_cosine, layerwise_cosine, squared
-from datacondense.matching.names import DISTANCE_NAMES
 
 ROWS = [torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64)]
 OTHER = [torch.tensor([[4.0, 3.0], [0.0, 2.0]], dtype=torch.float64)]
@@ -52,7 +51,3 @@ def test_cosines_ignore_scale_and_squared_does_not() -> None:
     )
     assert float(flat_cosine(ROWS, tripled)) == pytest.approx(float(flat_cosine(ROWS, OTHER)), abs=1e-6)
     assert float(squared(ROWS, tripled)) > float(squared(ROWS, OTHER))
-
-
-def test_every_name_has_its_distance() -> None:
-    assert tuple(DISTANCES) == DISTANCE_NAMES

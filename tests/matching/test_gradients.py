@@ -17,8 +17,9 @@ from datacondense.matching.gradients import (
     matching_gradient,
     parameter_gradients,
 )
+from datacondense.matching.transforms import transform_named
+from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend, first_order_model
 from datacondense.networks.network import Network, Parameters
 from datacondense.networks.stacked import stack_network
 from tests.cases import LARGE, NETWORKS
@@ -132,24 +133,42 @@ def test_an_unknown_distance_is_refused() -> None:
         distance_named("manhattan")
 
 
-def test_one_batch_is_asked_for_at_a_time() -> None:
+@pytest.mark.parametrize(
+    ("batch", "noisy"), [(1, 1), (2, 1), (8, 1), (9, 2), (12, 2), (15, 2), (16, 2), (17, 3)]
+)
+def test_noise_is_put_on_an_eighth_of_the_real_images_rounded_up(batch: int, noisy: int) -> None:
+    network, parameters, _, _, synthetic = setting("convnet-w4-d1")
+    seen: list[int] = []
+
+    def perturbed(images: Tensor, label: int) -> Tensor:
+        seen.append(len(images))
+        return images
+
+    matched = objective(network, ("0.weight",), "squared")
+    matched = replace(matched, transforms=(transform_named("keep-stable:0.5"),), perturbed=perturbed)
+    real = torch.randn(K, batch, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    matching_gradient(matched, parameters, real.__getitem__, synthetic)
+    assert seen == [noisy] * K
+
+
+def test_real_batches_are_drawn_one_at_a_time() -> None:
     network, parameters, buffers, real, synthetic = setting("convnet-w4-d2")
-    asked: list[int] = []
+    calls: list[int] = []
 
     def real_batch(label: int) -> Tensor:
-        asked.append(label)
+        calls.append(label)
         return real[label]
 
     model = partial(network, buffers=buffers)
     matching_gradient(
         objective(model, compared_parameters(parameters), "squared"), parameters, real_batch, synthetic
     )
-    assert asked == [0, 1]
+    assert calls == [0, 1]
 
 
 @pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 @pytest.mark.parametrize("kind", DISTANCES)
-def test_the_fused_real_side_gives_the_same_pixel_gradient(kind: str) -> None:
+def test_pixel_gradient_is_the_same_with_a_fused_real_side(kind: str) -> None:
     network, parameters, _, real, synthetic = setting("convnet-w32-d2")
     single = {key: value.float() for key, value in parameters.items()}
     compared = compared_parameters(single)

@@ -50,12 +50,12 @@ class Setting(NamedTuple):
     synthetic: Tensor
 
     def joint(self, synthetic: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Take the fast path."""
+        """Compute by the fast path."""
         images = self.synthetic if synthetic is None else synthetic
         return class_collective_gradient(self.objective, self.parameters, self.real.__getitem__, images)
 
     def grouped(self, classes_at_once: int, real_classes_at_once: int = 1) -> "Setting":
-        """Take other numbers of classes at once."""
+        """Compute other numbers of classes at once."""
         at_once = {"classes_at_once": classes_at_once, "real_classes_at_once": real_classes_at_once}
         return self._replace(objective=replace(self.objective, **at_once))  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def setting(
 
 
 def by_loops(case: Setting, distance: str, transforms: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
-    """Take the explicit loops."""
+    """Compute by the explicit loops."""
     objective = case.objective
     return reference.matching_gradient(
         objective.model,
@@ -195,19 +195,19 @@ def test_images_without_any_signal_stay(classes_at_once: int) -> None:
 
 
 @pytest.mark.parametrize(("classes_at_once", "real_classes_at_once"), GROUPS)
-def test_each_batch_is_asked_for_once_and_nothing_is_left_behind(
+def test_each_real_batch_is_drawn_once_and_no_graph_is_left(
     classes_at_once: int, real_classes_at_once: int
 ) -> None:
     case = setting("convnet-w4-d2").grouped(classes_at_once, real_classes_at_once)
-    asked: list[int] = []
+    calls: list[int] = []
 
     def real_batch(label: int) -> Tensor:
-        asked.append(label)
+        calls.append(label)
         return case.real[label]
 
     before = case.synthetic.clone()
     found = class_collective_gradient(case.objective, case.parameters, real_batch, case.synthetic)
-    assert asked == list(range(K))
+    assert calls == list(range(K))
     assert torch.equal(case.synthetic, before)
     tensors = (*found, case.synthetic, *case.parameters.values())
     assert not any(tensor.requires_grad for tensor in tensors)

@@ -3,7 +3,7 @@
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.matching.names import parse_transform
+from datacondense.matching.transforms import parse_transform
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,8 @@ def test_unknown_names_are_answered_with_all_known_ones(name: str) -> None:
         f"There is no gradient transform {name!r}: choose from max-pool-1, max-pool-2, mean-"
     )
     assert said.endswith(
-        "keep-sensitive:FRACTION, keep-sensitive-global:FRACTION, keep-snr:RATIO, wiener:SUBBATCHES."
+        "keep-sensitive:FRACTION, keep-sensitive-global:FRACTION, keep-snr:RATIO, wiener:SUBBATCHES, or give your own "
+        "as package.module:name."
     )
 
 

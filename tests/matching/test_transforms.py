@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from datacondense.matching import reference
 from datacondense.matching.distances import DISTANCES, distance_named
 from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
-from datacondense.matching.names import MASKS
+from datacondense.matching.pooling import pool_kernels
 from datacondense.matching.transforms import (
+    MASKS,
     Pair,
     RealGradients,
     largest,
-    pool_kernels,
     transform_named,
     transformed,
 )
@@ -49,7 +49,7 @@ def numbers(*values: float) -> Tensor:
 
 
 def gradients(kind: str, seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[Tensor]:
-    """Make gradients of a kind, one for each shape."""
+    """Build gradients of a kind, one for each shape."""
     generator = torch.Generator().manual_seed(seed)
     normal = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
     change: dict[str, Callable[[Tensor], Tensor]] = {
@@ -63,7 +63,7 @@ def gradients(kind: str, seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES) 
 
 
 def real_side(kind: str, shapes: Sequence[tuple[int, ...]] = SHAPES) -> RealGradients:
-    """Make what is known of the real images: four sub-batches, their mean, and noise."""
+    """Build what is known of the real images: four sub-batches, their mean, and noise."""
     parts = tuple(gradients(kind, seed, shapes) for seed in range(4))
     mean = [torch.stack(tensors).mean(0) for tensors in zip(*parts, strict=True)]
     return RealGradients(mean, parts, gradients(kind, 8, shapes))
@@ -129,7 +129,7 @@ def test_the_sides_are_pooled_apart() -> None:
     assert (pair.real.mean[0].item(), pair.synthetic[0].item()) == (4, 9)
 
 
-def test_a_mask_is_chosen_on_the_real_side_and_applied_to_both() -> None:
+def test_mask_is_selected_on_the_real_side_and_applied_to_both() -> None:
     real, synthetic = [numbers(3, -4, 1, 0), numbers(0.1, 0.2)], [numbers(1, 2, 3, 4), numbers(5, 6)]
     pair = apply(["keep-magnitude:0.5"], RealGradients(real), synthetic)
     assert [g.tolist() for g in pair.real.mean] == [[3, -4, 0, 0], [0, 0.2]]
@@ -217,9 +217,7 @@ K, S, B = 2, 2, 6  # six real images are no multiple of four sub-batches
     ],
 )
 @pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_whole_pixel_gradients_equal_explicit_loops(
-    names: tuple[str, ...], network: str, compare: str
-) -> None:
+def test_pixel_gradients_equal_explicit_loops(names: tuple[str, ...], network: str, compare: str) -> None:
     generator = torch.Generator().manual_seed(3)
     made = build_network(network, (2, 8, 8), K)
     parameters = {key: value.double() for key, value in made.draw(generator).items()}
@@ -290,7 +288,7 @@ FRACTIONS = ["1", "0.999", "0.5", "0.333333333333", "0.29", "0.57", "0.1", "0.07
 
 
 def kept(name: str, real: RealGradients) -> list[Tensor]:
-    """Tell which entries a mask keeps."""
+    """Return which entries a mask keeps."""
     pair = apply([name], real, [torch.ones_like(g) for g in real.mean])
     return [g != 0 for g in pair.synthetic]
 

@@ -10,7 +10,7 @@ from datacondense.matching.gradients import Model
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Parameters
-from datacondense.training import SGD, train, zero_velocity
+from datacondense.training import SGD, TrainState, train
 
 K, S, STEPS = 2, 2, 3
 LABELS = torch.arange(K).repeat_interleave(S)
@@ -62,16 +62,9 @@ def test_it_ends_where_training_without_momentum_ends(name: str) -> None:
     model, parameters, images, lrs = setting(name)
     expected = parameters
     for batch, lr in zip(images, lrs.tolist(), strict=True):
-        expected, _ = train(
-            model,
-            expected,
-            zero_velocity(expected),
-            batch,
-            LABELS,
-            sgd=SGD(lr=lr),
-            epochs=1,
-            generator=torch.Generator(),
-        )
+        sgd = SGD(lr=lr)
+        start = TrainState.begun(expected)
+        expected = train(model, start, batch, LABELS, epochs=1, sgd=lambda _, sgd=sgd: sgd).parameters  # type: ignore[misc]
     found = unrolled_sgd(model, parameters, steps_on(images, lrs))
     assert list(found) == list(parameters)
     torch.testing.assert_close(flat(found), flat(expected), rtol=0, atol=1e-14)

@@ -152,12 +152,12 @@ def test_the_global_generator_is_neither_read_nor_seeded() -> None:
             "convnet takes images of at least 1 channel and 8x8 pixels, but these have 1 and 7x9",
         ),
         ("mlp", (0, 9, 9), 10, "mlp takes images of at least 1 channel.* but these have 0 and 9x9: enlarge"),
-        ("alexcifarnet", (3, 64, 64), 10, "alexcifarnet is made for 32x32 images .*, not 64x64: resize"),
+        ("alexcifarnet", (3, 64, 64), 10, "alexcifarnet takes 32x32 images .*, not 64x64: resize"),
         ("mlp", (1, 8, 8), 0, "num_classes is 0, but a network needs at least 1"),
         ("vgg16", (1, 8, 8), 2, "no network 'vgg16'"),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_remedy(
+def test_networks_that_cannot_work_are_refused_with_the_remedy(
     name: str, shape: tuple[int, int, int], num_classes: int, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datacondense.errors import InputError
 from datacondense.networks.builder import build_network
+from datacondense.networks.names import evaluation_name, network_name
 from datacondense.networks.network import Network
 
 SOURCE = """
@@ -72,7 +74,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
 
 
 def _images(seed: int = 0) -> Tensor:
-    """Draw five images."""
+    """Return five random images."""
     return 2 + torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
@@ -85,7 +87,37 @@ def test_a_network_of_the_current_folder(build: Build) -> None:
     assert network(network.draw(torch.Generator()), _images()).shape == (5, 3)
 
 
-def test_draws_depend_on_the_generator_alone_and_restore_the_global_one(build: Build) -> None:
+def test_a_network_given_as_the_class_or_function_itself(build: Build) -> None:
+    build("own_networks:small")  # which imports the module
+    module = sys.modules["own_networks"]
+    for attribute in ("small", "Tied"):
+        by_name, by_object = (
+            build(f"own_networks:{attribute}"),
+            build_network(getattr(module, attribute), SHAPE, 3),
+        )
+        assert by_object.name == by_name.name == f"own_networks:{attribute}"
+        found, expected = (network.draw(torch.Generator().manual_seed(1)) for network in (by_object, by_name))
+        assert torch.equal(by_object(found, _images()), by_name(expected, _images()))
+
+
+def test_a_network_defined_inside_a_function_works_as_an_object() -> None:
+    def flat(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(prod(image_shape), num_classes))
+
+    network = build_network(flat, SHAPE, 3)
+    assert network.name == network_name(flat) == evaluation_name(flat)
+    assert network.name.startswith(f"{__name__}:test_a_network_defined_inside")
+    assert network(network.draw(torch.Generator()), _images()).shape == (5, 3)
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"3 is of type int, which cannot be called: give a function or class that"
+    ):
+        build_network(3, SHAPE, 3)  # type: ignore[arg-type]
+
+
+def test_parameters_depend_on_the_generator_alone_and_the_global_one_is_restored(build: Build) -> None:
     before = torch.random.get_rng_state()
     network = build("own_networks:small")
     first, again, other = (network.draw(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
@@ -135,7 +167,7 @@ def test_tied_weights_and_buffers_survive(build: Build) -> None:
         ("broken_networks:small", "broken_networks cannot be imported .*a_module_that_is_not_there"),
         (
             "own_networks:large",
-            "the module own_networks has no 'large': name a function or class that it defines",
+            "the module own_networks has no 'large': name a network that it defines",
         ),
         ("own_networks:number", "own_networks:number is of type int, which cannot be called"),
         (
@@ -154,6 +186,6 @@ def test_tied_weights_and_buffers_survive(build: Build) -> None:
         ),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_remedy(build: Build, name: str, message: str) -> None:
+def test_networks_that_cannot_work_are_refused_with_the_remedy(build: Build, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build(name)

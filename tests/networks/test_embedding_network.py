@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
+from datacondense.networks.backend import choose_backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.features import embedding_network, penultimate_features
-from datacondense.networks.fused import choose_backend, first_order_model
 from datacondense.networks.network import Network, Parameters, moved
 from tests.cases import NETWORKS
 from tests.conftest import has_kernels
@@ -77,7 +77,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_gives_the_features_from_the_same_numbers(name: str) -> None:
+def test_embedding_network_returns_the_penultimate_features(name: str) -> None:
     shape = (1, 28, 28) if name == "alexcifarnet" else SHAPE
     network, images = build_network(name, shape, 3), some_images(shape)
     embedding = embedding_network(network)
@@ -151,7 +151,7 @@ def test_the_engine_is_that_of_the_full_network(name: str) -> None:
 
 @pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 @pytest.mark.parametrize(("precision", "least"), [("float32", 0.99999), ("bfloat16", 0.98)])
-def test_fused_layers_give_the_features(precision: str, least: float) -> None:
+def test_fused_layers_return_the_features(precision: str, least: float) -> None:
     network, images = build_network("convnet-w32-d2", SHAPE, 3), some_images()
     embedding, parameters = embedding_network(network), numbers(network)
     backend = choose_backend(embedding, "cpu", precision=precision, engine="fused")

@@ -204,7 +204,9 @@ def test_buffers_are_used_and_kept() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_whole_set_in_parts(make: MakeSet, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+def test_features_of_a_set_are_computed_in_parts(
+    make: MakeSet, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
     images = make(per_class=5)  # 15 of them, in parts of 4, 4, 4 and 3
     network = build_network("convnet-w4-d1-bn", SHAPE, 3)
     parameters = {name: value.to(dtype) for name, value in _numbers(network).items()}

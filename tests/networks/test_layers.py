@@ -6,12 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datacondense.networks.layers import (
-    activation_layer,
+    ACTIVATIONS,
+    POOLINGS,
     border,
     norm_layers,
     num_features,
     padded,
-    pooling_layers,
 )
 from datacondense.networks.names import Activation, Norm
 
@@ -36,7 +36,7 @@ def test_activations_follow_their_formula_and_leave_the_input_alone(
     values = _values(50)
     before = values.clone()
     assert callable(expected)
-    torch.testing.assert_close(activation_layer(name)(values), expected(values))
+    torch.testing.assert_close(ACTIVATIONS[name]()(values), expected(values))
     assert torch.equal(values, before)
 
 
@@ -61,10 +61,8 @@ def test_layer_norm_has_one_weight_per_value_and_no_norm_no_layer() -> None:
 
 def test_poolings_halve() -> None:
     values = torch.tensor([[[[1.0, 3.0, 9.0], [5.0, 7.0, 9.0]]]])
-    (average,), (maximum,) = pooling_layers("average"), pooling_layers("max")
-    assert average(values).tolist() == [[[[4.0]]]]
-    assert maximum(values).tolist() == [[[[7.0]]]]
-    assert pooling_layers("none") == []
+    assert POOLINGS["average"](2)(values).tolist() == [[[[4.0]]]]
+    assert POOLINGS["max"](2)(values).tolist() == [[[[7.0]]]]
 
 
 @pytest.mark.parametrize(

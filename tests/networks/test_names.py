@@ -70,7 +70,7 @@ OTHERS: list[NetworkSpec] = [
     ResNetSpec(norm="batch"),
     ResNetSpec(downsampling="average"),
     ResNetSpec(norm="batch", downsampling="average"),
-    CustomSpec(module="a.b", attribute="c"),
+    CustomSpec(name="a.b:c"),
 ]
 
 
@@ -162,7 +162,7 @@ def test_scoring_replaces_batch_by_instance_normalisation(name: str, scored: str
         ("resnet18-bn", {"downsampling": "average"}, "resnet18-bn-ap"),
     ],
 )
-def test_one_thing_of_a_network_is_varied(name: str, changes: dict[str, Any], expected: str) -> None:
+def test_one_setting_of_a_network_is_varied(name: str, changes: dict[str, Any], expected: str) -> None:
     assert varied(name, **changes) == expected
 
 
@@ -182,7 +182,7 @@ def test_one_thing_of_a_network_is_varied(name: str, changes: dict[str, Any], ex
         ("convnet", {"width": 9999999}, "unknown token 'w9999999'"),
     ],
 )
-def test_what_cannot_be_varied_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
+def test_variations_that_a_family_lacks_are_refused(name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         varied(name, **changes)
 

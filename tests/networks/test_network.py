@@ -26,7 +26,7 @@ def _numbers(network: Network, seed: int = 0) -> Parameters:
     return {name: p.double() + 0.1 * torch.randn(p.shape, generator=generator) for name, p in drawn.items()}
 
 
-def test_draws_depend_on_the_generator_alone() -> None:
+def test_parameters_depend_on_the_generator_alone() -> None:
     network = build_network("convnet-w8", (1, 8, 8), 2)
     first, again, other = (network.draw(torch.Generator().manual_seed(seed)) for seed in (7, 7, 8))
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -35,7 +35,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
     assert not torch.equal(network.draw(generator)["0.weight"], network.draw(generator)["0.weight"])
 
 
-def test_draws_and_buffers_share_memory_with_nothing() -> None:
+def test_parameters_and_buffers_share_memory_with_nothing() -> None:
     network = build_network("convnet-w8-bn", (1, 8, 8), 2)
 
     def draw() -> Parameters:

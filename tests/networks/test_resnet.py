@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datacondense.networks.families import BasicBlock
 from datacondense.networks.names import ResNetSpec
-from datacondense.networks.resnet import BasicBlock
 
 
 def _block(

@@ -1,4 +1,4 @@
-"""Made measurements of gradient noise, for the tests of pages and pictures."""
+"""Made measurements of gradient noise, for the tests of pages and plots."""
 
 from datacondense.matching.decomposition import Component, Decomposition
 from datacondense.studies.noise_running import NoiseEntry, NoiseResult, Variant
@@ -7,7 +7,7 @@ ENVIRONMENT = {"engine": "fused", "threads": 1}
 
 
 def parts(*shares: float, half: float | None = 0.05) -> Decomposition:
-    """Make four parts of a squared length of 2, with intervals of share ± half."""
+    """Return four parts of a squared length of 2, with intervals of share ± half."""
     found = [
         Component(
             squared_length=2 * share,
@@ -22,7 +22,7 @@ def parts(*shares: float, half: float | None = 0.05) -> Decomposition:
 def made(
     entries: dict[Variant, NoiseEntry], networks: tuple[str, ...], variants: tuple[str, ...] = ("none",)
 ) -> NoiseResult:
-    """Make a measurement."""
+    """Return a measurement."""
     return NoiseResult(networks=networks, variants=variants, entries=entries, environments=[ENVIRONMENT])
 
 

@@ -1,4 +1,4 @@
-"""Studies with made-up numbers, and how to read what is drawn of them."""
+"""Studies with made-up numbers, and how to read their plots."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from datacondense.studies.results import EntryResult, StudyResult
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Entry, Published, Study
 
 NETWORKS = ("MLP", "ConvNet", "LeNet", "AlexNet", "VGG", "ResNet")
@@ -22,7 +23,7 @@ LONG = (
 
 
 def scores(mean: float, std: float = 0.0, n: int = 2) -> EntryResult:
-    """Make an entry of one or two networks with a mean and a deviation in percent."""
+    """Return an entry of one or two networks with a mean and a deviation in percent."""
     step = std / 2**0.5
     values = [mean - step, mean + step][:n] if n > 1 else [mean] * n
     return EntryResult(
@@ -37,9 +38,11 @@ def made(
     full: EntryResult | None = None,
     **settings: Any,
 ) -> StudyResult:
-    """Make a study from a function of row and column; None leaves an entry out."""
+    """Return a study from a function of row and column; None leaves an entry out."""
     found = {(row, column): entry(y, x) for y, row in enumerate(rows) for x, column in enumerate(columns)}
-    entries: dict[Entry, EntryResult] = {place: value for place, value in found.items() if value is not None}
+    entries: dict[Entry, EntryResult] = {
+        labels: value for labels, value in found.items() if value is not None
+    }
     study: dict[str, Any] = {
         "name": "made",
         "title": "How well does a set condensed with one network train another?",
@@ -104,7 +107,7 @@ LINES = {
 
 
 def of_sets(*means: float) -> EntryResult:
-    """Make an entry of one network on each set, from accuracies in percent."""
+    """Return an entry of one network on each set, from accuracies in percent."""
     return EntryResult(accuracies={(seed, 0): mean / 100 for seed, mean in enumerate(means)}, missing=0)
 
 
@@ -114,7 +117,7 @@ def differences(
     columns: Sequence[str] = ("ConvNet",),
     **settings: Any,
 ) -> StudyResult:
-    """Make a study whose rows are paired with the first."""
+    """Return a study whose rows are paired with the first."""
     paired = {(row, column): (rows[0], column) for row in rows[1:] for column in columns}
     return made(rows, columns, entry, **{"plot": "differences", "paired": paired} | settings)
 
@@ -139,7 +142,7 @@ DIFFERENCES = {
 
 
 def texts(figure: Figure) -> list[Text]:
-    """Draw, and give the texts that come out."""
+    """Render, and return the visible texts."""
     found: list[Text] = []
     canvas: Any = FigureCanvasAgg(figure)
     with pytest.MonkeyPatch.context() as patch:
@@ -149,6 +152,6 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def line(axes: Axes, index: int) -> list[tuple[float, float]]:
-    """Give the points of a line, rounded."""
+    """Return the points of a line, rounded."""
     points: list[list[float]] = np.asarray(axes.lines[index].get_xydata()).round(6).tolist()
     return [(x, y) for x, y in points]

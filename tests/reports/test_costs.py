@@ -1,4 +1,4 @@
-"""What sets cost, on the page and for programs, against numbers worked out by hand."""
+"""Costs on the page and in the CSV table, against numbers worked out by hand."""
 
 import csv
 import io
@@ -7,7 +7,8 @@ from typing import Any
 
 from datacondense.reports.costs import cost_numbers, costs_part
 from datacondense.reports.study_tables import csv_text, markdown
-from datacondense.studies.results import EntryResult, StudyResult
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
 from tests.reports.made_studies import made, of_sets, scores
 
 LEARNED = replace(
@@ -31,17 +32,17 @@ NONE = EntryResult(accuracies={}, missing=3)
 FULL = replace(scores(99, n=1), missing=0, evaluating_seconds=(60.25,))
 RATIOS = {"1": 0.0166666, "10": 12.34567}
 OLD_HEADER = (
-    "row,column,n,sets,missing,mean,std,low,high,published_mean,published_std,image_lr,condensing_seconds,draws,"
+    "row,column,n,sets,missing,mean,std,low,high,published_mean,published_std,image_lr,condensing_seconds,iterations,"
     "difference,difference_low,difference_high,bootstrap_low,bootstrap_high"
 )
 
 
 def study(full: EntryResult | None = FULL, **changes: Any) -> StudyResult:
-    """Make learned, chosen and unfinished rows; the second column lacks the chosen one."""
+    """Return learned, selected and unfinished rows; the second column lacks the selected one."""
     entries: list[list[EntryResult | None]] = [[LEARNED, LEARNED], [SELECTED, None], [NONE, NONE]]
     settings: dict[str, Any] = {"row_axis": "method", "column_axis": "images per class", "ratios": RATIOS}
     return made(
-        ("learned", "chosen", "un|finished"),
+        ("learned", "selected", "un|finished"),
         ("1", "10"),
         lambda y, x: entries[y][x],
         full,
@@ -50,7 +51,7 @@ def study(full: EntryResult | None = FULL, **changes: Any) -> StudyResult:
 
 
 def lines(page: str) -> list[list[str]]:
-    """Read the cells of the table of costs, without the rule below its header."""
+    """Read the entries of the table of costs, without the rule below its header."""
     table = page.split("## Costs\n\n")[1].split("\n\n", maxsplit=1)[0].splitlines()
     found = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in table]
     return [found[0], *found[2:]]
@@ -65,7 +66,7 @@ def test_page_by_hand() -> None:
         "n",
         "sets",
         "accuracy, %",
-        "outer draws",
+        "iterations",
         "condensing, s",
         "shared, s",
         "peak memory, MiB (added)",
@@ -76,15 +77,15 @@ def test_page_by_hand() -> None:
     # Column by column, so that methods of one number of images stand together.
     assert found == [
         ["learned", "1", "0.0167", *learned],
-        ["chosen", "1", "0.0167", "3", "1", "72.0±2.0", "–", "0.0", "100.0", "512 (0)", "0.5"],
+        ["selected", "1", "0.0167", "3", "1", "72.0±2.0", "–", "0.0", "100.0", "512 (0)", "0.5"],
         ["un\\|finished", "1", "0.0167", *nothing],
         ["learned", "10", "12.3", *learned],
         ["un\\|finished", "10", "12.3", *nothing],
-        ["whole data set", "all", "100", "1", "–", "99.0", "–", "–", "–", "–", "60.2"],
+        ["full data set", "all", "100", "1", "–", "99.0", "–", "–", "–", "–", "60.2"],
     ]
 
 
-def test_numbers_stand_at_the_right_and_words_are_explained() -> None:
+def test_numbers_are_aligned_right_and_words_are_explained() -> None:
     part = costs_part(study())
     assert part.splitlines()[3] == "| --- | --- |" + " ---: |" * 9
     notes = part.split("\n\n")[-1]
@@ -94,28 +95,28 @@ def test_numbers_stand_at_the_right_and_words_are_explained() -> None:
         "shared",
         "evaluation",
         "Peak memory",
-        "learning rates is not counted",
+        "Learning-rate search is not counted",
     ):
         assert word in notes
 
 
-def test_without_whole_data_set_there_is_no_row_of_it() -> None:
+def test_studies_without_full_training_have_no_row_of_it() -> None:
     assert [line[0] for line in lines(costs_part(study(full=None)))] == [
-        *("method", "learned", "chosen", "un\\|finished", "learned", "un\\|finished"),
+        *("method", "learned", "selected", "un\\|finished", "learned", "un\\|finished"),
     ]
 
 
-def test_a_whole_data_set_that_failed_has_a_row_without_numbers() -> None:
+def test_failed_full_training_has_a_row_without_numbers() -> None:
     *_, last = lines(costs_part(study(full=EntryResult(accuracies={}, missing=1))))
-    assert last == ["whole data set", "all", "100", "0", *["–"] * 7]
+    assert last == ["full data set", "all", "100", "0", *["–"] * 7]
 
 
-def test_columns_for_programs_by_hand() -> None:
+def test_csv_columns_by_hand() -> None:
     header, *found = csv.reader(io.StringIO(csv_text(study())))
     costs = ["ratio", "shared_seconds", "memory_peak", "memory_added", "evaluating_seconds"]
     assert header == [*OLD_HEADER.split(","), *costs]
     table = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in found}
-    learned, selected, unfinished = (table[row, "1"] for row in ("learned", "chosen", "un|finished"))
+    learned, selected, unfinished = (table[row, "1"] for row in ("learned", "selected", "un|finished"))
     assert [learned[name] for name in costs] == ["0.016667", "0.000", "405.000", "25.500", "1.500"]
     assert (learned["condensing_seconds"], learned["iterations"]) == ("150.133", "1000.0")
     assert [selected[name] for name in costs] == ["0.016667", "99.960", "512.400", "0.400", "0.500"]
@@ -125,7 +126,7 @@ def test_columns_for_programs_by_hand() -> None:
     assert cost_numbers(LEARNED, 12.34567) == [table["learned", "10"][name] for name in costs]
 
 
-def test_other_studies_have_neither() -> None:
+def test_studies_without_ratios_have_no_costs() -> None:
     result = study(ratios={})
     assert costs_part(result) == ""
     assert "Costs" not in markdown(result, {})

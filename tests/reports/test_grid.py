@@ -1,4 +1,4 @@
-"""The picture of a set: where its tiles lie, what they show, and what the caption says."""
+"""The plot of a set: its tiles, and its caption."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def flat(
     return built(images, torch.arange(num_classes).repeat_interleave(per_class))
 
 
-def drawn(images: ImageSet, folder: Path, **settings: Any) -> NDArray[np.uint8]:
+def plotted(images: ImageSet, folder: Path, **settings: Any) -> NDArray[np.uint8]:
     plot_grid(images, folder / "grid.png", **settings)
     with Image.open(folder / "grid.png") as picture:
         assert picture.format == "PNG"
@@ -58,7 +58,7 @@ def tiles_of(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> list[t
     mask = (picture == np.array(colour)).all(-1)
     found = []
     while mask.any():
-        top, left = (int(place) for place in np.argwhere(mask)[0])
+        top, left = (int(corner) for corner in np.argwhere(mask)[0])
         width = int(np.argmin(np.append(mask[top, left:], False)))
         height = int(np.argmin(np.append(mask[top:, left], False)))
         mask[top : top + height, left : left + width] = False
@@ -69,13 +69,13 @@ def tiles_of(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> list[t
 
 @pytest.fixture
 def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written in pictures, in order."""
+    """The texts of plots, in order."""
     written: list[str] = []
     write = ImageDraw.ImageDraw.text
 
-    def keep(self: ImageDraw.ImageDraw, place: tuple[float, float], text: str, **settings: Any) -> None:
+    def keep(self: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, **settings: Any) -> None:
         written.append(text)
-        write(self, place, text, **settings)
+        write(self, corner, text, **settings)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", keep)
     return written
@@ -83,7 +83,7 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_one_row_for_each_class(tmp_path: Path) -> None:
     blue = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(6, 3, 8, 8)
-    picture = drawn(built(blue, torch.tensor([0, 0, 0, 1, 1, 0])), tmp_path)
+    picture = plotted(built(blue, torch.tensor([0, 0, 0, 1, 1, 0])), tmp_path)
     tiles = tiles_of(picture, (0, 0, 255))
     rows = [[left for top, left, _, _ in tiles if top == row] for row in sorted({tile[0] for tile in tiles})]
     assert [len(row) for row in rows] == [4, 2]
@@ -92,7 +92,7 @@ def test_one_row_for_each_class(tmp_path: Path) -> None:
 
 
 def test_gaps_are_thin_and_white(tmp_path: Path) -> None:
-    picture = drawn(flat(2, 2, 0.2), tmp_path)
+    picture = plotted(flat(2, 2, 0.2), tmp_path)
     (top, left, height, width), (_, right, _, _), (below, _, _, _), _ = tiles_of(picture, (51, 51, 51))
     assert 0 < right - left - width < 8
     assert 0 < below - top - height < 8
@@ -105,14 +105,14 @@ def test_gaps_are_thin_and_white(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "shown"), [(-3.0, 0), (0.0, 0), (0.5, 128), (1.0, 255), (7.0, 255)])
 def test_pixels_are_clamped(tmp_path: Path, value: float, shown: int) -> None:
     images = torch.tensor([value, 0.2]).view(1, 1, 1, 2).expand(2, 1, 2, 2)
-    picture = drawn(built(images), tmp_path)
+    picture = plotted(built(images), tmp_path)
     top, left, _, _ = tiles_of(picture, (51, 51, 51))[0]
     assert picture[top, left - 1].tolist() == [shown] * 3
 
 
 def test_every_pixel_becomes_a_square(tmp_path: Path) -> None:
     image = torch.linspace(0, 1, 12).view(1, 3, 2, 2).repeat(2, 1, 1, 1)
-    picture = drawn(built(image), tmp_path, zoom=5)
+    picture = plotted(built(image), tmp_path, zoom=5)
     expected = (image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy().repeat(5, 0).repeat(5, 1)
     corner = tuple(int(colour) for colour in expected[0, 0])
     top, left, height, width = tiles_of(picture, (corner[0], corner[1], corner[2]))[0]
@@ -120,17 +120,17 @@ def test_every_pixel_becomes_a_square(tmp_path: Path) -> None:
     assert np.array_equal(picture[top : top + 10, left : left + 10], expected)
 
 
-def test_uint8_images_are_drawn_as_they_are(tmp_path: Path) -> None:
+def test_uint8_images_are_plotted_as_they_are(tmp_path: Path) -> None:
     images = torch.full((2, 3, 4, 4), 77, dtype=torch.uint8)
-    assert len(tiles_of(drawn(built(images), tmp_path), (77, 77, 77))) == 2
+    assert len(tiles_of(plotted(built(images), tmp_path), (77, 77, 77))) == 2
 
 
 @pytest.mark.parametrize(
     ("channels", "colour"), [(1, (51, 51, 51)), (2, (51, 51, 51)), (3, (51, 102, 153)), (5, (51, 102, 153))]
 )
-def test_channels(tmp_path: Path, channels: int, colour: tuple[int, int, int]) -> None:
+def test_channels_become_grey_or_colour(tmp_path: Path, channels: int, colour: tuple[int, int, int]) -> None:
     values = torch.tensor([0.2, 0.4, 0.6, 0.8, 1.0])[:channels].view(1, -1, 1, 1)
-    assert len(tiles_of(drawn(built(values.expand(2, -1, 8, 8)), tmp_path), colour)) == 2
+    assert len(tiles_of(plotted(built(values.expand(2, -1, 8, 8)), tmp_path), colour)) == 2
 
 
 @pytest.mark.parametrize(
@@ -145,25 +145,25 @@ def test_channels(tmp_path: Path, channels: int, colour: tuple[int, int, int]) -
     ],
 )
 def test_tiles_have_a_readable_size(tmp_path: Path, height: int, width: int, shown: tuple[int, int]) -> None:
-    picture = drawn(flat(2, 1, shape=(1, height, width)), tmp_path)
+    picture = plotted(flat(2, 1, shape=(1, height, width)), tmp_path)
     assert {tile[2:] for tile in tiles_of(picture, (0, 0, 0)) if tile[2] > 20} == {shown}
 
 
-def test_no_more_tiles_than_asked(tmp_path: Path) -> None:
-    assert len(tiles_of(drawn(flat(2, 12, 0.2), tmp_path), (51, 51, 51))) == 20
-    assert len(tiles_of(drawn(flat(2, 12, 0.2), tmp_path, max_per_class=3), (51, 51, 51))) == 6
+def test_max_per_class_limits_the_tiles(tmp_path: Path) -> None:
+    assert len(tiles_of(plotted(flat(2, 12, 0.2), tmp_path), (51, 51, 51))) == 20
+    assert len(tiles_of(plotted(flat(2, 12, 0.2), tmp_path, max_per_class=3), (51, 51, 51))) == 6
 
 
-def test_first_images_of_a_class_are_drawn(tmp_path: Path) -> None:
+def test_first_images_of_a_class_are_plotted(tmp_path: Path) -> None:
     values = torch.tensor([0.2, 0.4, 0.6, 0.8]).view(4, 1, 1, 1).expand(4, 1, 4, 4)
-    picture = drawn(built(values, torch.tensor([1, 0, 1, 1])), tmp_path, max_per_class=2)
+    picture = plotted(built(values, torch.tensor([1, 0, 1, 1])), tmp_path, max_per_class=2)
     assert [len(tiles_of(picture, (v, v, v))) for v in (51, 102, 153, 204)] == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(("num_classes", "per_class"), [(10, 1), (10, 10), (100, 1), (100, 10), (200, 1)])
-def test_many_classes_are_no_strip(tmp_path: Path, num_classes: int, per_class: int) -> None:
+def test_many_classes_are_arranged_in_columns(tmp_path: Path, num_classes: int, per_class: int) -> None:
     images = flat(num_classes, per_class, 0.2, (1, 4, 4))
-    picture = drawn(images, tmp_path, zoom=4)
+    picture = plotted(images, tmp_path, zoom=4)
     height, width, _ = picture.shape
     assert 1 / 4 < height / width < 4
     assert len(tiles_of(picture, (51, 51, 51))) == num_classes * per_class
@@ -171,30 +171,30 @@ def test_many_classes_are_no_strip(tmp_path: Path, num_classes: int, per_class: 
 
 def test_classes_run_down_the_columns(tmp_path: Path) -> None:
     values = (torch.arange(1, 31) / 255).view(30, 1, 1, 1).expand(30, 1, 8, 8)
-    picture = drawn(built(values), tmp_path)
-    places = [tiles_of(picture, (value, value, value))[0][:2] for value in range(1, 31)]
-    assert places == sorted(places, key=lambda place: (place[1], place[0]))
-    assert len({left for _, left in places}) > 1
+    picture = plotted(built(values), tmp_path)
+    corners = [tiles_of(picture, (value, value, value))[0][:2] for value in range(1, 31)]
+    assert corners == sorted(corners, key=lambda corner: (corner[1], corner[0]))
+    assert len({left for _, left in corners}) > 1
 
 
 def test_class_without_images_keeps_its_row(tmp_path: Path, texts: list[str]) -> None:
     images = built(torch.full((2, 1, 8, 8), 0.2), torch.tensor([0, 2]), ("a", "empty", "b"))
-    assert len(tiles_of(drawn(images, tmp_path), (51, 51, 51))) == 2
+    assert len(tiles_of(plotted(images, tmp_path), (51, 51, 51))) == 2
     assert texts[:3] == ["a", "empty", "b"]
 
 
 def test_names_are_written_in_letters_that_the_font_has(tmp_path: Path, texts: list[str]) -> None:
     names = ("cat", "naïve café", "T-shirt/top", "日本", "line\nbreak", "x" * 500)
-    drawn(built(torch.zeros(6, 1, 8, 8), class_names=names), tmp_path)
+    plotted(built(torch.zeros(6, 1, 8, 8), class_names=names), tmp_path)
     assert texts[:5] == ["cat", "naive cafe", "T-shirt/top", "class 3", "class 4"]
     assert texts[5].startswith("xxxxxxxxxx")
     assert texts[5].endswith("…")
     assert len(texts[5]) < 40
 
 
-def test_names_stand_left_of_their_tiles(tmp_path: Path) -> None:
-    picture = drawn(flat(2, 1, 1.0), tmp_path)
-    top, left, height, _ = tiles_of(drawn(flat(2, 1, 0.2), tmp_path), (51, 51, 51))[1]
+def test_names_are_left_of_their_tiles(tmp_path: Path) -> None:
+    picture = plotted(flat(2, 1, 1.0), tmp_path)
+    top, left, height, _ = tiles_of(plotted(flat(2, 1, 0.2), tmp_path), (51, 51, 51))[1]
     dark = np.argwhere((picture[top : top + height, :left] < 128).any(-1))
     assert len(dark) > 10
     assert abs(dark[:, 0].mean() - height / 2) < 6
@@ -227,16 +227,16 @@ FULL = {
         ),
     ],
 )
-def test_caption_tells_what_the_record_knows(
+def test_caption_shows_the_provenance(
     tmp_path: Path, texts: list[str], record: dict[str, Any], caption: str
 ) -> None:
     wide = torch.zeros(2, 1, 8, 80)
-    drawn(built(wide, record=record), tmp_path, zoom=8)
+    plotted(built(wide, record=record), tmp_path, zoom=8)
     assert texts[-1] == caption
 
 
-def test_caption_stays_inside_the_picture(tmp_path: Path, texts: list[str]) -> None:
-    picture = drawn(built(torch.zeros(2, 1, 8, 8), record={"method": "long " * 50}), tmp_path)
+def test_caption_stays_inside_the_plot(tmp_path: Path, texts: list[str]) -> None:
+    picture = plotted(built(torch.zeros(2, 1, 8, 8), record={"method": "long " * 50}), tmp_path)
     assert texts[-1].endswith("…")
     assert (picture[:, -5:] == WHITE).all()
 
@@ -259,10 +259,10 @@ def test_numbers_below_one_are_refused(tmp_path: Path, settings: dict[str, int])
     with pytest.raises(
         InputError, match=f"{name} is {value}, but must be at least 1: leave it out, or give 1"
     ):
-        drawn(flat(2, 1), tmp_path, **settings)
+        plotted(flat(2, 1), tmp_path, **settings)
 
 
-def test_full_disk_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_the_old_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "grid.png").write_text("old")
 
     def refuse(*args: object, **settings: object) -> None:

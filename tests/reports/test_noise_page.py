@@ -1,4 +1,4 @@
-"""Page and table of gradient noise: every number where it belongs, and what is missing said."""
+"""Page and table of gradient noise: every number where it belongs, and missing ones explained."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def test_page_has_facts_model_tables_and_environments() -> None:
     assert f"\n\n{ALL_ROWS}\n" in page
     assert f"\n\n{ROWS_OF_CLASSES}" in page
     assert page.endswith("\n\n## Environments\n\n- engine fused, threads 1\n")
-    assert "There are no intervals" not in page
+    assert "Intervals need at least three networks" not in page
 
 
 def test_classes_can_be_left_out() -> None:
@@ -53,25 +53,29 @@ def test_classes_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "failed", "said"),
+    ("entry", "failed", "sentences"),
     [
-        (ONE, False, ["– in a finished row means that the transform leaves nothing"]),
+        (ONE, False, ["– in a finished row means that the transform sets the gradient to zero"]),
         (TWO, False, []),
         (TWO, True, ["– means failed or not yet run."]),
-        (NoiseEntry(parts(0.1, 0.6, 0.1, 0.2, half=None), ()), False, ["There are no intervals"]),
+        (
+            NoiseEntry(parts(0.1, 0.6, 0.1, 0.2, half=None), ()),
+            False,
+            ["Intervals need at least three networks"],
+        ),
     ],
 )
-def test_what_is_missing_is_explained(entry: NoiseEntry, failed: bool, said: list[str]) -> None:
+def test_missing_numbers_are_explained(entry: NoiseEntry, failed: bool, sentences: list[str]) -> None:
     networks = ("convnet", "mlp") if failed else ("convnet",)
     page = noise_markdown(made({("convnet", "none"): entry}, networks), {})
-    after = re.search(r"reach beyond 0 and 100\.(.*)", page)
+    after = re.search(r"extend beyond 0 and 100\.(.*)", page)
     assert after is not None
-    for sentence in said:
+    for sentence in sentences:
         assert sentence in after[1]
-    assert bool(after[1]) == bool(said)
+    assert bool(after[1]) == bool(sentences)
 
 
-def test_a_share_without_interval_stands_alone() -> None:
+def test_a_share_without_interval_has_no_brackets() -> None:
     entry = NoiseEntry(parts(0.1, 0.6, -0.012, 0.312, half=None), ())
     page = noise_markdown(made({("convnet", "none"): entry}, ("convnet",)), {})
     assert "| convnet | none | 10.0 | 60.0 | -1.2 | 31.2 |" in page
@@ -82,7 +86,7 @@ def test_environments_are_listed_once_each() -> None:
     page = noise_markdown(result, {})
     listed = "## Environments\n\n- engine eager, threads 2\n- engine fused, threads 1\n\n"
     assert page.endswith(
-        f"{listed}**The table mixes different numbers of threads**: entries may differ for that reason too.\n"
+        f"{listed}**The table mixes different numbers of threads**, which may cause differences between entries.\n"
     )
     assert "Environments" not in noise_markdown(replace(RESULT, environments=[]), {})
 

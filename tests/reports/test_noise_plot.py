@@ -1,4 +1,4 @@
-"""The picture of gradient noise: points and intervals at their places, nothing over anything else."""
+"""The plot of gradient noise: points and intervals in the right positions, no overlaps."""
 
 import subprocess
 import sys
@@ -37,8 +37,8 @@ def intervals(axes: Axes) -> dict[float, tuple[float, float]]:
     found = {}
     for collection in axes.collections:
         assert isinstance(collection, LineCollection)
-        ((low, place), (high, _)) = collection.get_segments()[0].tolist()
-        found[place] = (low, high)
+        ((low, height), (high, _)) = collection.get_segments()[0].tolist()
+        found[height] = (low, high)
     return found
 
 
@@ -49,21 +49,21 @@ def labels(axes: Axes) -> list[str]:
 def test_every_part_has_a_panel_with_its_shares() -> None:
     panels = noise_figure(RESULT).axes
     assert [panel.get_title().strip() for panel in panels] == ["data", "network", "batch", "interaction"]
-    places = list(panels[0].get_yticks())
-    assert places == pytest.approx([0, 1, 2.6, 3.6]), "lines of one network stand together"
+    heights = list(panels[0].get_yticks())
+    assert heights == pytest.approx([0, 1, 2.6, 3.6]), "lines of one network stand together"
     shares = [(10, 50), (60, 25), (-0.04, 12.5), (30, 12.5)]
     for panel, (first, last) in zip(panels, shares, strict=True):
-        assert points(panel) == pytest.approx({places[0]: first, places[3]: last})
+        assert points(panel) == pytest.approx({heights[0]: first, heights[3]: last})
         found = intervals(panel)
-        assert found[places[0]] == pytest.approx((first - 5, first + 5))
-        assert found[places[3]] == pytest.approx((last - 70, last + 70))
-        assert [text.get_position()[1] for text in panel.texts if text.get_text() == "no number"] == places[
+        assert found[heights[0]] == pytest.approx((first - 5, first + 5))
+        assert found[heights[3]] == pytest.approx((last - 70, last + 70))
+        assert [text.get_position()[1] for text in panel.texts if text.get_text() == "no number"] == heights[
             1:3
         ]
         assert panel.get_xlim() == (-10, 110)
 
 
-def test_shares_beyond_the_axis_stand_at_its_end_and_some_have_no_interval() -> None:
+def test_shares_beyond_the_axis_are_at_its_end_and_some_have_no_interval() -> None:
     entry = NoiseEntry(parts(-0.5, 1.4, 0.05, 0.05, half=None), ())
     panels = noise_figure(made({("convnet", "none"): entry}, ("convnet",))).axes
     assert [points(panel)[0] for panel in panels] == pytest.approx([-10, 110, 5, 5])
@@ -80,14 +80,14 @@ def test_shares_beyond_the_axis_stand_at_its_end_and_some_have_no_interval() -> 
         (NOTHING, [r"\$a\$", "??"]),
     ],
 )
-def test_lines_are_named_by_what_tells_them_apart(result: NoiseResult, expected: list[str]) -> None:
+def test_lines_are_named_by_what_distinguishes_them(result: NoiseResult, expected: list[str]) -> None:
     panels = noise_figure(result).axes
     assert labels(panels[0]) == expected
     assert all(set(labels(panel)) == {""} for panel in panels[1:])
 
 
 def texts(figure: Figure) -> list[Any]:
-    """Draw, and give the boxes of the texts that come out."""
+    """Render, and return the boxes of the visible texts."""
     found: list[Text] = []
     canvas: Any = FigureCanvasAgg(figure)
     with pytest.MonkeyPatch.context() as patch:
@@ -105,7 +105,7 @@ def test_no_text_lies_over_another(result: NoiseResult) -> None:
 
 
 @pytest.mark.parametrize("result", [MANY, SINGLE, NOTHING], ids=["many", "single", "nothing"])
-def test_picture_is_whole(result: NoiseResult, tmp_path: Path) -> None:
+def test_plots_are_not_cut_off(result: NoiseResult, tmp_path: Path) -> None:
     plot_noise(result, tmp_path / "new" / "picture.png")
     with Image.open(tmp_path / "new" / "picture.png") as picture:
         assert picture.format == "PNG"
@@ -115,6 +115,6 @@ def test_picture_is_whole(result: NoiseResult, tmp_path: Path) -> None:
     assert (pixels < 255).any()
 
 
-def test_module_loads_no_matplotlib() -> None:
-    code = "import sys, datacondense.reports.noise_plot; assert 'matplotlib' not in sys.modules"
+def test_tables_load_no_matplotlib() -> None:
+    code = "import sys, datacondense.reports.noise; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ from datacondense.reports.noise_records import noise_record, read_noise_record
 from tests.reports.made_noise import RESULT
 
 
-def test_what_was_written_is_read() -> None:
+def test_a_written_record_is_read_back() -> None:
     values = json.loads(json.dumps({"date": "2026-01-01", **noise_record(RESULT)}))
     found = read_noise_record(values)
     assert found == replace(RESULT, environments=values["environments"])

@@ -1,4 +1,4 @@
-"""What paired entries are above their partners, on the page and for programs, against numbers worked out by hand."""
+"""Paired differences on the page and in the CSV table, against numbers worked out by hand."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ SAME = of_sets(81, 80, 82)
 def study(
     *entries: Any, paired: dict[Entry, Entry] | None = None, columns: tuple[str, ...] = ("x",), **more: Any
 ) -> StudyResult:
-    """Make rows "plain", "a", "b", "c", paired with the first where nothing else is said."""
+    """Return rows "plain", "a", "b", "c", paired with the first by default."""
     rows = ("plain", "a", "b", "c")[: len(entries)]
     if paired is None:
         paired = {(row, "x"): ("plain", "x") for row in rows[1:]}
@@ -33,12 +33,12 @@ def study(
 
 
 def lines(page: str) -> list[list[str]]:
-    """Read the cells of the paired table."""
+    """Read the entries of the paired table."""
     table = page.split(HEADING)[1].split("\n\n", maxsplit=1)[0].splitlines()
-    tasks = [
-        [task.strip() for task in line.removeprefix("| ").removesuffix(" |").split(" | ")] for line in table
+    texts = [
+        [text.strip() for text in line.removeprefix("| ").removesuffix(" |").split(" | ")] for line in table
     ]
-    return [tasks[0], *tasks[2:]]
+    return [texts[0], *texts[2:]]
 
 
 def test_page_by_hand() -> None:
@@ -54,7 +54,7 @@ def test_page_by_hand() -> None:
             "sets",
             "image learning rate",
             "condensing, s",
-            "outer draws",
+            "iterations",
         ),
     ]
     assert found[0] == ["plain", "x", "", "81.0±1.0", "", "", "", "", "3", "3", "0.1", "11.2", "4"]
@@ -94,10 +94,10 @@ def test_a_single_set_has_no_interval() -> None:
     assert not any(row[f"{name}_{end}"] for name in ("difference", "bootstrap") for end in ("low", "high"))
 
 
-def test_what_is_not_finished_has_no_difference() -> None:
+def test_unfinished_entries_have_no_difference() -> None:
     page = markdown(study(PLAIN, scores(0, n=0), BETTER), {})
     assert lines(page)[2] == ["a", "x", "plain", "–", "–", "–", "–", "–", "0", "0", "", "", ""]
-    assert "– in the place of a difference means that no pair is finished." in page
+    assert "– instead of a difference means that no pair is finished." in page
     half = markdown(study(scores(0, n=0), BETTER), {})
     assert lines(half)[1][3:] == ["–", "", "", "", "", "0", "0", "", "", ""]
     assert lines(half)[2][3:9] == ["83.0±1.1", "–", "–", "–", "–", "0"]
@@ -121,11 +121,11 @@ def test_partners_are_named_by_what_is_not_shared() -> None:
     ]
 
 
-def test_nothing_is_said_where_nothing_is_paired() -> None:
+def test_studies_without_pairs_have_no_paired_part() -> None:
     assert "Paired" not in markdown(study(PLAIN, BETTER, paired={}), {})
 
 
-def test_pairs_stand_before_orderings() -> None:
+def test_pairs_come_before_orderings() -> None:
     claim = Claim(text="a > plain", better=(("a", "x"),), worse=(("plain", "x"),))
     page = markdown(study(PLAIN, BETTER, claims=(claim,)), {})
     assert page.index(HEADING) < page.index("## Orderings")

@@ -32,13 +32,13 @@ def test_lines_by_hand() -> None:
     assert len(relative.lines) == 3
     assert (accuracy.get_ylabel(), relative.get_ylabel()) == (
         "accuracy, %",
-        "relative to the whole data set, %",
+        "relative to the full data set, %",
     )
     assert {axes.get_xlabel() for axes in figure.axes} == {"trained with"}
 
 
 def band(result: StudyResult, row: int = 0) -> tuple[float, float]:
-    """Give the lowest and the highest point of a row's band."""
+    """Return the lowest and the highest point of a row's band."""
     (path,) = curves(result).axes[0].collections[row].get_paths()
     heights = np.asarray(path.vertices)[:, 1]
     return heights.min(), heights.max()
@@ -58,7 +58,7 @@ def test_bands_end_where_accuracies_do() -> None:
 
 def test_single_numbers_have_no_band() -> None:
     figure = curves(curve_study(lambda y, x: of_sets(60 + x)))
-    assert not [path for drawn in figure.axes[0].collections for path in drawn.get_paths()]
+    assert not [path for band in figure.axes[0].collections for path in band.get_paths()]
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["matching", "herding", "random"]
@@ -83,7 +83,7 @@ def test_missing_points_leave_a_gap() -> None:
     assert np.asarray(alone[0].get_segments()).ravel() == pytest.approx([1, 100 * low, 1, 100 * high])
 
 
-def test_legend_names_rows_and_what_was_published() -> None:
+def test_legend_names_rows_and_published_numbers() -> None:
     def names(result: StudyResult) -> list[str]:
         legend = curves(result).axes[-1].get_legend()
         assert legend is not None
@@ -101,7 +101,7 @@ def test_legend_names_rows_and_what_was_published() -> None:
 
 
 @pytest.mark.parametrize("name", ["curves", "relative", "long lines"])
-def test_title_stands_above_the_panels(name: str) -> None:
+def test_title_is_above_the_panels(name: str) -> None:
     figure = curves(LINES[name])
     drawn_texts = texts(figure)
     (title,) = figure.texts
@@ -123,7 +123,7 @@ def test_title_stands_above_the_panels(name: str) -> None:
         (("7",), "linear"),
     ],
 )
-def test_wide_or_close_columns_stand_on_a_logarithmic_axis(columns: tuple[str, ...], scale: str) -> None:
+def test_wide_or_close_columns_have_a_logarithmic_axis(columns: tuple[str, ...], scale: str) -> None:
     (axes,) = curves(curve_study(columns=columns)).axes
     assert axes.get_xscale() == scale
     low, high = axes.get_xlim()
@@ -131,13 +131,13 @@ def test_wide_or_close_columns_stand_on_a_logarithmic_axis(columns: tuple[str, .
     assert low < min(numbers) <= max(numbers) < high
 
 
-def test_labels_of_columns_that_would_touch_are_left_out() -> None:
+def test_column_labels_that_would_touch_are_left_out() -> None:
     assert _apart(["1", "2", "3"], [1, 2, 3]) == ["1", "2", "3"]
     assert _apart(["1", "2", "100"], [1, 2, 100]) == ["1", "100"]
 
 
 @pytest.mark.parametrize("label", ["many", "nan", "inf"])
-def test_curves_want_numbers(label: str, tmp_path: Path) -> None:
-    message = f"The column '{label}' of made is no number, but curves .*: choose the plot 'heat map'"
+def test_curves_need_numbers(label: str, tmp_path: Path) -> None:
+    message = f"The column '{label}' of made is not a number, but curves .*: choose the plot 'heat map'"
     with pytest.raises(InputError, match=message):
         plot_study(curve_study(columns=("1", label)), tmp_path / "made.png")

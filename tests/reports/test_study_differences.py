@@ -28,25 +28,25 @@ BY_HAND = paired_study(
 
 
 def points(axes: Axes) -> list[tuple[float, float, str, str]]:
-    """Give place, marker and colour of the points of a panel."""
+    """Return coordinates, marker and colour of the points of a panel."""
     found = [line for line in axes.lines if line.get_marker() != "None"]
-    places = [np.asarray(line.get_xydata()).round(6).tolist()[0] for line in found]
+    points = [np.asarray(line.get_xydata()).round(6).tolist()[0] for line in found]
     return [
         (x, y, str(line.get_marker()), to_hex(line.get_color()))
-        for (x, y), line in zip(places, found, strict=True)
+        for (x, y), line in zip(points, found, strict=True)
     ]
 
 
 def intervals(axes: Axes) -> list[list[float]]:
-    """Give the height and both ends of the intervals of a panel."""
+    """Return the height and both ends of the intervals of a panel."""
     segments = [
-        np.asarray(drawn.get_segments()[0]) for drawn in axes.collections if isinstance(drawn, LineCollection)
+        np.asarray(line.get_segments()[0]) for line in axes.collections if isinstance(line, LineCollection)
     ]
     return [[segment[0, 1], *segment[:, 0]] for segment in segments]
 
 
 def legend(result: StudyResult) -> list[str]:
-    """Read the one legend of a picture, heading first."""
+    """Read the legend of a plot, heading first."""
     (found,) = (box for axes in differences(result).axes if (box := axes.get_legend()) is not None)
     return [found.get_title().get_text(), *(text.get_text() for text in found.get_texts())]
 
@@ -89,7 +89,7 @@ def test_each_column_has_a_panel_three_beside_each_other() -> None:
     assert [len(points(axes)) for axes in figure.axes] == [2] * 5
 
 
-def test_axis_says_what_is_compared() -> None:
+def test_axis_names_what_is_compared() -> None:
     title, unit = written(differences(BY_HAND))
     assert title == "How well does a set condensed with one network train another?"
     assert unit == 'accuracy above that of "plain", points'
@@ -98,7 +98,7 @@ def test_axis_says_what_is_compared() -> None:
     assert written(differences(along))[1] == "accuracy above that of the paired entry, points"
 
 
-def test_large_differences_leave_small_ones_to_be_seen() -> None:
+def test_large_differences_leave_small_ones_visible() -> None:
     (small,) = differences(BY_HAND).axes
     large = differences(DIFFERENCES["large"]).axes[0]
     assert (small.get_xscale(), large.get_xscale()) == ("linear", "symlog")
@@ -124,7 +124,7 @@ def test_large_differences_leave_small_ones_to_be_seen() -> None:
         ((50, 50), (-0.112, -0.1), (0.1, 0.112)),
     ],
 )
-def test_axis_holds_zero_and_no_more_than_can_be(
+def test_axis_includes_zero_and_only_possible_differences(
     sets: tuple[float, float], lowest: tuple[float, float], highest: tuple[float, float]
 ) -> None:
     result = paired_study(lambda y, x: of_sets(*sets) if y else of_sets(50, 50))
@@ -140,7 +140,7 @@ def test_a_single_set_has_no_interval() -> None:
     assert legend(DIFFERENCES["single set"]) == ["", "single set"]
 
 
-def test_what_is_not_finished_leaves_its_line_empty() -> None:
+def test_unfinished_entries_leave_their_line_empty() -> None:
     figure = differences(DIFFERENCES["unfinished"])
     assert len(figure.axes) == 4
     assert not any(points(axes) for axes in figure.axes)
@@ -151,17 +151,17 @@ def test_what_is_not_finished_leaves_its_line_empty() -> None:
     assert [(x, y) for x, y, _, _ in points(axes)] == [(1, 1)]
 
 
-def test_only_paired_rows_and_columns_are_drawn() -> None:
+def test_only_paired_rows_and_columns_are_plotted() -> None:
     paired = {("b", "y"): ("a", "y")}
     (axes,) = differences(made(("a", "b", "c"), ("x", "y"), rising, plot="differences", paired=paired)).axes
     assert (axes.get_title(), len(points(axes))) == ("y", 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b"]
 
 
-def test_differences_want_pairs(tmp_path: Path) -> None:
+def test_differences_need_pairs(tmp_path: Path) -> None:
     result = made(("a",), ("b",), rising, plot="differences")
     with pytest.raises(
-        InputError, match=r"made is drawn as differences, but pairs no entries: .* 'heat map'"
+        InputError, match=r"made is plotted as differences, but pairs no entries: .* 'heat map'"
     ):
         plot_study(result, tmp_path / "made.png")
     assert not list(tmp_path.iterdir())

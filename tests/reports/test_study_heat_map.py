@@ -1,4 +1,4 @@
-"""Heat maps: the right numbers in the right places, and colours that can be read."""
+"""Heat maps: the right numbers in the right squares, and readable colours."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from PIL import Image
 
 from datacondense.reports.study_heat_map import _text_colour, heat_map
 from datacondense.reports.study_plots import plot_study
-from datacondense.studies.results import EntryResult
+from datacondense.studies.differences import EntryResult
 from tests.reports.made_studies import TABLES, made, rising, scores
 
 
 def written(axes: Axes) -> dict[tuple[int, int], list[str]]:
-    """Read the numbers in the cells of a heat map, by row and column."""
+    """Read the numbers in the squares of a heat map, by row and column."""
     found: dict[tuple[int, int], list[str]] = {}
     for text in axes.texts:
         x, y = text.get_position()
@@ -24,7 +24,7 @@ def written(axes: Axes) -> dict[tuple[int, int], list[str]]:
     return found
 
 
-def test_tasks_show_mean_and_deviation() -> None:
+def test_entries_show_mean_and_deviation() -> None:
     entries: list[list[EntryResult | None]] = [
         [scores(91.54, 0.62), scores(100), None],
         [scores(50, n=1), scores(0, n=0), scores(8)],
@@ -64,7 +64,7 @@ def test_colours_follow_the_means() -> None:
     assert scale.get_xlabel() == "accuracy, %"
 
 
-def test_text_contrasts_with_its_task() -> None:
+def test_text_contrasts_with_its_background() -> None:
     assert [_text_colour(mpl.colormaps["viridis"](share)) for share in (0.0, 0.3, 0.7, 1.0)] == [
         "white",
         "white",

@@ -1,4 +1,4 @@
-"""Pictures of studies: nothing over anything else, nothing cut off, and the same bytes for the same numbers."""
+"""Plots of studies: no overlaps, nothing cut off, and the same bytes for the same numbers."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datacondense.reports.study_plots import _DRAWINGS, plot_study
+from datacondense.reports.study_plots import _PLOTS, plot_study
 from datacondense.studies.results import StudyResult
 from tests.reports.made_studies import DIFFERENCES, LINES, TABLES, texts
 
@@ -20,7 +20,7 @@ FULL = ["6x6", "1x8", "1x1", "long", "strange", "relative", "long lines", "five 
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_picture_is_whole(name: str, tmp_path: Path) -> None:
+def test_plots_are_not_cut_off(name: str, tmp_path: Path) -> None:
     plot_study(CASES[name], tmp_path / "new" / "picture")
     with Image.open(tmp_path / "new" / "picture") as picture:
         assert picture.format == "PNG"
@@ -39,7 +39,7 @@ def test_picture_is_whole(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("result", ALL)
 def test_no_text_lies_over_another(result: StudyResult) -> None:
-    figure = _DRAWINGS[result.study.plot](result)
+    figure = _PLOTS[result.study.plot](result)
     boxes = [
         (text.get_text(), text.get_window_extent())
         for text in texts(figure)
@@ -57,7 +57,7 @@ def test_same_result_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
+def test_plots_leave_matplotlib_settings_alone(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     plot_study(TABLES["3x3"], tmp_path / "made.png")
     plot_study(LINES["relative"], tmp_path / "made.png")
@@ -65,6 +65,6 @@ def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
     assert dict(mpl.rcParams) == before
 
 
-def test_importing_loads_no_matplotlib() -> None:
-    program = "import sys, datacondense.reports.study_plots; sys.exit('matplotlib' in sys.modules)"
+def test_tables_load_no_matplotlib() -> None:
+    program = "import sys, datacondense.reports.study_tables; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

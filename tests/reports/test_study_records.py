@@ -5,12 +5,13 @@ from typing import Any
 
 from datacondense.reports.study_records import read_study_record, study_record
 from datacondense.reports.study_tables import csv_text, markdown
-from datacondense.studies.results import EntryResult, StudyResult
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Claim, Published, Study
 
 
 def made() -> StudyResult:
-    """Make a study with everything that a record can hold."""
+    """Return a study with everything that a record can hold."""
     study = Study(
         name="made",
         title="What is best?",
@@ -49,7 +50,7 @@ def made() -> StudyResult:
     )
 
 
-def test_a_record_gives_everything_again() -> None:
+def test_a_record_holds_everything() -> None:
     result = made()
     again = read_study_record(json.loads(json.dumps(study_record(result))))
     assert again == result
@@ -78,7 +79,7 @@ def test_a_record_is_plain_json() -> None:
     assert record["ratios"] == {"1": 0.5, "2": 1.0}
 
 
-def test_older_records_know_nothing_of_pairs() -> None:
+def test_older_records_have_no_pairs() -> None:
     record = json.loads(json.dumps(study_record(made())))
     del record["paired"]
     for entry in (*record["entries"], record["full"]):
@@ -91,7 +92,7 @@ def test_older_records_know_nothing_of_pairs() -> None:
     ]
 
 
-def test_older_records_know_nothing_of_costs() -> None:
+def test_older_records_have_no_costs() -> None:
     record = json.loads(json.dumps(study_record(made())))
     del record["ratios"]
     for entry in (*record["entries"], record["full"]):

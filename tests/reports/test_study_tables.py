@@ -11,7 +11,8 @@ import pytest
 
 from datacondense.errors import InputError
 from datacondense.reports.study_tables import csv_text, markdown, write_study
-from datacondense.studies.results import EntryResult, StudyResult
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Claim, Entry, Published, Study
 
 ENVIRONMENT = {
@@ -26,7 +27,7 @@ ENVIRONMENT = {
 
 
 def scores(*sets: Sequence[float], missing: int = 0) -> EntryResult:
-    """Make an entry from the accuracies of the networks on each set, in percent."""
+    """Return an entry from the accuracies of the networks on each set, in percent."""
     accuracies = {
         (seed, repeat): value / 100 for seed, values in enumerate(sets) for repeat, value in enumerate(values)
     }
@@ -36,7 +37,7 @@ def scores(*sets: Sequence[float], missing: int = 0) -> EntryResult:
 NONE = scores(missing=4)
 FOUR = scores((90, 92), (91, 93))  # 91.5, deviations 1.5, .5, .5, 1.5: sqrt(5 / 3) = 1.29
 LOWER = scores((80, 82), (81, 83))
-PLACES = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]
+LABELS = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]
 
 
 def made(
@@ -45,8 +46,8 @@ def made(
     environments: Sequence[Mapping[str, Any]] = (),
     **settings: Any,
 ) -> StudyResult:
-    """Make a study of two rows and two columns; None leaves an entry out."""
-    found = {place: entry for place, entry in zip(PLACES, entries, strict=False) if entry is not None}
+    """Return a study of two rows and two columns; None leaves an entry out."""
+    found = {labels: entry for labels, entry in zip(LABELS, entries, strict=False) if entry is not None}
     study: dict[str, Any] = {
         "name": "made",
         "title": "What is best?",
@@ -61,7 +62,7 @@ def made(
     )
 
 
-def tasks(page: str, heading: str = "# What is best?") -> list[list[str]]:
+def table_of(page: str, heading: str = "# What is best?") -> list[list[str]]:
     """Read the first table below a heading, without the line of rules."""
     below = page[page.index(f"{heading}\n") :].splitlines()
     first = next(index for index, line in enumerate(below) if line.startswith("|"))
@@ -69,13 +70,13 @@ def tasks(page: str, heading: str = "# What is best?") -> list[list[str]]:
     for line in below[first:]:
         if not line.startswith("|"):
             break
-        lines.append([task.strip() for task in line.strip("|").split("|")])
+        lines.append([text.strip() for text in line.strip("|").split("|")])
     return [lines[0], *lines[2:]]
 
 
 def test_entries_by_hand() -> None:
     page = markdown(made(FOUR, FOUR, LOWER, None), {})
-    assert tasks(page) == [
+    assert table_of(page) == [
         ["set \\\\ network", "x", "y"],
         ["a", "**91.5±1.3** (4)", "91.5±1.3 (4)"],
         ["b", "81.5±1.3 (4)", ""],
@@ -85,14 +86,14 @@ def test_entries_by_hand() -> None:
 
 
 def test_facts_come_first_and_in_order() -> None:
-    page = markdown(made(FOUR), {"Draws": "100", "Data set": "digits"})
-    assert page.startswith("# What is best?\n\n- Draws: 100\n- Data set: digits\n\n|")
+    page = markdown(made(FOUR), {"Iterations": "100", "Data set": "digits"})
+    assert page.startswith("# What is best?\n\n- Iterations: 100\n- Data set: digits\n\n|")
 
 
-def test_published_numbers_stand_beside_ours() -> None:
+def test_published_numbers_are_beside_ours() -> None:
     published = {("a", "x"): Published(91.72, 0.5), ("a", "y"): Published(80.0), ("b", "y"): Published(1.0)}
     page = markdown(made(FOUR, NONE, LOWER, None, published=published, source="A book, p. 3"), {})
-    assert tasks(page)[1:] == [
+    assert table_of(page)[1:] == [
         ["a", "**91.5±1.3** (4) · *91.7±0.5*", "–† · *80.0*"],
         ["b", "81.5±1.3 (4)", ""],
     ]
@@ -103,14 +104,14 @@ def test_published_numbers_stand_beside_ours() -> None:
 def test_missing_networks_are_marked_and_explained() -> None:
     partly = scores((90, 92), (94,), missing=1)
     page = markdown(made(partly, NONE, FOUR, partly), {})
-    assert tasks(page)[1:] == [["a", "**92.0±2.0** (3)†", "–‡"], ["b", "91.5±1.3 (4)", "92.0±2.0 (3)†"]]
+    assert table_of(page)[1:] == [["a", "**92.0±2.0** (3)†", "–‡"], ["b", "91.5±1.3 (4)", "92.0±2.0 (3)†"]]
     assert "† 1 of 4 networks is missing: failed or not yet run.\n" in page
     assert "‡ 4 of 4 networks are missing: failed or not yet run.\n" in page
     assert "is 3 (on 2 sets), 4 (2 × 2)." in page
     assert "– means that no network is finished." in page
 
 
-def test_nothing_is_explained_that_does_not_occur() -> None:
+def test_notes_explain_only_what_occurs() -> None:
     page = markdown(made(FOUR, FOUR, FOUR, FOUR), {})
     for text in ("†", "missing", "–", "Bold", "italics", "##", "![", "on 2 sets"):
         assert text not in page
@@ -123,14 +124,14 @@ def test_marks_never_run_out() -> None:
     }
     study = Study(name="", title="t", rows=("r",), columns=columns, row_axis="", column_axis="", entries={})
     page = markdown(StudyResult(study=study, entries=entries, full=None, environments=()), {})
-    shown = tasks(page, "# t")[1][1:]
-    assert [task.removeprefix("90.0 (1)") for task in shown] == ["", "†", "‡", "§", "¶", "††", "‡‡", "§§"]
+    shown = table_of(page, "# t")[1][1:]
+    assert [text.removeprefix("90.0 (1)") for text in shown] == ["", "†", "‡", "§", "¶", "††", "‡‡", "§§"]
     assert "\n§§ 7 of 8 networks are missing" in page
 
 
 def test_single_network_has_no_deviation() -> None:
     result = made(scores((90,)))
-    assert tasks(markdown(result, {}))[1] == ["a", "90.0 (1)", ""]
+    assert table_of(markdown(result, {}))[1] == ["a", "90.0 (1)", ""]
     assert csv_text(result).splitlines()[1] == "a,x,1,1,0,90.000000" + 13 * ","
 
 
@@ -140,7 +141,7 @@ def test_single_network_has_no_deviation() -> None:
 )
 def test_highest_mean_is_bold_where_it_shows(first: float, second: float, bold: list[bool]) -> None:
     page = markdown(made(scores((first, first)), None, scores((second, second))), {})
-    assert [row[1].startswith("**") for row in tasks(page)[1:]] == bold
+    assert [row[1].startswith("**") for row in table_of(page)[1:]] == bold
 
 
 def test_letters_of_markdown_are_escaped() -> None:
@@ -162,12 +163,12 @@ def test_letters_of_markdown_are_escaped() -> None:
 
 def test_relative_table_by_hand() -> None:
     page = markdown(made(FOUR, NONE, LOWER, None, full=scores((99, 98, 97), missing=2)), {})
-    assert tasks(page, "## Relative to the whole data set, %") == [
+    assert table_of(page, "## Relative to the full data set, %") == [
         ["set \\\\ network", "x", "y"],
         ["a", "93.4", "–†"],  # 91.5 / 98
         ["b", "83.2", ""],  # 81.5 / 98
     ]
-    assert "100 % is the accuracy on the whole data set: 98.0±1.0 (3). 2 of 5 networks are missing:" in page
+    assert "100 % is the accuracy on the full data set: 98.0±1.0 (3). 2 of 5 networks are missing:" in page
 
 
 def test_seeds_that_share_a_set_count_as_one() -> None:
@@ -176,11 +177,11 @@ def test_seeds_that_share_a_set_count_as_one() -> None:
     assert csv_text(made(shared)).splitlines()[1].startswith("a,x,4,1,")
 
 
-def test_without_whole_there_is_no_relative_table() -> None:
+def test_studies_without_full_training_have_no_relative_table() -> None:
     page = markdown(made(FOUR, full=scores(missing=5)), {})
     assert "## Relative" not in page
-    assert "There is no accuracy on the whole data set to compare with. 5 of 5 networks are missing:" in page
-    assert "whole" not in markdown(made(FOUR), {})
+    assert "There is no accuracy on the full data set to compare with. 5 of 5 networks are missing:" in page
+    assert "full data set" not in markdown(made(FOUR), {})
 
 
 def test_orderings_by_hand() -> None:
@@ -196,7 +197,7 @@ def test_orderings_by_hand() -> None:
     printed = {("a", "x"): Published(91.7, 0.5), ("b", "x"): Published(83.5), ("b", "y"): Published(80.0)}
     page = markdown(made(FOUR, one_set, LOWER, single, claims=claims, published=printed), {})
     published = "published, points"
-    assert tasks(page, "## Orderings") == [
+    assert table_of(page, "## Orderings") == [
         ["ordering", "better - worse, points (95 % interval)", "n (sets × networks)", "verdict", published],
         ["a > b", "+10.00 (+10.00 to +10.00)", "4 (2 × 2)", "reproduced", "+8.20"],
         ["b > a", "-10.00 (-10.00 to -10.00)", "4 (2 × 2)", "contradicted", "-8.20"],
@@ -204,14 +205,14 @@ def test_orderings_by_hand() -> None:
         ["both", "+10.00 (+10.00 to +10.00)", "2 (1 × 2)", "undecided", ""],
         ["one", "-10.00 (no interval)", "1 (1 × 1)", "–", "-3.50"],
     ]
-    assert "A single set decides nothing: its interval, over networks, speaks of that set alone." in page
-    assert "\nNot to be told yet: none.\n" in page
+    assert "A single set decides nothing: its interval, over networks, is valid for that set only." in page
+    assert "\nNot known yet: none.\n" in page
     complete = markdown(made(FOUR, one_set, LOWER, single, claims=claims[:1]), {})
     assert "single set" not in complete
-    assert "Not to be told" not in complete
+    assert "Not known" not in complete
 
 
-def test_interval_is_that_of_the_result() -> None:
+def test_the_interval_is_that_of_the_result() -> None:
     claim = Claim(text="a > b", better=(("a", "x"),), worse=(("b", "x"),))
     result = made(scores((90, 92), (85, 87)), None, scores((80, 83), (81, 80)), claims=(claim,))
     low, high = result.claims[0].interval
@@ -238,7 +239,7 @@ def test_environments_are_listed_once() -> None:
 def test_mixed_environments_are_a_warning(change: dict[str, Any], words: str) -> None:
     page = markdown(made(FOUR, environments=[ENVIRONMENT, {**ENVIRONMENT, **change}]), {})
     assert page.endswith(
-        f"\n\n**The table mixes different {words}**: entries may differ for that reason too.\n"
+        f"\n\n**The table mixes different {words}**, which may cause differences between entries.\n"
     )
 
 
@@ -270,7 +271,7 @@ def test_labels_with_commas_survive_csv() -> None:
     assert "\r" not in text
 
 
-def test_all_is_written_and_linked(tmp_path: Path) -> None:
+def test_all_files_are_written_and_linked(tmp_path: Path) -> None:
     result = made(FOUR, NONE, LOWER, None, environments=[ENVIRONMENT])
     folder = tmp_path / "new"
     files = write_study(result, {"Data set": "digits"}, folder, "a study")
@@ -294,7 +295,7 @@ def test_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
     assert written("one", [ENVIRONMENT, other]) == written("two", [other, shuffled])
 
 
-def test_what_cannot_be_drawn_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'x' of made is no number"):
+def test_a_study_that_cannot_be_plotted_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'x' of made is not a number"):
         write_study(made(FOUR, plot="curves"), {}, tmp_path, "made")
     assert not list(tmp_path.iterdir())

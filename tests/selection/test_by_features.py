@@ -1,4 +1,4 @@
-"""What both selections by features share: the record, the order of the classes, and what they refuse."""
+"""What both selections by features share: the provenance, the order of the classes, and what they refuse."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.conftest import MakeSet
 Select = Callable[[ImageSet, int, Tensor], ImageSet]
 
 both = pytest.mark.parametrize(
-    ("select", "method"), [(select_herding, "herding"), (select_k_center, "k-center")], ids=str
+    ("select", "method"), [(select_herding, "herding"), (select_k_center, "k-center")]
 )
 
 
@@ -26,7 +26,7 @@ def features_of(images: ImageSet) -> Tensor:
 
 
 @both
-def test_the_record_says_what_was_chosen_from_what(tiny: ImageSet, select: Select, method: str) -> None:
+def test_provenance_says_what_was_selected_from_what(tiny: ImageSet, select: Select, method: str) -> None:
     selected = select(tiny, 5, features_of(tiny))
     indices = selected.provenance["indices"]
     assert selected.provenance == {
@@ -42,7 +42,7 @@ def test_the_record_says_what_was_chosen_from_what(tiny: ImageSet, select: Selec
 
 
 @both
-def test_all_images_can_be_chosen(tiny: ImageSet, select: Select, method: str) -> None:
+def test_all_images_can_be_selected(tiny: ImageSet, select: Select, method: str) -> None:
     assert sorted(select(tiny, 12, features_of(tiny)).provenance["indices"]) == list(range(36)), method
 
 
@@ -59,7 +59,9 @@ def test_the_order_of_images_and_classes_does_not_matter(tiny: ImageSet, select:
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_any_floating_type_will_do(tiny: ImageSet, select: Select, method: str, dtype: torch.dtype) -> None:
+def test_features_may_be_of_any_floating_type(
+    tiny: ImageSet, select: Select, method: str, dtype: torch.dtype
+) -> None:
     features = features_of(tiny).to(torch.bfloat16)  # 8 bits each, which all types hold
     expected = select(tiny, 3, features.float()).provenance
     assert select(tiny, 3, features.to(dtype)).provenance == expected, method
@@ -85,9 +87,9 @@ def test_features_may_lie_on_another_device(tiny: ImageSet, select: Select, meth
 
 @both
 @pytest.mark.parametrize("ipc", [0, 4])
-def test_more_than_there_are_is_refused(make: MakeSet, select: Select, method: str, ipc: int) -> None:
+def test_more_images_than_there_are_are_refused(make: MakeSet, select: Select, method: str, ipc: int) -> None:
     train = make(per_class=3)
-    match = f"ipc is {ipc}, but the class 'class 0' has 3 images to choose from: give 1 to 3"
+    match = f"ipc is {ipc}, but the class 'class 0' has 3 images to select from: give 1 to 3"
     with pytest.raises(InputError, match=match):
         select(train, ipc, features_of(train))
 
@@ -95,7 +97,7 @@ def test_more_than_there_are_is_refused(make: MakeSet, select: Select, method: s
 @both
 def test_a_small_class_is_refused_whichever_it_is(tiny: ImageSet, select: Select, method: str) -> None:
     train = tiny.subset(torch.arange(26))
-    with pytest.raises(InputError, match="ipc is 3, but the class 'class 2' has 2 images to choose from"):
+    with pytest.raises(InputError, match="ipc is 3, but the class 'class 2' has 2 images to select from"):
         select(train, 3, features_of(train))
 
 
@@ -110,7 +112,7 @@ def test_features_of_another_shape_are_refused(
 
 
 @both
-def test_whole_numbers_are_refused(tiny: ImageSet, select: Select, method: str) -> None:
+def test_features_of_whole_numbers_are_refused(tiny: ImageSet, select: Select, method: str) -> None:
     with pytest.raises(
         InputError, match=r"Features are torch.uint8, .* convert them with features.float\(\)"
     ):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
+from datacondense.evaluation.forgetting_counts import ForgettingCounts
 from datacondense.image_set import ImageSet
-from datacondense.selection.forgetting import ForgettingCounts, select_forgetting
+from datacondense.selection.forgetting import select_forgetting
 from tests.conftest import MakeSet
 
 NEVER = 10**6  # more than any count
@@ -43,7 +44,7 @@ def counted(history: Tensor, batch_size: int, generator: torch.Generator) -> For
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_counts_and_choice_equal_those_by_hand(make: MakeSet, seed: int) -> None:
+def test_counts_and_selection_equal_those_by_hand(make: MakeSet, seed: int) -> None:
     train = make(per_class=30)
     history = random_history(seed, epochs=2 + seed, num_images=90)
     expected = by_hand(history)
@@ -67,7 +68,7 @@ def test_the_order_within_an_epoch_does_not_matter() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_what_was_counted_before_stays() -> None:
+def test_counts_are_never_changed_in_place() -> None:
     before = ForgettingCounts.none(3).seen(torch.tensor([0, 2]), torch.tensor([True, True]))
     kept = [tensor.clone() for tensor in before]
     after = before.seen(torch.tensor([2]), torch.tensor([False]))
@@ -86,14 +87,14 @@ def test_no_image_was_learned_before_training() -> None:
     assert ForgettingCounts.none(0).scores().tolist() == []
 
 
-def test_of_equally_forgettable_images_the_lowest_position_is_chosen(tiny: ImageSet) -> None:
+def test_of_equally_forgettable_images_the_lowest_position_is_selected(tiny: ImageSet) -> None:
     assert select_forgetting(tiny, 2, torch.zeros(36)).provenance["indices"] == [0, 1, 12, 13, 24, 25]
     scores = torch.zeros(36, dtype=torch.int64)
     scores[[5, 9, 30]] = 1
     assert select_forgetting(tiny, 2, scores).provenance["indices"] == [5, 9, 12, 13, 30, 24]
 
 
-def test_the_record_says_what_was_chosen_from_what(tiny: ImageSet) -> None:
+def test_provenance_says_what_was_selected_from_what(tiny: ImageSet) -> None:
     selected = select_forgetting(tiny, 3, torch.arange(36))
     indices = [11, 10, 9, 23, 22, 21, 35, 34, 33]
     assert selected.provenance == {
@@ -122,8 +123,8 @@ def test_scores_without_an_order_are_refused(tiny: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("ipc", [0, 13])
-def test_more_than_there_are_is_refused(tiny: ImageSet, ipc: int) -> None:
-    match = f"ipc is {ipc}, but the class 'class 0' has 12 images to choose from: give 1 to 12"
+def test_more_images_than_there_are_are_refused(tiny: ImageSet, ipc: int) -> None:
+    match = f"ipc is {ipc}, but the class 'class 0' has 12 images to select from: give 1 to 12"
     with pytest.raises(InputError, match=match):
         select_forgetting(tiny, ipc, torch.zeros(36))
 
@@ -141,7 +142,7 @@ def test_counts_and_images_may_lie_on_another_device(tiny: ImageSet) -> None:
     assert select_forgetting(tiny.to("cuda"), 2, expected).provenance == record
 
 
-def test_what_was_never_learned_can_come_last() -> None:
+def test_images_never_learned_can_come_last() -> None:
     counts = ForgettingCounts(
         torch.tensor([True, False, False, True]),
         torch.tensor([True, False, True, True]),

@@ -29,7 +29,7 @@ def by_definition(features: Tensor, count: int) -> list[int]:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("n", "width", "offset"), [(1, 3, 0.0), (7, 1, 0.0), (20, 5, 0.0), (30, 17, 1e9)])
-def test_equals_the_definition(n: int, width: int, offset: float, dtype: torch.dtype) -> None:
+def test_herding_equals_its_definition(n: int, width: int, offset: float, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(n)
     features = (torch.randn(n, width, generator=generator, dtype=torch.float64) + offset).to(dtype)
     expected = by_definition(features, n)
@@ -37,7 +37,7 @@ def test_equals_the_definition(n: int, width: int, offset: float, dtype: torch.d
         assert herding_order(features, count).tolist() == expected[:count]
 
 
-def test_the_mean_of_the_chosen_comes_near_the_mean_of_all() -> None:
+def test_the_mean_of_the_selected_rows_comes_near_the_mean_of_all() -> None:
     features = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
     selected = features[herding_order(features, 20)].mean(0)
     first = features[:20].mean(0)
@@ -58,7 +58,7 @@ def test_one_image_is_the_nearest_to_the_mean_of_its_class(tiny: ImageSet) -> No
         assert index == int(members[distances.index(min(distances))])
 
 
-def test_of_equally_good_rows_the_lowest_is_chosen() -> None:
+def test_of_equally_good_rows_the_lowest_is_selected() -> None:
     # Mean 0, then 0 is wanted again and again: -1 and 1 are equally good, then the other one is the better.
     assert herding_order(torch.tensor([[2.0], [1.0], [-1.0], [-2.0], [0.0]]), 5).tolist() == [4, 1, 2, 0, 3]
     assert herding_order(torch.tensor([[2.0], [-1.0], [1.0], [-2.0], [0.0]]), 5).tolist() == [4, 1, 2, 0, 3]
@@ -72,7 +72,7 @@ def test_ties_of_whole_numbers_are_seen_around_a_mean_that_no_float_holds() -> N
 
 
 @pytest.mark.parametrize(("n", "width"), [(7, 64), (103, 63), (50, 300)])
-def test_copies_are_chosen_in_order(n: int, width: int) -> None:
+def test_copies_are_selected_in_order(n: int, width: int) -> None:
     copies = torch.randn(1, width, generator=torch.Generator().manual_seed(0)).expand(n, width)
     assert herding_order(copies, n).tolist() == list(range(n))
 

@@ -19,7 +19,7 @@ def test_each_class_gives_the_same_number_of_different_images(tiny: ImageSet) ->
     assert torch.equal(tiny.labels[torch.tensor(indices)], selected.labels)
 
 
-def test_each_class_is_drawn_from_its_own_stream(tiny: ImageSet) -> None:
+def test_each_class_has_its_own_generator(tiny: ImageSet) -> None:
     selected = select_random(tiny, 2, seed=7)
     expected = [
         12 * label + int(position)
@@ -35,14 +35,14 @@ def test_each_class_is_drawn_from_its_own_stream(tiny: ImageSet) -> None:
     }
 
 
-def test_the_seed_decides(tiny: ImageSet) -> None:
+def test_the_seed_decides_what_is_selected(tiny: ImageSet) -> None:
     assert select_random(tiny, 2, 1).provenance == select_random(tiny, 2, 1).provenance
     assert select_random(tiny, 2, 1).provenance["indices"] != select_random(tiny, 2, 2).provenance["indices"]
 
 
 @pytest.mark.parametrize("ipc", [0, 4])
-def test_more_than_there_are_is_refused(make: MakeSet, ipc: int) -> None:
+def test_more_images_than_there_are_are_refused(make: MakeSet, ipc: int) -> None:
     with pytest.raises(
-        InputError, match=f"ipc is {ipc}, but the class 'class 0' has 3 images to choose from"
+        InputError, match=f"ipc is {ipc}, but the class 'class 0' has 3 images to select from"
     ):
         select_random(make(per_class=3), ipc, 0)

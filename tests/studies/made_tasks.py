@@ -1,4 +1,4 @@
-"""Cells that compute nothing: they note that they ran, and go wrong on demand."""
+"""Tasks that compute nothing: they note that they ran, and fail on demand."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ from datacondense.studies.workers import Workers
 INLINE = Workers("inline", 1, 1)
 
 MNIST = DataSource(name="mnist", content={"train": "x", "test": "y", "mean": [0.1], "std": [0.3]})
-"""What stands for a data set where nothing may read one."""
+"""A data set for tests that may not read one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MadeTask:
-    """A cell that appends "name begin" and "name end" to a file.
+    """A task that appends "name begin" and "name end" to a file.
 
     Attributes:
         log: The file.
@@ -48,7 +48,7 @@ class MadeTask:
 
     @property
     def protocol(self) -> EvaluationConfig:
-        """Tell cells of one entry apart, as scores are."""
+        """A protocol with a seed of its own, so that tasks of one entry differ."""
         return EvaluationConfig(seed=int.from_bytes(self.name.encode()[:6]))
 
     @property
@@ -59,16 +59,16 @@ class MadeTask:
     def settings(self) -> Mapping[str, Any]:
         return {"name": self.name}
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
         self._note("begin")
-        assert all((place.folder(source) / RECORD).exists() for source in self.inputs), "run too early"
+        assert all((workspace.folder(source) / RECORD).exists() for source in self.inputs), "run too early"
         time.sleep(self.waits)
         if self.breaks and self.switch.exists():
             self._break()
         if self.warning:
             warnings.warn(self.warning, stacklevel=2)
         self._note("end")
-        return {"threads": torch.get_num_threads(), "device": str(place.device), "process": os.getpid()}
+        return {"threads": torch.get_num_threads(), "device": str(workspace.device), "process": os.getpid()}
 
     def estimate(self, device: torch.device) -> float:
         return self.timed
@@ -84,7 +84,7 @@ class MadeTask:
 
 
 def lines(log: Path) -> list[str]:
-    """Read what the cells noted."""
+    """Read what the tasks noted."""
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
 
@@ -93,6 +93,6 @@ def keys(tasks: Iterable[MadeTask]) -> set[str]:
 
 
 def run_at_once(barrier: Any, tasks: Sequence[MadeTask], folder: Path) -> None:
-    """Wait for the other process, then run cells."""
+    """Wait for the other process, then run tasks."""
     barrier.wait(60)
     run_tasks(tasks, Store(folder), INLINE)

@@ -1,23 +1,24 @@
-"""What the studies that compare methods declare: the right cell for every row, one protocol, what was published."""
+"""What the studies that compare methods declare: the right task for every row, one protocol, what was published."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from datacondense.condensation.config import MethodConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.methods import METHODS
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.method import MethodConfig
+from datacondense.condensation.registry import METHODS
 from datacondense.data.config import DataConfig
 from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
 from datacondense.studies.comparison_catalogue import COMPARED
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.features import ComputeFeatures
 from datacondense.studies.full_training import TrainFull
-from datacondense.studies.learning_rate_search import CondenseSearched, SearchLearningRate
+from datacondense.studies.learning_rate_search import CondenseAdapted, SearchLearningRate
 from datacondense.studies.running import declared, find_study
-from datacondense.studies.selections import ComputeFeatures, SelectByFeatures, SelectForgetting, SelectRandom
+from datacondense.studies.selections import SelectByFeatures, SelectForgetting, SelectRandom
 from datacondense.studies.study import Published, Study
 from datacondense.studies.task import Task, task_key
 from datacondense.studies.tasks import Condense, Evaluate
@@ -52,12 +53,12 @@ def scores(study: Study, row: str, column: str) -> list[Evaluate]:
 
 
 def sources(study: Study, row: str, column: str) -> list[Task]:
-    """Give the sets of an entry, each once, seed by seed."""
+    """Return the sets of an entry, each once, seed by seed."""
     return list({task_key(task.source): task.source for task in scores(study, row, column)}.values())
 
 
 def learned(study: Study, row: str, column: str) -> Condense:
-    """Give the first set of a row that learns its sets with the learning rate that is declared."""
+    """Return the first set of a row that learns its sets with the learning rate that is declared."""
     first = sources(study, row, column)[0]
     assert isinstance(first, Condense)
     return first
@@ -75,7 +76,7 @@ def test_the_defaults_are_the_published_table() -> None:
     assert [learned(study, "gradient-matching", ipc).iterations for ipc in study.columns] == [1000] * 3
     assert not study.claims
     assert not study.paired
-    # In a picture of one number of images curves would be points on top of each other.
+    # Curves over one number of images would be points on top of each other.
     assert of(StudyConfig(seeds=1, repeats=1, ipcs=(10,))).plot == "heat map"
 
 
@@ -87,28 +88,27 @@ def test_rows_and_columns_are_those_that_the_user_lists() -> None:
         assert pairs == [(seed, number) for seed in range(2) for number in range(3)]
 
 
-def test_a_row_of_real_images_has_the_task_that_chooses_them() -> None:
+def test_a_row_of_real_images_has_its_selection_task() -> None:
     study = of(EVERY)
     random = sources(study, "random", "2")
     assert random == [SelectRandom(data=MNIST, ipc=2, seed=seed) for seed in range(2)]
     trained = study.full[0]
     assert isinstance(trained, TrainFull)
     features = ComputeFeatures(trained=trained)
-    # Nothing is drawn for these, so all seeds share a set.
+    # These are deterministic, so all seeds share a set.
     assert sources(study, "herding", "2") == [SelectByFeatures(method="herding", ipc=2, features=features)]
     assert sources(study, "k-center", "2") == [SelectByFeatures(method="k-center", ipc=2, features=features)]
     assert sources(study, "forgetting", "2") == [SelectForgetting(ipc=2, trained=trained)]
 
 
 @pytest.mark.parametrize("row", METHODS)
-def test_a_row_of_learned_images_has_its_method_at_its_defaults(row: str) -> None:
+def test_a_row_of_condensed_images_has_its_method_at_its_defaults(row: str) -> None:
     first, second = sources(of(EVERY), row, "2")
     assert isinstance(first, Condense)
     assert isinstance(second, Condense)
     assert (first.seed, second.seed, first.iterations, first.data) == (0, 1, 4, MNIST)
-    assert type(first.method) is METHODS[row]
     usual = METHODS[row](ipc=2, precision=first.method.precision)
-    assert first.method == usual.resolved("mnist")
+    assert first.method == usual.resolved(may_be_mirrored=False)
     assert second == replace(first, seed=1)
 
 
@@ -122,14 +122,12 @@ def test_a_row_of_learned_images_has_its_method_at_its_defaults(row: str) -> Non
         ("dataset-distillation", 23600),
     ],
 )
-def test_each_method_learns_for_its_published_number_of_draws(row: str, iterations: int) -> None:
+def test_each_method_runs_its_published_number_of_iterations(row: str, iterations: int) -> None:
     assert learned(of(replace(EVERY, iterations=None)), row, "2").iterations == iterations
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-def test_every_method_can_be_compared_on_every_processor(
-    bfloat16: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_method_can_be_compared_on_every_cpu(bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datacondense.studies.factory.has_bfloat16", lambda: bfloat16)
     study = of(EVERY)
     precisions = {task.protocol.precision for task in study.tasks}
@@ -137,7 +135,7 @@ def test_every_method_can_be_compared_on_every_processor(
     assert precisions == {"bfloat16" if bfloat16 else "float32"}
 
 
-def test_what_the_user_says_of_gradients_holds_for_others_where_it_means_the_same() -> None:
+def test_settings_that_mean_the_same_are_shared_by_all_methods() -> None:
     given = GradientMatchingConfig(
         network="convnet-w16-d2", precision="float64", engine="eager", real_batch=32, image_lr=0.7
     )
@@ -183,14 +181,14 @@ def test_all_rows_have_one_protocol(network: str, augmentation: str | None) -> N
     assert first.augmentation == expected.get(augmentation, augmentation)
 
 
-def test_the_whole_data_set_is_the_upper_bound() -> None:
+def test_full_training_is_the_upper_bound() -> None:
     study = of(replace(SMALL, full_networks=2, full_epochs=5))
     assert [(task.protocol.epochs, task.repeat) for task in study.full] == [(5, 0), (5, 1)]
     assert study.tasks[-2:] == list(study.full)
     assert all(isinstance(task, TrainFull) for task in study.full)
 
 
-def test_without_the_upper_bound_selections_still_have_a_network_to_go_by() -> None:
+def test_selections_have_a_network_without_the_upper_bound() -> None:
     with_it, without = (of(replace(SMALL, full_networks=number)) for number in (1, 0))
     assert len(with_it.full) == 1
     assert without.full == ()
@@ -207,7 +205,7 @@ def overridden(*texts: str, **more: Any) -> Study:
 
 def test_an_override_changes_one_method_alone() -> None:
     usual = of(EVERY)
-    study = overridden("dm.draws=9", "distribution-matching.siamese=none", "dsa.real-batch=64")
+    study = overridden("dm.iterations=9", "distribution-matching.siamese=none", "dsa.real-batch=64")
     changed = {row for row in COMPARED if sources(study, row, "2") != sources(usual, row, "2")}
     assert changed == {"distribution-matching", "siamese-matching"}
     first = learned(study, "distribution-matching", "2")
@@ -215,25 +213,25 @@ def test_an_override_changes_one_method_alone() -> None:
     assert method(study, "siamese-matching", "2").real_batch == 64
 
 
-def test_each_method_may_choose_from_learning_rates_of_its_own() -> None:
+def test_each_method_may_search_its_own_learning_rates() -> None:
     study = overridden("dm.image-lrs=1,3.5", "dsa.image_lrs=0.2", image_lrs=(0.1, 0.5))
     rates = {}
     for row in METHODS:
         first = sources(study, row, "2")[0]
-        assert isinstance(first, CondenseSearched)
-        assert isinstance(first.choice, SearchLearningRate)
-        rates[row] = tuple(first.choice.scores)
+        assert isinstance(first, CondenseAdapted)
+        assert isinstance(first.search, SearchLearningRate)
+        rates[row] = tuple(first.search.scores)
         tried = {
-            type(task.source.method)
-            for tasks in first.choice.scores.values()
+            task.source.method.name
+            for tasks in first.search.scores.values()
             for task in tasks
             if isinstance(task.source, Condense)
         }
-        assert tried == {METHODS[row]}
+        assert tried == {METHODS[row]().name}
     assert rates.pop("distribution-matching") == (1, 3.5)
     assert rates.pop("siamese-matching") == (0.2,)
     assert set(rates.values()) == {(0.1, 0.5)}
-    # One that is given is not chosen.
+    # A given one is not searched.
     fixed = overridden("dm.image_lr=3", image_lrs=(0.1, 0.5))
     assert method(fixed, "distribution-matching", "2").image_lr == 3
 
@@ -241,21 +239,21 @@ def test_each_method_may_choose_from_learning_rates_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["dm.image_lrs", "dm.image-lrs"])
 def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -> None:
     study = overridden(f"{name}=1,3")
-    searched = {row for row in METHODS if isinstance(sources(study, row, "2")[0], CondenseSearched)}
+    searched = {row for row in METHODS if isinstance(sources(study, row, "2")[0], CondenseAdapted)}
     assert searched == {"distribution-matching"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("foo.draws=3", r"There is no method 'foo': choose from gradient-matching \(dc\)"),
+        ("foo.iterations=3", r"There is no method 'foo': choose from gradient-matching \(dc\)"),
         ("dm.matching_steps=3", "no setting 'matching_steps' of DistributionMatchingConfig: choose from ipc"),
-        ("dm.draws=1.5", "iterations is 1.5, but must be a whole number from 1"),
-        ("dm.draws=0", "iterations is 0, but must be a whole number from 1"),
-        ("dm.real_batch=many", "real_batch is 'many', but must be of the type int"),
+        ("dm.iterations=1.5", "iterations is 1.5, but must be an integer of 1 or more"),
+        ("dm.iterations=0", "iterations is 0, but must be an integer of 1 or more"),
+        ("dm.real_batch=many", "real_batch is 'many', but must be of type int"),
         ("dm.image_momentum=1", "image_momentum is 1, but must be at least 0 and below 1"),
-        ("dm.image_lrs=slow", "image_lrs is 'slow', but must be of the type list of float"),
-        ("dm.image_lrs=1,-3", "image_lrs are 1, -3, but must be different numbers above 0"),
+        ("dm.image_lrs=slow", "image_lrs is 'slow', but must be of type list of float"),
+        ("dm.image_lrs=1,-3", "image_lrs are 1, -3, but must be distinct numbers above 0"),
         ("dm.network=convnot", "no network 'convnot'"),
         (
             "dm.ipc=5",
@@ -263,16 +261,14 @@ def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -
         ),
     ],
 )
-def test_an_override_that_cannot_be_is_refused(text: str, message: str) -> None:
+def test_an_impossible_override_is_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         overridden(text)
 
 
-def test_an_override_that_would_change_nothing_is_refused() -> None:
-    given = replace(SMALL, override=("dm.draws=9",))
-    message = (
-        r"override is 'dm.draws=9', but distribution-matching is not compared here: leave it out, or compare"
-    )
+def test_an_override_without_effect_is_refused() -> None:
+    given = replace(SMALL, override=("dm.iterations=9",))
+    message = r"override is 'dm.iterations=9', but distribution-matching is not compared here: leave it out, or compare"
     for name in ("comparison", "distillation"):
         with pytest.raises(InputError, match=message):
             of(given, name=name)
@@ -289,8 +285,8 @@ def test_an_unknown_row_is_named() -> None:
 
 @pytest.mark.parametrize("config", [{"networks": ("mlp",)}, {"kept": (5.0,)}])
 @pytest.mark.parametrize("name", ["comparison", "distillation"])
-def test_settings_that_change_nothing_are_refused(name: str, config: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="but this study has no such choice"):
+def test_settings_without_effect_are_refused(name: str, config: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="but this study does not use it"):
         of(replace(SMALL, **config), name=name)
 
 
@@ -307,7 +303,7 @@ def test_settings_that_change_nothing_are_refused(name: str, config: dict[str, A
         ("cifar10", "gradient-matching", "10", 44.9, 0.5),
     ],
 )
-def test_published_accuracies_stand_in_their_places(
+def test_published_accuracies_are_in_the_right_entries(
     data: str, row: str, column: str, mean: float, std: float
 ) -> None:
     study = of(data=replace(MNIST, name=data))
@@ -315,7 +311,7 @@ def test_published_accuracies_stand_in_their_places(
     assert study.published.keys() == study.entries.keys()
 
 
-def test_later_methods_were_published_under_siamese_augmentation_alone() -> None:
+def test_later_methods_were_published_under_siamese_augmentation_only() -> None:
     every = replace(EVERY, ipcs=())
     plain = of(every, CIFAR).published
     assert {row for row, _ in plain} == set(TABLE_1)
@@ -346,7 +342,7 @@ def test_later_methods_were_published_under_siamese_augmentation_alone() -> None
         ({}, replace(MNIST, name="usps")),
     ],
 )
-def test_under_another_protocol_nothing_is_published(config: dict[str, Any], data: DataSource) -> None:
+def test_other_protocols_have_no_published_numbers(config: dict[str, Any], data: DataSource) -> None:
     assert of(replace(SMALL, **config), data).published == {}
     if "method" not in config:
         assert of(replace(SMALL, **config), data, "distillation").published == {}
@@ -366,7 +362,7 @@ def test_published_numbers_are_those_of_the_columns_that_are_shown() -> None:
         ("mnist", "mlp", "mlp"),
     ],
 )
-def test_distillation_learns_for_the_networks_of_its_paper(data: str, network: str, expected: str) -> None:
+def test_distillation_uses_the_networks_of_its_paper(data: str, network: str, expected: str) -> None:
     given = replace(SMALL, method=GradientMatchingConfig(network=network))
     study = of(given, replace(MNIST, name=data), "distillation")
     assert (study.name, study.columns) == ("distillation", ("1", "10"))
@@ -409,5 +405,5 @@ def test_published_table_of_distillation() -> None:
 
 
 def test_overrides_reach_all_rows_of_their_method() -> None:
-    study = of(replace(SMALL, override=("dd.draws=7", "dc.draws=8")), name="distillation")
+    study = of(replace(SMALL, override=("dd.iterations=7", "dc.iterations=8")), name="distillation")
     assert [learned(study, row, "1").iterations for row in study.rows] == [7, 7, 7, 8]

@@ -1,4 +1,4 @@
-"""The data set of a study: recognised by its content, found from any folder, and held out where asked."""
+"""The data set of a study: recognised by its content, found from any folder, and partly held out."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def _unread() -> None:
     sources._read.cache_clear()
 
 
-def test_content_is_what_the_images_are_not_where_they_lie(
+def test_content_depends_on_the_images_not_on_their_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = identified(DataSource(name=str(write(tmp_path / "a.npz"))))
@@ -87,7 +87,7 @@ def test_the_mirror_is_kept_for_workers_elsewhere(
     assert len(source.read().train) == 20
 
 
-def test_images_that_changed_on_the_way_are_refused(tmp_path: Path) -> None:
+def test_images_that_changed_since_the_start_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.npz")
     source = identified(DataSource(name=str(path)))
     write(path, seed=1)
@@ -95,12 +95,12 @@ def test_images_that_changed_on_the_way_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
         match=rf"a\.npz has changed since the study began \(it was .*{source.content['train']}.*"
-        "bring the old images back, or begin the study anew",
+        "restore the old images, or start the study again",
     ):
         source.read()
 
 
-def test_a_part_held_out_stands_for_the_test_images(tmp_path: Path) -> None:
+def test_held_out_images_replace_the_test_images(tmp_path: Path) -> None:
     full = DataSource(name=str(write(tmp_path / "a.npz", test=False)))
     with pytest.raises(
         InputError, match=r"a\.npz has no test images: add a test split.* --validation-fraction"
@@ -120,7 +120,7 @@ def test_a_part_held_out_stands_for_the_test_images(tmp_path: Path) -> None:
         identified(DataSource(name=full.name, validation_fraction=-0.1))
 
 
-def test_test_images_may_be_missing_where_none_are_needed(tmp_path: Path) -> None:
+def test_test_images_may_be_missing_if_none_are_needed(tmp_path: Path) -> None:
     source = identified(DataSource(name=str(write(tmp_path / "a.npz", test=False))), needs_test=False)
     assert source.read().test is None
     assert source.content["test"] is None

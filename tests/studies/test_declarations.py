@@ -1,4 +1,4 @@
-"""What the built-in studies declare, without reading a data set: arms, shared cells, pairs, published numbers."""
+"""What the built-in studies declare, without reading a data set: variants, shared tasks, pairs, published numbers."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
 from datacondense.studies import data_source as sources
@@ -45,7 +45,7 @@ def of(name: str, config: StudyConfig = SMALL, data: DataSource = MNIST) -> Stud
 
 
 def sets_of(study: Study, row: str, column: str) -> list[Condense]:
-    """Give the sets of an entry, seed by seed."""
+    """Return the sets of an entry, seed by seed."""
     sets = {task_key(source): source for task in study.entries[row, column] for source in task.inputs}
     assert all(isinstance(source, Condense) for source in sets.values())
     return [source for source in sets.values() if isinstance(source, Condense)]
@@ -56,7 +56,7 @@ def keys(study: Study, row: str, column: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_study_is_whole(name: str) -> None:
+def test_every_study_is_complete(name: str) -> None:
     study = of(name)
     assert study.name == name
     assert study.entries.keys() == {(row, column) for row in study.rows for column in study.columns}
@@ -77,7 +77,7 @@ def test_every_study_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_was_published_for_mnist_stands_beside_nothing_else(name: str) -> None:
+def test_published_numbers_of_mnist_are_printed_for_mnist_only(name: str) -> None:
     other = replace(MNIST, name="usps")
     assert of(name, data=other).published == {}
     ten = replace(SMALL, method=GradientMatchingConfig(ipc=10))
@@ -87,7 +87,7 @@ def test_what_was_published_for_mnist_stands_beside_nothing_else(name: str) -> N
 
 
 def test_the_published_setting_is_one_set_of_tasks_in_all_studies() -> None:
-    places = {
+    plain = {
         "cross-architecture": ("ConvNet", "ConvNet"),
         "activation": ("ReLU", "ReLU"),
         "pooling": ("average", "average"),
@@ -101,12 +101,12 @@ def test_the_published_setting_is_one_set_of_tasks_in_all_studies() -> None:
         "masks": ("largest", "100"),
         "noise-aware": ("plain", "equal seconds"),
     }
-    assert places.keys() == STUDIES.keys() - COMPARISONS.keys()
-    assert len({tuple(keys(of(name), *place)) for name, place in places.items()}) == 1
+    assert plain.keys() == STUDIES.keys() - COMPARISONS.keys()
+    assert len({tuple(keys(of(name), *labels)) for name, labels in plain.items()}) == 1
     method = sets_of(of("depth"), "3", "3")[0].method
     assert replace(method, precision="auto") == GradientMatchingConfig().resolved()
     everything = [task for name in ALL for task in of(name).tasks]
-    sets = [task for wave in by_depth(everything) for task in wave.values() if isinstance(task, Condense)]
+    sets = [task for group in by_depth(everything) for task in group.values() if isinstance(task, Condense)]
     # Networks; other activations, poolings, norms, depths and widths; other distances on each network; other numbers.
     assert len(sets) == 2 * (6 + 2 + 2 + 4 + 3 + 3 + 2 * 6 + 5)
 
@@ -131,7 +131,7 @@ def test_cross_architecture_condenses_with_the_better_teacher() -> None:
         ("crop-scale-rotate", 1000)
     }
     # Each set is condensed once for all columns, and every row is scored by the same networks.
-    assert [len(wave) for wave in by_depth(study.tasks)] == [6 * 2, 6 * 6 * 2 * 3]
+    assert [len(group) for group in by_depth(study.tasks)] == [6 * 2, 6 * 6 * 2 * 3]
     protocols = {
         column: {tuple(task.protocol for task in study.entries[row, column]) for row in study.rows}
         for column in study.columns
@@ -153,16 +153,16 @@ def test_distance_scores_each_network_by_itself() -> None:
     assert "layerwise-cosine > squared on VGG" in texts
 
 
-@pytest.mark.parametrize(("said", "expected"), [(None, "crop-noise"), ("none", "none")])
-def test_networks_with_batch_norm_train_on_noisy_copies(said: str | None, expected: str) -> None:
-    study = of("norm", replace(SMALL, augmentation=said))
+@pytest.mark.parametrize(("augmentation", "expected"), [(None, "crop-noise"), ("none", "none")])
+def test_networks_with_batch_norm_train_on_noisy_copies(augmentation: str | None, expected: str) -> None:
+    study = of("norm", replace(SMALL, augmentation=augmentation))
     protocols = {column: study.entries["none", column][0].protocol for column in study.columns}
     assert [protocol.network for protocol in protocols.values()] == [
         "convnet-nonorm", "convnet-bn", "convnet-ln", "convnet", "convnet-gn",
     ]  # fmt: skip
     assert protocols["batch"].augmentation == expected
     others = {protocol.augmentation for column, protocol in protocols.items() if column != "batch"}
-    assert others == {said or "crop-scale-rotate"}
+    assert others == {augmentation or "crop-scale-rotate"}
     assert sets_of(study, "batch", "none")[0].method.network == "convnet-bn"
 
 
@@ -176,7 +176,7 @@ def test_networks_with_batch_norm_train_on_noisy_copies(said: str | None, expect
         ("width", "256", "128", "convnet-w256-d2", "convnet-d2"),
     ],
 )
-def test_one_factor_changes_and_the_rest_is_the_users(
+def test_one_factor_changes_and_the_users_settings_stay(
     name: str, row: str, column: str, condensed_with: str, trained_with: str
 ) -> None:
     study = of(name, replace(SMALL, method=GradientMatchingConfig(network="convnet-d2-w32", ipc=3)))
@@ -199,7 +199,7 @@ def test_a_factor_that_a_network_lacks_is_named(name: str, network: str, message
         of(name, replace(SMALL, method=GradientMatchingConfig(network=network)))
 
 
-def test_the_orderings_of_a_factor_are_looked_for_in_three_ways() -> None:
+def test_orderings_of_a_factor_are_checked_in_three_ways() -> None:
     claims = {claim.text: claim for claim in of("pooling").claims}
     assert len(claims) == 6
     both, condensed, trained = (claim for text, claim in claims.items() if text.startswith("average > max"))
@@ -227,7 +227,7 @@ def test_networks_are_those_that_the_user_lists() -> None:
     assert study.columns == ("ResNet",)
     assert [claim.better for claim in study.claims] == [(("layerwise-cosine", "ResNet"),)] * 2
     with pytest.raises(
-        InputError, match="networks are convnet, convnet-avg, but each may be listed once only"
+        InputError, match="networks are convnet, convnet-avg, but some are the same: list each once"
     ):
         of("distance", replace(SMALL, networks=("convnet", "convnet-avg")))
 
@@ -243,7 +243,7 @@ def test_images_per_class_are_those_that_the_user_lists() -> None:
     assert asdict(sets_of(study, "gradient matching", "20")[0].method)["network_epochs"] == 25
     assert [(task.protocol.epochs, task.repeat) for task in study.full] == [(5, 0), (5, 1)]
     assert study.tasks[-2:] == list(study.full)
-    # Herding draws nothing, so all its networks train on one set; random sets differ.
+    # Herding is deterministic, so all its networks train on one set; random sets differ.
     inputs = {row: {task_key(task.inputs[0]) for task in study.entries[row, "7"]} for row in study.rows}
     assert {row: len(sets) for row, sets in inputs.items()} == {
         "gradient matching": 2,
@@ -263,7 +263,7 @@ def test_scale_of_the_image_learning_rate_reaches_every_variant() -> None:
 
 
 @pytest.mark.parametrize(("ipc", "iterations"), [(1, 250), (10, 25), (20, 13), (50, 5)])
-def test_image_updates_give_every_number_of_images_the_same_work(ipc: int, iterations: int) -> None:
+def test_image_updates_give_equal_work_for_every_ipc(ipc: int, iterations: int) -> None:
     tasks = TaskFactory(data=MNIST, config=replace(SMALL, image_updates=250))
     variants: list[tuple[dict[str, Any], int]] = [
         ({}, iterations),
@@ -276,15 +276,15 @@ def test_image_updates_give_every_number_of_images_the_same_work(ipc: int, itera
         assert source.iterations == expected
 
 
-def test_labels_that_stand_for_two_variants_are_refused() -> None:
+def test_ambiguous_labels_are_refused() -> None:
     study = of("pooling")
-    with pytest.raises(InputError, match="condensed with has the label 'max' twice: give each its own"):
+    with pytest.raises(InputError, match="condensed with has the label 'max' twice: make labels unique"):
         replace(study, rows=(*study.rows, "max"))
     with pytest.raises(InputError, match="trained with has the label 'none' twice"):
         replace(study, columns=("none", "none"))
 
 
-def test_variants_share_the_users_settings_and_may_have_their_own() -> None:
+def test_variants_share_the_users_settings_and_may_change_them() -> None:
     method = GradientMatchingConfig(precision="float64", engine="eager", network_lr=0.05)
     config = replace(SMALL, method=method, epochs=8, augmentation="noise")
     tasks = TaskFactory(data=MNIST, config=config)
@@ -304,7 +304,7 @@ def test_variants_share_the_users_settings_and_may_have_their_own() -> None:
     assert (protocol.precision, protocol.engine) == ("float64", "eager")
     assert (other.epochs, other.lr) == (3, 0.1)
     assert entries["r", "c"][4].source == first
-    # BatchNorm becomes InstanceNorm where the arm does not name a network.
+    # BatchNorm becomes InstanceNorm where the variant does not name a network.
     assert tasks.scored(tasks.condensed(network="convnet-bn"))[0].protocol.network == "convnet"
 
 
@@ -312,7 +312,7 @@ def test_variants_share_the_users_settings_and_may_have_their_own() -> None:
     ("declare", "message"),
     [
         (lambda tasks: tasks.condensed(width=3), "no setting 'width' of GradientMatchingConfig: choose from ipc"),
-        (lambda tasks: tasks.scored(tasks.condensed(), iterations=3), "no setting 'iterations' of EvaluationConfig: choose from"),
+        (lambda tasks: tasks.scored(tasks.condensed(), iterations=3), "no setting 'iterations' of EvaluationConfig"),
         (lambda tasks: tasks.condensed(ipc=0), "ipc is 0, but must be 1 or more"),
         (lambda tasks: tasks.condensed(network="convnot"), "no network 'convnot'"),
         (lambda tasks: tasks.scored(tasks.condensed(), epochs=0), "epochs is 0, but must be 1 or more"),
@@ -393,13 +393,13 @@ def test_every_study_can_be_declared_for_digits(name: str, monkeypatch: pytest.M
         ("ipc", "herding", "1", 89.2, None),
     ],
 )
-def test_published_values_stand_in_their_places(
+def test_published_values_are_in_the_right_entries(
     name: str, row: str, column: str, mean: float, std: float | None
 ) -> None:
     assert of(name).published[row, column] == Published(mean, std)
 
 
-def test_figures_of_other_data_sets_are_their_own() -> None:
+def test_every_data_set_has_its_own_published_values() -> None:
     published = of("ipc", data=replace(MNIST, name="cifar10")).published
     assert published["gradient matching", "10"].mean == 44.9
     assert published["herding", "50"].mean == 40.7
@@ -444,21 +444,21 @@ def test_batch_normalisation_trains_on_noisy_copies_in_every_study() -> None:
         (
             "activation",
             {"networks": ("mlp",)},
-            "networks is mlp, but this study has no such choice",
+            "networks is mlp, but this study does not use it",
         ),
-        ("norm", {"ipcs": (1, 10)}, "ipcs is 1 10, but this study has no such choice: leave --ipcs out"),
+        ("norm", {"ipcs": (1, 10)}, "ipcs is 1 10, but this study does not use it: leave --ipcs out"),
         ("cross-architecture", {"ipcs": (10,)}, "ipcs is 10"),
         ("distance", {"ipcs": (10,)}, "ipcs is 10"),
         ("ipc", {"networks": ("mlp",)}, "networks is mlp"),
     ],
 )
-def test_settings_that_change_nothing_are_refused(name: str, config: dict[str, Any], message: str) -> None:
+def test_settings_without_effect_are_refused(name: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         of(name, replace(SMALL, **config))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_other_images_or_gradients_have_nothing_published(name: str) -> None:
+def test_other_images_or_methods_have_no_published_numbers(name: str) -> None:
     for data in (replace(MNIST, validation_fraction=0.1), replace(MNIST, config=DataConfig(resize=16))):
         assert of(name, data=data).published == {}
     if name != "distance":
@@ -469,21 +469,21 @@ def test_inconsistent_declarations_are_refused() -> None:
     study = of("activation")
     tasks = next(iter(study.entries.values()))
     for changes, message in (
-        ({"entries": {("ReLU", "gelu"): tasks}}, r"The entry \('ReLU', 'gelu'\) lies in no row and column"),
+        ({"entries": {("ReLU", "gelu"): tasks}}, r"The entry \('ReLU', 'gelu'\) is in no row and column"),
         (
             {"entries": {("ReLU", "ReLU"): (*tasks, tasks[0])}, "claims": ()},
-            "two networks of one seed and number",
+            "two networks with the same seed and number",
         ),
         (
             {"claims": (Claim(text="x > y", better=(("x", "x"),), worse=(("ReLU", "ReLU"),)),)},
-            r"'x > y' speaks of \('x', 'x'\), which is no entry: correct its labels",
+            r"'x > y' refers to \('x', 'x'\), which is no entry: correct its labels",
         ),
     ):
         with pytest.raises(InputError, match=message):
             replace(study, **changes)
 
 
-def test_kinds_tell_what_takes_time_apart() -> None:
+def test_kinds_differ_where_times_do() -> None:
     tasks = TaskFactory(data=MNIST, config=SMALL)
     variants: list[dict[str, Any]] = [
         {},

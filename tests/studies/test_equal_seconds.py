@@ -1,4 +1,4 @@
-"""Arms that may take as long as another: what ends them, what is recorded. Some rows of a study alone."""
+"""Variants with a time budget: what ends them, what is recorded. Studies restricted to some rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from datacondense.cli import main
+from datacondense.cli.main import main
 from datacondense.condensation import loop
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.loop import RunConfig
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.learning_rate_search import CondenseSearched
+from datacondense.studies.learning_rate_search import CondenseAdapted
 from datacondense.studies.runner import StoreWorkspace
 from datacondense.studies.running import declared, find_study, run_study
 from datacondense.studies.store import Store
@@ -44,40 +44,40 @@ CPU = torch.device("cpu")
 
 
 def searched(
-    seed: int = 0, *, time_budget_from: CondenseSearched | None = None, **changes: Any
-) -> CondenseSearched:
+    seed: int = 0, *, time_budget_from: CondenseAdapted | None = None, **changes: Any
+) -> CondenseAdapted:
     """Declare one set."""
     source = None if time_budget_from is None else lambda _: time_budget_from
     task = TASKS.condensed(time_budget_from=source, **changes)(seed)
-    assert isinstance(task, CondenseSearched)
+    assert isinstance(task, CondenseAdapted)
     return task
 
 
-def test_it_waits_for_the_choice_and_for_the_other_set() -> None:
+def test_inputs_are_the_search_and_the_set_that_gives_the_time_budget() -> None:
     plain = searched()
-    joined = searched(class_collective=True)
+    collective = searched(class_collective=True)
     timed = searched(time_budget_from=plain, class_collective=True)
-    assert list(joined.inputs) == [joined.choice]
-    assert list(timed.inputs) == [joined.choice, plain]
-    assert joined.settings["iterations"] == 3
-    assert timed.settings == {**joined.settings, "iterations": "equal seconds"}
+    assert list(collective.inputs) == [collective.search]
+    assert list(timed.inputs) == [collective.search, plain]
+    assert collective.settings["iterations"] == 3
+    assert timed.settings == {**collective.settings, "iterations": "equal seconds"}
     assert timed.settings["method"]["class_collective"] is True
     assert "class_collective" not in plain.settings["method"]
-    assert (timed.data, timed.ipc, timed.network) == (joined.data, joined.ipc, joined.network)
+    assert (timed.data, timed.ipc, timed.network) == (collective.data, collective.ipc, collective.network)
 
 
-def test_a_time_may_be_given_where_nothing_is_chosen() -> None:
+def test_a_time_budget_needs_no_search() -> None:
     tasks = TaskFactory(data=MNIST, config=replace(CONFIG, image_lrs=()))
     plain = tasks.condensed()
     timed = tasks.condensed(time_budget_from=plain, class_collective=True)(4)
-    assert isinstance(timed, CondenseSearched)
+    assert isinstance(timed, CondenseAdapted)
     assert list(timed.inputs) == [plain(4)]
     assert timed.settings["method"]["image_lr"] == 0.1
     assert timed.settings["iterations"] == "equal seconds"
     assert isinstance(plain(4), Condense)
 
 
-def test_tasks_that_differ_in_anything_have_other_keys() -> None:
+def test_different_tasks_have_different_keys() -> None:
     plain = searched()
     tasks = [
         plain,
@@ -93,23 +93,23 @@ def test_tasks_that_differ_in_anything_have_other_keys() -> None:
     assert task_key(searched(time_budget_from=plain, class_collective=True)) == task_key(tasks[3])
 
 
-def test_the_other_set_is_that_of_the_same_seed() -> None:
+def test_the_time_budget_comes_from_the_set_of_the_same_seed() -> None:
     plain = TASKS.condensed()
     timed = TASKS.condensed(time_budget_from=plain, class_collective=True)
     for seed in range(2):
         task = timed(seed)
-        assert isinstance(task, CondenseSearched)
+        assert isinstance(task, CondenseAdapted)
         assert task.time_budget_from == plain(seed)
         assert task.base.seed == seed
 
 
-def test_kinds_tell_what_takes_time_apart() -> None:
+def test_kinds_differ_where_times_do() -> None:
     plain = searched()
     tasks = [plain, searched(class_collective=True), searched(time_budget_from=plain, class_collective=True)]
     assert len({task.kind for task in tasks}) == 3
 
 
-def test_it_is_estimated_to_take_as_long_as_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_budget_is_estimated_by_the_set_that_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Condense, "estimate", lambda task, _: 7.0 if task.method.class_collective else 5.0)
     plain = searched()
     assert plain.estimate(CPU) == 5
@@ -117,8 +117,8 @@ def test_it_is_estimated_to_take_as_long_as_the_other(monkeypatch: pytest.Monkey
     assert searched(time_budget_from=plain, class_collective=True).estimate(CPU) == 5
 
 
-def recorded(folder: Path, timed: CondenseSearched, *, rate: float, seconds: float) -> StoreWorkspace:
-    """Record by hand what a timed set looks at: the chosen learning rate, and the seconds that were spent."""
+def recorded(folder: Path, timed: CondenseAdapted, *, rate: float, seconds: float) -> StoreWorkspace:
+    """Record by hand what a timed set reads: the best learning rate, and the seconds that were spent."""
     store = Store(folder)
     results = {"image_lr": rate}, {"condensing_seconds": seconds}
     for task, result in zip(timed.inputs, results, strict=True):
@@ -127,7 +127,7 @@ def recorded(folder: Path, timed: CondenseSearched, *, rate: float, seconds: flo
 
 
 @pytest.mark.parametrize("seconds", [12.5, 4321.123456789, 0.25])
-def test_time_comes_from_the_other_record_and_takes_the_place_of_draws(
+def test_a_recorded_time_replaces_the_number_of_iterations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     calls: list[tuple[Condense, Path, str | None]] = []
@@ -139,41 +139,41 @@ def test_time_comes_from_the_other_record_and_takes_the_place_of_draws(
         return {"iterations": 2.5}
 
     monkeypatch.setattr(Condense, "condense_into", note)
-    plain, joined = searched(), searched(class_collective=True)
+    plain, collective = searched(), searched(class_collective=True)
     timed = searched(time_budget_from=plain, class_collective=True)
-    base = replace(timed, choice=None)
-    place = recorded(tmp_path, timed, rate=3.0, seconds=seconds)
-    assert timed.run(place) == joined.run(place) == {"iterations": 2.5, "image_lr": 3.0}
-    assert base.run(place) == {"iterations": 2.5, "image_lr": 0.1}
-    (limited, folder, limit), (drawn, _, no_limit), (default, _, same_limit) = calls
-    assert folder == place.folder(timed)
+    base = replace(timed, search=None)
+    workspace = recorded(tmp_path, timed, rate=3.0, seconds=seconds)
+    assert timed.run(workspace) == collective.run(workspace) == {"iterations": 2.5, "image_lr": 3.0}
+    assert base.run(workspace) == {"iterations": 2.5, "image_lr": 0.1}
+    (limited, folder, limit), (counted, _, no_limit), (default, _, same_limit) = calls
+    assert folder == workspace.folder(timed)
     assert RunConfig(time_limit=limit).time_limit_seconds == pytest.approx(seconds, abs=1e-6)
     assert same_limit == limit
     assert limited.iterations == default.iterations >= 10**6
     assert no_limit is None
-    assert drawn == replace(joined.base, method=replace(joined.base.method, image_lr=3.0))
-    assert limited == replace(drawn, iterations=limited.iterations)
-    assert default == replace(joined.base, iterations=limited.iterations)
+    assert counted == replace(collective.base, method=replace(collective.base.method, image_lr=3.0))
+    assert limited == replace(counted, iterations=limited.iterations)
+    assert default == replace(collective.base, iterations=limited.iterations)
 
 
-def timed_set(study: Study, row: str) -> CondenseSearched:
-    """Give the first set of a row that takes as long as plain matching."""
+def timed_set(study: Study, row: str) -> CondenseAdapted:
+    """Return the first set of a row that has the time budget of plain matching."""
     task = study.entries[row, "equal seconds"][0]
     assert isinstance(task, Evaluate)
-    assert isinstance(task.source, CondenseSearched)
+    assert isinstance(task.source, CondenseAdapted)
     return task.source
 
 
-def test_more_seconds_give_more_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_seconds_give_more_iterations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = declared(find_study("noise-aware"), DataSource(name="digits"), replace(CONFIG, image_lrs=(0.1,)))
-    timed = timed_set(study, "classes joined")
+    timed = timed_set(study, "class-collective")
     iterations = []
     for number, seconds in enumerate((5.0, 25.0)):
-        # A clock that goes a second further whenever it is looked at.
+        # A clock that advances one second whenever it is read.
         monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=count().__next__))
-        place = recorded(tmp_path / str(number), timed, rate=3.0, seconds=seconds)
-        found = timed.run(place)
-        record = timed.image_set(place).provenance
+        workspace = recorded(tmp_path / str(number), timed, rate=3.0, seconds=seconds)
+        found = timed.run(workspace)
+        record = timed.image_set(workspace).provenance
         assert record["iterations_done"] == found["iterations"]
         assert RunConfig(time_limit=record["run"]["time_limit"]).time_limit_seconds == seconds
         assert record["settings"]["image_lr"] == found["image_lr"] == 3.0
@@ -183,15 +183,15 @@ def test_more_seconds_give_more_draws(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_study_of_noise_aware_matching_from_end_to_end(tmp_path: Path) -> None:
-    config = replace(CONFIG, rows=("classes joined",))
+    config = replace(CONFIG, rows=("class-collective",))
     study = declared(find_study("noise-aware"), DataSource(name="digits"), config)
-    assert study.rows == ("plain", "classes joined")
+    assert study.rows == ("plain", "class-collective")
     inline = WorkersConfig(backend="inline", threads=1)
     run = run_study(study, tmp_path, workers=inline)
     assert not run.outcome.failed
     assert all((entry.n, entry.missing) == (1, 0) for entry in run.result.entries.values())
-    assert study.entries["plain", "equal draws"] == study.entries["plain", "equal seconds"]
-    timed, store = timed_set(study, "classes joined"), Store(tmp_path / "cells")
+    assert study.entries["plain", "equal iterations"] == study.entries["plain", "equal seconds"]
+    timed, store = timed_set(study, "class-collective"), Store(tmp_path / "cells")
     assert timed.time_budget_from is not None
     spent = store.record(task_key(timed.time_budget_from))["result"]["condensing_seconds"]
     condensed = ImageSet.load(store.folder(task_key(timed)) / "condensed.safetensors")
@@ -213,7 +213,7 @@ def of(name: str, rows: Sequence[str] = (), **changes: Any) -> Study:
 
 
 def keys(study: Study) -> dict[tuple[str, str], list[str]]:
-    return {place: [task_key(task) for task in tasks] for place, tasks in study.entries.items()}
+    return {entry: [task_key(task) for task in tasks] for entry, tasks in study.entries.items()}
 
 
 @pytest.mark.parametrize(
@@ -223,38 +223,38 @@ def keys(study: Study) -> dict[tuple[str, str], list[str]]:
         ("representatives", ["max 2×2", "mean 1×1", "max 2×2"], ["plain", "mean 1×1", "max 2×2"]),
         ("representatives", ["plain"], ["plain"]),
         ("masks", ["most stable"], ["most stable"]),
-        ("noise-aware", ["classes joined"], ["plain", "classes joined"]),
+        ("noise-aware", ["class-collective"], ["plain", "class-collective"]),
         ("pooling", ["average", "none"], ["none", "average"]),
     ],
 )
-def test_rows_stay_with_what_they_are_compared_with(name: str, rows: list[str], kept: list[str]) -> None:
+def test_rows_keep_the_rows_that_they_are_compared_with(name: str, rows: list[str], kept: list[str]) -> None:
     full, some = of(name), of(name, rows)
     assert sorted(some.rows) == sorted(kept)
     assert list(some.rows) == [row for row in full.rows if row in kept]
     assert some.columns == full.columns
-    assert keys(some) == {place: found for place, found in keys(full).items() if place[0] in kept}
-    assert some.paired == {place: other for place, other in full.paired.items() if place[0] in kept}
+    assert keys(some) == {entry: found for entry, found in keys(full).items() if entry[0] in kept}
+    assert some.paired == {entry: other for entry, other in full.paired.items() if entry[0] in kept}
     assert {task_key(task) for task in some.tasks} < {task_key(task) for task in full.tasks}
 
 
 def test_orderings_and_published_numbers_of_other_rows_are_dropped() -> None:
     full = of("pooling")
     some = full.restricted(["none", "average"])
-    assert some.published == {place: v for place, v in full.published.items() if place[0] != "max"}
+    assert some.published == {entry: v for entry, v in full.published.items() if entry[0] != "max"}
     spoken = {claim: {row for row, _ in (*claim.better, *claim.worse)} for claim in full.claims}
     assert some.claims == tuple(claim for claim, rows in spoken.items() if "max" not in rows)
     assert len(full.restricted(full.rows).claims) == len(full.claims) > len(some.claims)
     assert full.restricted(full.rows) == full
 
 
-def test_the_whole_data_set_stays() -> None:
+def test_restricted_studies_keep_full_training() -> None:
     full = of("ipc", full_networks=2)
     some = full.restricted(["random"])
     assert some.full == full.full
     assert some.tasks[-2:] == list(full.full)
 
 
-def test_who_a_partner_is_compared_with_is_left_out(tmp_path: Path) -> None:
+def test_partners_of_partners_are_left_out(tmp_path: Path) -> None:
     tasks = {row: (MadeTask(name=row, log=tmp_path / "log"),) for row in "abcd"}
     chain = Study(
         name="chain",

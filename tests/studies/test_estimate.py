@@ -1,4 +1,4 @@
-"""The time and memory of what is left."""
+"""Estimates of the remaining time and memory."""
 
 import warnings
 from dataclasses import replace
@@ -23,7 +23,7 @@ def made(name: str, log: Path, timed: float, kind: str, *inputs: MadeTask) -> Ma
 
 
 def study(log: Path) -> Study:
-    """Four cells of 10 s, of which each of five others of 3 s needs one; and one that takes 100 s."""
+    """Four tasks of 10 s, of which each of five others of 3 s needs one; and one that takes 100 s."""
     first = [made(f"a{n}", log, 10, "slow") for n in range(4)]
     second = [made(f"b{n}", log, 3, "quick", first[n % 4]) for n in range(5)]
     return Study(
@@ -40,7 +40,7 @@ def study(log: Path) -> Study:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the claimed seconds, and 10 MiB for each of them, without a process."""
+    """Return the claimed seconds, and 10 MiB for each of them, without a process."""
     monkeypatch.setattr(estimates, "_measured", lambda task, threads, device: (task.timed, 10 * task.timed))
 
 
@@ -50,10 +50,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (1, 4 * 10 + 100 + 5 * 3),
         (2, 100 + 5 * 3 / 2),  # 40 s of others beside the one that takes 100
-        (20, 100 + 3),  # no wave ends before its longest cell
+        (20, 100 + 3),  # a group takes as long as its longest task
     ],
 )
-def test_waves_add_up(tmp_path: Path, jobs: int, seconds: float) -> None:
+def test_groups_of_tasks_add_up(tmp_path: Path, jobs: int, seconds: float) -> None:
     found = estimate(study(tmp_path), Store(tmp_path), jobs=jobs, threads=1)
     assert found.seconds == seconds
     assert [(kind.kind, kind.tasks, kind.finished, kind.seconds, kind.memory) for kind in found.kinds] == [
@@ -64,33 +64,35 @@ def test_waves_add_up(tmp_path: Path, jobs: int, seconds: float) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_what_is_finished_is_not_counted(tmp_path: Path) -> None:
-    asked, store = study(tmp_path), Store(tmp_path)
-    scores = asked.entries["r", "c"]
-    for task in (asked.full[0], scores[0], scores[0].inputs[0]):
+def test_finished_tasks_are_not_counted(tmp_path: Path) -> None:
+    made_study, store = study(tmp_path), Store(tmp_path)
+    scores = made_study.entries["r", "c"]
+    for task in (made_study.full[0], scores[0], scores[0].inputs[0]):
         store.finish(task_key(task), {})
-    found = estimate(asked, store, jobs=1, threads=1)
+    found = estimate(made_study, store, jobs=1, threads=1)
     assert found.seconds == 3 * 10 + 4 * 3
     assert [(kind.finished, kind.seconds) for kind in found.kinds] == [(1, 10), (1, None), (1, 3)]
-    for task in asked.tasks:
+    for task in made_study.tasks:
         for needed in (task, *task.inputs):
             store.finish(task_key(needed), {})
-    done = estimate(asked, store, jobs=2, threads=1)
+    done = estimate(made_study, store, jobs=2, threads=1)
     assert (done.seconds, done.memory) == (0, 0)
 
 
 @pytest.mark.usefixtures("here")
 def test_memory_is_that_of_tasks_that_run_at_once(tmp_path: Path) -> None:
-    asked = replace(study(tmp_path), full=())
-    assert estimate(asked, Store(tmp_path), jobs=1, threads=1).memory == 100
-    assert estimate(asked, Store(tmp_path), jobs=3, threads=1).memory == 300
+    made_study = replace(study(tmp_path), full=())
+    assert estimate(made_study, Store(tmp_path), jobs=1, threads=1).memory == 100
+    assert estimate(made_study, Store(tmp_path), jobs=3, threads=1).memory == 300
 
 
-def test_a_kind_is_timed_once_in_a_process_of_its_own(tmp_path: Path) -> None:
-    asked = replace(study(tmp_path / "log"), full=())
-    sources: dict[str, Any] = {task_key(source): source for task in asked.tasks for source in task.inputs}
-    asked = replace(asked, entries={("r", "c"): list(sources.values())})
-    found = estimate_study(asked, tmp_path / "out", workers=WorkersConfig(jobs=2, threads=1))
+def test_a_kind_is_timed_once_in_its_own_process(tmp_path: Path) -> None:
+    made_study = replace(study(tmp_path / "log"), full=())
+    sources: dict[str, Any] = {
+        task_key(source): source for task in made_study.tasks for source in task.inputs
+    }
+    made_study = replace(made_study, entries={("r", "c"): list(sources.values())})
+    found = estimate_study(made_study, tmp_path / "out", workers=WorkersConfig(jobs=2, threads=1))
     (kind,) = found.kinds
     assert (kind.tasks, kind.seconds, found.seconds) == (4, 10, 20)
     assert kind.memory is not None

@@ -1,4 +1,4 @@
-"""Networks trained on a whole training set, their features, and the images that these choose."""
+"""Full training, its features, and the images selected by them."""
 
 import pickle
 from collections.abc import Callable
@@ -15,27 +15,31 @@ from torch.nn import functional as F
 from datacondense.augment.per_image import apply_augmentation, draw_augmentation
 from datacondense.environment import environment
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation import full_training
+from datacondense.evaluation.forgetting_counts import ForgettingCounts
+from datacondense.evaluation.protocol import ResolvedProtocol
+from datacondense.networks.backend import Backend
 from datacondense.networks.builder import build_network
 from datacondense.networks.features import features_of
-from datacondense.networks.fused import Backend
 from datacondense.random import seeded_generator
-from datacondense.selection.forgetting import ForgettingCounts
 from datacondense.selection.herding import select_herding
 from datacondense.selection.k_center import select_k_center
-from datacondense.studies import full_training, selections
+from datacondense.studies import features as feature_task
+from datacondense.studies import full_training as training_task
+from datacondense.studies import selections
 from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.features import ComputeFeatures
 from datacondense.studies.full_training import TrainFull
 from datacondense.studies.runner import StoreWorkspace, run_tasks
-from datacondense.studies.selections import ComputeFeatures, SelectByFeatures, SelectRandom
+from datacondense.studies.selections import SelectByFeatures, SelectRandom
 from datacondense.studies.store import Store
 from datacondense.studies.task import Task, task_key
 from datacondense.studies.tasks import Evaluate, SetTask
 from datacondense.studies.workers import Workers
 from datacondense.tensor_files import read_tensors, write_tensors
-from datacondense.training import train, zero_velocity
+from datacondense.training import SGD, TrainState, train, zero_velocity
 
-PROTOCOL = EvaluationConfig(
+PROTOCOL = ResolvedProtocol(
     network="mlp", epochs=4, augmentation="none", lr=0.03, batch_size=64, precision="float32", engine="eager"
 )
 # Batch normalisation has buffers, and each batch is changed at random.
@@ -53,61 +57,64 @@ def data() -> DataSource:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> StoreWorkspace:
-    """A folder of cells."""
+def workspace(tmp_path: Path) -> StoreWorkspace:
+    """A folder of tasks."""
     return StoreWorkspace(Store(tmp_path / "cells"), "cpu")
 
 
 @pytest.fixture
 def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Calls of `train`, one for each epoch."""
-    calls: list[int] = []
+    """The epochs that are trained, in order."""
+    done: list[int] = []
 
-    def counted(*args: Any, **options: Any) -> Any:
-        calls.append(options["epochs"])
-        return train(*args, **options)
+    def counted(*args: Any, sgd: Callable[[int], SGD], **options: Any) -> TrainState:
+        def noted(epoch: int) -> SGD:
+            done.append(epoch)
+            return sgd(epoch)
+
+        return train(*args, sgd=noted, **options)
 
     monkeypatch.setattr(full_training, "train", counted)
-    return calls
+    return done
 
 
-def _interrupt(task: TrainFull, place: StoreWorkspace, after: int) -> None:
-    """Run a cell until some epochs are done."""
-    left = after
+def _interrupt(task: TrainFull, workspace: StoreWorkspace, after: int) -> None:
+    """Run a task until some epochs are done."""
 
-    def limited(*args: Any, **options: Any) -> Any:
-        nonlocal left
-        if left == 0:
-            raise InterruptionError
-        left -= 1
-        return train(*args, **options)
+    def limited(*args: Any, sgd: Callable[[int], SGD], **options: Any) -> TrainState:
+        def stopping(epoch: int) -> SGD:
+            if epoch == after:
+                raise InterruptionError
+            return sgd(epoch)
+
+        return train(*args, sgd=stopping, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(full_training, "train", limited)
         with pytest.raises(InterruptionError):
-            task.run(place)
+            task.run(workspace)
 
 
-def _bytes(task: TrainFull, place: StoreWorkspace) -> bytes:
-    return (place.folder(task) / "network.safetensors").read_bytes()
+def _bytes(task: TrainFull, workspace: StoreWorkspace) -> bytes:
+    return (workspace.folder(task) / "network.safetensors").read_bytes()
 
 
-def test_a_network_learns_from_the_whole_set(data: DataSource, place: StoreWorkspace) -> None:
+def test_a_network_learns_from_the_full_data_set(data: DataSource, workspace: StoreWorkspace) -> None:
     task = TrainFull(data=data, protocol=PROTOCOL, repeat=0)
     selected = Evaluate(source=SelectRandom(data=data, ipc=1, seed=0), protocol=PROTOCOL, repeat=0)
-    outcome = run_tasks([task, selected], place.store, Workers("inline", 1, 1))
+    outcome = run_tasks([task, selected], workspace.store, Workers("inline", 1, 1))
     assert not outcome.failed
-    ours, theirs = (place.store.record(task_key(each)) for each in (task, selected))
+    ours, theirs = (workspace.store.record(task_key(each)) for each in (task, selected))
     assert ours["result"].keys() == theirs["result"].keys() == {"accuracy", "environment"}
     assert ours["result"]["environment"] == theirs["result"]["environment"]
     assert ours["result"]["environment"]["precision"] == "float32"
     assert theirs["result"]["accuracy"] < 0.7 < ours["result"]["accuracy"] <= 1
 
 
-def test_the_accuracy_is_that_of_the_saved_network(data: DataSource, place: StoreWorkspace) -> None:
+def test_the_accuracy_is_that_of_the_saved_network(data: DataSource, workspace: StoreWorkspace) -> None:
     task = TrainFull(data=data, protocol=HARD, repeat=0)
-    result = task.run(place)
-    network, parameters, buffers = task.trained(place)
+    result = task.run(workspace)
+    network, parameters, buffers = task.trained(workspace)
     assert network.name == HARD.network
     assert int(buffers["1.num_batches_tracked"]) == 4 * 6  # epochs × batches
     splits = data.read()
@@ -118,11 +125,11 @@ def test_the_accuracy_is_that_of_the_saved_network(data: DataSource, place: Stor
 
 @pytest.mark.parametrize("augmentation", ["none", "crop-noise"])
 def test_the_protocol_is_that_of_condensed_sets(
-    data: DataSource, place: StoreWorkspace, augmentation: str
+    data: DataSource, workspace: StoreWorkspace, augmentation: str
 ) -> None:
     protocol = replace(PROTOCOL, augmentation=augmentation, seed=3, epochs=3)
     task = TrainFull(data=data, protocol=protocol, repeat=5)
-    task.run(place)
+    task.run(workspace)
     images = data.read().train
     inputs, network = images.normalised(), build_network("mlp", (1, 8, 8), 10)
     parameters = network.draw(seeded_generator(3, "whole network", 5))
@@ -140,19 +147,19 @@ def test_the_protocol_is_that_of_condensed_sets(
             for (name, value), gradient in zip(leaves.items(), gradients, strict=True):
                 velocity[name] = 0.9 * velocity[name] + gradient + 5e-4 * value.detach()
                 parameters[name] = value.detach() - lr * velocity[name]
-    for name, value in task.trained(place).parameters.items():
+    for name, value in task.trained(workspace).parameters.items():
         torch.testing.assert_close(value, parameters[name], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("protocol", [PROTOCOL, HARD, replace(PROTOCOL, precision="float64")])
 @pytest.mark.parametrize("after", [1, 3])
-def test_a_stopped_task_goes_on_to_the_same_bits(
+def test_an_interrupted_task_continues_to_the_same_bits(
     data: DataSource,
-    place: StoreWorkspace,
+    workspace: StoreWorkspace,
     tmp_path: Path,
     epochs: list[int],
     monkeypatch: pytest.MonkeyPatch,
-    protocol: EvaluationConfig,
+    protocol: ResolvedProtocol,
     after: int,
 ) -> None:
     task, unbroken = (
@@ -160,30 +167,38 @@ def test_a_stopped_task_goes_on_to_the_same_bits(
         StoreWorkspace(Store(tmp_path / "other"), "cpu"),
     )
     expected = task.run(unbroken)
-    assert epochs == [1, 1, 1, 1]
+    assert epochs == [0, 1, 2, 3]
     monkeypatch.setattr(full_training, "_CHECKPOINT_SECONDS", 0)
-    _interrupt(task, place, after)
+    _interrupt(task, workspace, after)
     epochs.clear()
-    assert task.run(place) == expected
-    assert len(epochs) == 4 - after
-    assert _bytes(task, place) == _bytes(task, unbroken)
-    assert sorted(path.name for path in place.folder(task).iterdir()) == ["network.safetensors"]
+    assert task.run(workspace) == expected
+    assert epochs == list(range(after, 4))
+    assert _bytes(task, workspace) == _bytes(task, unbroken)
+    assert sorted(path.name for path in workspace.folder(task).iterdir()) == [
+        ".lock",
+        "network.safetensors",
+        "settings.json",
+    ]
 
 
-def test_a_checkpoint_is_written_only_now_and_then(data: DataSource, place: StoreWorkspace) -> None:
+def test_a_checkpoint_is_not_written_after_every_epoch(data: DataSource, workspace: StoreWorkspace) -> None:
     task = TrainFull(data=data, protocol=PROTOCOL, repeat=0)
-    _interrupt(task, place, 3)
-    assert not list(place.folder(task).iterdir())
+    _interrupt(task, workspace, 3)
+    assert sorted(path.name for path in workspace.folder(task).iterdir()) == [".lock", "settings.json"]
 
 
 @pytest.mark.parametrize("change", ["threads", "engine", "damage"])
 def test_a_checkpoint_of_another_environment_is_discarded(
-    data: DataSource, place: StoreWorkspace, epochs: list[int], monkeypatch: pytest.MonkeyPatch, change: str
+    data: DataSource,
+    workspace: StoreWorkspace,
+    epochs: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
 ) -> None:
     task = TrainFull(data=data, protocol=PROTOCOL, repeat=0)
     monkeypatch.setattr(full_training, "_CHECKPOINT_SECONDS", 0)
-    _interrupt(task, place, 2)
-    checkpoint = place.folder(task) / "checkpoint.safetensors"
+    _interrupt(task, workspace, 2)
+    checkpoint = workspace.folder(task) / "checkpoint.safetensors"
     if change == "damage":
         checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     else:
@@ -192,16 +207,28 @@ def test_a_checkpoint_of_another_environment_is_discarded(
             full_training, "environment", lambda device: environment(device) | {"threads": threads}
         )
         if change == "engine":
-            monkeypatch.setattr(full_training, "backend", lambda *_: Backend("fused", "float32"))
-    task.run(place)
-    assert len(epochs) == 4
+            monkeypatch.setattr(Backend, "_asdict", lambda _: {"engine": "fused", "precision": "float32"})
+    task.run(workspace)
+    assert epochs == [0, 1, 2, 3]
+
+
+def test_training_that_is_finished_is_not_done_again(
+    data: DataSource, workspace: StoreWorkspace, epochs: list[int]
+) -> None:
+    task = TrainFull(data=data, protocol=PROTOCOL, repeat=0)
+    first = task.run(workspace)
+    written = _bytes(task, workspace)
+    epochs.clear()
+    assert task.run(workspace) == first
+    assert not epochs
+    assert _bytes(task, workspace) == written
 
 
 @pytest.mark.parametrize(
     "protocol", [PROTOCOL, replace(PROTOCOL, batch_size=5000, augmentation="crop-noise")]
 )
 def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
-    data: DataSource, place: StoreWorkspace, monkeypatch: pytest.MonkeyPatch, protocol: EvaluationConfig
+    data: DataSource, workspace: StoreWorkspace, monkeypatch: pytest.MonkeyPatch, protocol: ResolvedProtocol
 ) -> None:
     images = data.read().train
     answers: list[tuple[Any, Any]] = []
@@ -209,20 +236,25 @@ def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
     def spied(model: Any, *args: Any, **options: Any) -> Any:
         shown: list[Any] = []
 
-        def augmentation(positions: Any) -> Any:
-            shown.append(positions)
-            return options["augmentation"](positions)
+        def inputs(epoch: int) -> Any:
+            images_at = options["inputs"](epoch)
 
-        def spy(parameters: Any, inputs: Any) -> Any:
-            logits = model(parameters, inputs)
+            def noted(positions: Any) -> Any:
+                shown.append(positions)
+                return images_at(positions)
+
+            return noted
+
+        def spy(parameters: Any, x: Any) -> Any:
+            logits = model(parameters, x)
             answers.append((shown[-1], logits.argmax(1)))
             return logits
 
-        return train(spy, *args, **options | {"augmentation": augmentation})
+        return train(spy, *args, **options | {"inputs": inputs})
 
     monkeypatch.setattr(full_training, "train", spied)
     task = TrainFull(data=data, protocol=protocol, repeat=0)
-    task.run(place)
+    task.run(workspace)
 
     history: list[list[bool]] = [[] for _ in range(len(images))]
     for positions, classes in answers:
@@ -232,12 +264,12 @@ def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
     forgotten = [sum(a and not b for a, b in pairwise(right)) for right in history]
     never = max(count for count, right in zip(forgotten, history, strict=True) if any(right)) + 1
     expected = [count if any(right) else never for count, right in zip(forgotten, history, strict=True)]
-    assert task.forgetting(place).scores().tolist() == expected
+    assert task.forgetting(workspace).scores().tolist() == expected
     assert len(set(expected)) > 1
 
 
-def test_a_stopped_task_remembers_what_was_forgotten(
-    data: DataSource, place: StoreWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_task_keeps_its_forgetting_counts(
+    data: DataSource, workspace: StoreWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, unbroken = (
         TrainFull(data=data, protocol=PROTOCOL, repeat=0),
@@ -245,39 +277,40 @@ def test_a_stopped_task_remembers_what_was_forgotten(
     )
     task.run(unbroken)
     monkeypatch.setattr(full_training, "_CHECKPOINT_SECONDS", 0)
-    _interrupt(task, place, 2)
-    halfway, _ = read_tensors(place.folder(task) / "checkpoint.safetensors")
+    _interrupt(task, workspace, 2)
+    halfway, _ = read_tensors(workspace.folder(task) / "checkpoint.safetensors")
     assert halfway["counts/learned"].any()
     assert halfway["counts/forgotten"].any()
-    task.run(place)
-    assert torch.equal(task.forgetting(place).scores(), task.forgetting(unbroken).scores())
-    assert task.forgetting(place).scores().any()
+    task.run(workspace)
+    assert torch.equal(task.forgetting(workspace).scores(), task.forgetting(unbroken).scores())
+    assert task.forgetting(workspace).scores().any()
 
 
 def test_a_checkpoint_without_counts_is_discarded(
-    data: DataSource, place: StoreWorkspace, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+    data: DataSource, workspace: StoreWorkspace, epochs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = TrainFull(data=data, protocol=PROTOCOL, repeat=0)
     monkeypatch.setattr(full_training, "_CHECKPOINT_SECONDS", 0)
-    _interrupt(task, place, 2)
+    _interrupt(task, workspace, 2)
     _rewrite_without(
-        place.folder(task) / "checkpoint.safetensors",
+        workspace.folder(task) / "checkpoint.safetensors",
         *(f"counts/{name}" for name in ForgettingCounts._fields),
     )
-    task.run(place)
+    task.run(workspace)
     assert len(epochs) == 4
 
 
-def test_a_record_without_counts_says_what_to_do(data: DataSource, place: StoreWorkspace) -> None:
+def test_a_record_without_counts_names_the_remedy(data: DataSource, workspace: StoreWorkspace) -> None:
     task = TrainFull(data=data, protocol=replace(PROTOCOL, epochs=1), repeat=0)
-    task.run(place)
+    task.run(workspace)
     _rewrite_without(
-        place.folder(task) / "network.safetensors", *(f"counts/{name}" for name in ForgettingCounts._fields)
+        workspace.folder(task) / "network.safetensors",
+        *(f"counts/{name}" for name in ForgettingCounts._fields),
     )
-    match = f"{place.folder(task)} was recorded before forgetting was counted: remove it, and the network is trained"
+    match = f"{workspace.folder(task)} was recorded by a release that did not count forgetting: remove it to train"
     with pytest.raises(InputError, match=match):
-        task.forgetting(place)
-    assert task.trained(place).network.name == "mlp"  # what else it holds is still of use
+        task.forgetting(workspace)
+    assert task.trained(workspace).network.name == "mlp"  # what else it holds is still of use
 
 
 def _rewrite_without(path: Path, *names: str) -> None:
@@ -287,54 +320,54 @@ def _rewrite_without(path: Path, *names: str) -> None:
 
 
 def test_a_set_without_test_images_is_trained_on_and_not_scored(
-    place: StoreWorkspace, tmp_path: Path
+    workspace: StoreWorkspace, tmp_path: Path
 ) -> None:
     images = torch.arange(20 * 64).view(20, 8, 8).remainder(251).byte().numpy()
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(20) % 2)
     source = identified(DataSource(name=str(tmp_path / "set.npz")), needs_test=False)
     task = TrainFull(data=source, protocol=PROTOCOL, repeat=0)
     assert task.estimate(torch.device("cpu")) > 0
-    assert task.run(place)["accuracy"] is None
-    assert task.forgetting(place).forgotten.shape == (20,)
+    assert task.run(workspace)["accuracy"] is None
+    assert task.forgetting(workspace).forgotten.shape == (20,)
 
 
-def test_the_seed_and_the_number_give_other_networks(data: DataSource, place: StoreWorkspace) -> None:
+def test_the_seed_and_the_number_give_other_networks(data: DataSource, workspace: StoreWorkspace) -> None:
     protocol = replace(PROTOCOL, epochs=1)
     tasks = [
         TrainFull(data=data, protocol=replace(protocol, seed=seed), repeat=repeat)
         for seed, repeat in ((0, 0), (1, 0), (0, 1))
     ]
     for task in tasks:
-        task.run(place)
-    assert len({_bytes(task, place) for task in tasks}) == 3
+        task.run(workspace)
+    assert len({_bytes(task, workspace) for task in tasks}) == 3
 
 
 @pytest.mark.parametrize(("method", "select"), [("herding", select_herding), ("k-center", select_k_center)])
-def test_the_features_of_a_trained_network_choose(
-    data: DataSource, place: StoreWorkspace, method: selections.Selection, select: Callable[..., Any]
+def test_images_are_selected_by_features_of_the_trained_network(
+    data: DataSource, workspace: StoreWorkspace, method: selections.Selection, select: Callable[..., Any]
 ) -> None:
     trained = TrainFull(data=data, protocol=replace(HARD, epochs=1), repeat=0)
     features = ComputeFeatures(trained=trained)
     selected: SetTask = SelectByFeatures(method=method, ipc=3, features=features)
     scored = Evaluate(source=selected, protocol=replace(PROTOCOL, epochs=2), repeat=0)
-    outcome = run_tasks([scored], place.store, Workers("inline", 1, 1))
+    outcome = run_tasks([scored], workspace.store, Workers("inline", 1, 1))
     assert not outcome.failed
     assert len(outcome.computed) == 4
-    network, parameters, buffers = trained.trained(place)
+    network, parameters, buffers = trained.trained(workspace)
     images = data.read().train
     rows = features_of(network, parameters, images, buffers)
-    assert torch.equal(features.features(place), rows)
+    assert torch.equal(features.features(workspace), rows)
     assert not torch.allclose(features_of(network, parameters, images), rows)  # buffers matter
     assert rows.dtype == torch.float32
     expected = select(images, 3, rows)
-    found = selected.image_set(place)
+    found = selected.image_set(workspace)
     assert found.provenance == expected.provenance
     assert found.fingerprint == expected.fingerprint
-    result = place.store.record(task_key(selected))["result"]
+    result = workspace.store.record(task_key(selected))["result"]
     assert result["fingerprint"] == expected.fingerprint
     assert result["condensing_seconds"] > 0
     assert result["memory"]["peak"] > result["memory"]["added"] >= 0
-    assert place.store.record(task_key(features))["result"]["features"] == rows.shape[1] == 4 * 4 * 4
+    assert workspace.store.record(task_key(features))["result"]["features"] == rows.shape[1] == 4 * 4 * 4
     assert (selected.data, selected.ipc, selected.network) == (data, 3, None)
 
 
@@ -351,11 +384,11 @@ def test_tasks_can_be_pickled_and_keep_their_keys(data: DataSource) -> None:
         assert task_key(copy) == task_key(task)
 
 
-def test_kinds_say_what_takes_time(data: DataSource) -> None:
+def test_kinds_name_what_determines_the_time(data: DataSource) -> None:
     assert [task.kind for task in _tasks(data)] == [
-        "train mlp on the whole set",
+        "train mlp on the full data set",
         "features of mlp",
-        "choose by herding ipc 2",
+        "select by herding ipc 2",
     ]
 
 
@@ -376,7 +409,7 @@ def test_keys_differ_where_results_do(data: DataSource) -> None:
     assert len({task_key(task) for task in tasks}) == len(tasks) == 20
 
 
-def test_what_changes_no_result_changes_no_key(data: DataSource) -> None:
+def test_settings_without_effect_do_not_change_the_key(data: DataSource) -> None:
     trained, features, _ = _tasks(data)
     same = replace(trained, protocol=replace(PROTOCOL, repeats=7))
     assert task_key(same) == task_key(trained)
@@ -395,8 +428,9 @@ def test_estimates_are_scaled_and_write_nothing(
         compute()
         return 2.0
 
-    for module in (selections, full_training):
+    for module in (selections, feature_task, training_task):
         monkeypatch.setattr(module, "seconds_of", timed)
+    for module in (feature_task, training_task):
         monkeypatch.setattr(module, "_TIMED_IMAGES", 100)
     shapes: list[tuple[int, ...]] = []
     monkeypatch.setitem(selections._ORDERS, "k-center", lambda rows, ipc: shapes.append((*rows.shape, ipc)))

@@ -14,7 +14,7 @@ def numbers(*groups: list[float]) -> dict[tuple[int, int], float]:
     return {(s, n): value for s, group in enumerate(groups) for n, value in enumerate(group)}
 
 
-def drawn(trials: int, sets: int, networks: int, of_sets: float) -> list[Accuracies]:
+def sampled(trials: int, sets: int, networks: int, of_sets: float) -> list[Accuracies]:
     """Draw numbers whose mean is zero, with a deviation of the sets and one of 1 of the networks on them."""
     generator = torch.Generator().manual_seed(0)
     shared = of_sets * torch.randn(trials, sets, 1, generator=generator)
@@ -23,7 +23,7 @@ def drawn(trials: int, sets: int, networks: int, of_sets: float) -> list[Accurac
 
 
 def share_without_zero(interval: Callable[[Accuracies], Interval], trials: list[Accuracies]) -> float:
-    """Give the share of trials in which an effect of zero is called real."""
+    """Return the share of trials in which an effect of zero is called real."""
     found = [interval(values) for values in trials]
     return sum(not low <= 0 <= high for low, high in found) / len(found)
 
@@ -41,19 +41,19 @@ def test_the_interval_is_students_t_over_the_means_of_sets() -> None:
     assert mean_interval(dict(reversed(values.items()))) == mean_interval(values)
 
 
-def test_one_set_tells_of_its_networks_alone() -> None:
+def test_the_interval_of_one_set_is_over_its_networks() -> None:
     half = 4.302653 / math.sqrt(3)
     assert mean_interval(numbers([1.0, 2.0, 3.0])) == pytest.approx((2 - half, 2 + half))
 
 
 @pytest.mark.parametrize("sets", [2, 3, 5])
-def test_students_intervals_hold_the_truth_as_often_as_they_say(sets: int) -> None:
-    assert 0.03 < share_without_zero(mean_interval, drawn(1000, sets, 4, 2.0)) < 0.07
+def test_students_intervals_have_their_nominal_coverage(sets: int) -> None:
+    assert 0.03 < share_without_zero(mean_interval, sampled(1000, sets, 4, 2.0)) < 0.07
 
 
 @pytest.mark.parametrize(("sets", "low", "high"), [(2, 0.3, 0.55), (3, 0.2, 0.4), (10, 0.04, 0.14)])
-def test_the_bootstrap_is_too_narrow_where_sets_are_few(sets: int, low: float, high: float) -> None:
-    assert low < share_without_zero(bootstrap_interval, drawn(150, sets, 4, 3.0)) < high
+def test_the_bootstrap_is_too_narrow_for_few_sets(sets: int, low: float, high: float) -> None:
+    assert low < share_without_zero(bootstrap_interval, sampled(150, sets, 4, 3.0)) < high
 
 
 def test_the_bootstrap_by_hand() -> None:
@@ -63,7 +63,7 @@ def test_the_bootstrap_by_hand() -> None:
     assert bootstrap_interval(numbers([0.0], [0.0], [0.0], [4.0])) == pytest.approx((0, 3))
 
 
-def test_the_bootstrap_draws_networks_within_sets() -> None:
+def test_the_bootstrap_resamples_networks_within_sets() -> None:
     # Sets are alike, so that only networks can differ: 16 draws of ±1, a deviation of 1/4.
     low, high = bootstrap_interval(numbers(*[[1.0, -1.0] * 4] * 2))
     assert (low, high) == pytest.approx((-0.5, 0.5), abs=0.13)
@@ -73,7 +73,7 @@ def test_the_bootstrap_draws_networks_within_sets() -> None:
 
 
 def test_the_bootstrap_of_equal_numbers_is_equal() -> None:
-    (values,) = drawn(1, 4, 5, 1.0)
+    (values,) = sampled(1, 4, 5, 1.0)
     torch.manual_seed(3)
     first = bootstrap_interval(values)
     assert bootstrap_interval(dict(sorted(values.items(), reverse=True))) == first
@@ -83,7 +83,7 @@ def test_the_bootstrap_of_equal_numbers_is_equal() -> None:
 
 
 @pytest.mark.parametrize("values", [numbers([0.5]), numbers([0.1, 0.9])])
-def test_the_bootstrap_of_a_single_set_has_no_end(values: Accuracies) -> None:
+def test_the_bootstrap_of_a_single_set_is_infinite(values: Accuracies) -> None:
     assert bootstrap_interval(values) == (-math.inf, math.inf)
 
 

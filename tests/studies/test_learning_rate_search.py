@@ -1,4 +1,4 @@
-"""Learning rates that arms choose on held-out images: what is chosen, on which images, and what is learned with it."""
+"""Learning-rate search on held-out images: the rates, the images, and the sets condensed with the result."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.learning_rate_search import CondenseSearched, SearchLearningRate
+from datacondense.studies.learning_rate_search import CondenseAdapted, SearchLearningRate
 from datacondense.studies.results import collect
 from datacondense.studies.runner import StoreWorkspace
 from datacondense.studies.running import declared, run_study
@@ -48,16 +48,16 @@ def one_variant(tasks: TaskFactory, **changes: Any) -> Study:
     )
 
 
-def parts(study: Study) -> tuple[list[CondenseSearched], SearchLearningRate, list[Evaluate]]:
-    """Take a study with one arm apart."""
-    tasks = [task for wave in by_depth(study.tasks) for task in wave.values()]
-    searched = [task for task in tasks if isinstance(task, CondenseSearched)]
-    (choice,) = [task for task in tasks if isinstance(task, SearchLearningRate)]
-    trials = [task for task in choice.inputs if isinstance(task, Evaluate)]
-    return searched, choice, trials
+def parts(study: Study) -> tuple[list[CondenseAdapted], SearchLearningRate, list[Evaluate]]:
+    """Take a study with one variant apart."""
+    tasks = [task for group in by_depth(study.tasks) for task in group.values()]
+    searched = [task for task in tasks if isinstance(task, CondenseAdapted)]
+    (search,) = [task for task in tasks if isinstance(task, SearchLearningRate)]
+    trials = [task for task in search.inputs if isinstance(task, Evaluate)]
+    return searched, search, trials
 
 
-def test_the_choice_is_made_on_training_images_that_are_held_out() -> None:
+def test_the_search_uses_held_out_training_images() -> None:
     study = declared(one_variant, DIGITS, CONFIG)
     searched, _, trials = parts(study)
     assert len(searched) == 2
@@ -76,13 +76,13 @@ def test_the_choice_is_made_on_training_images_that_are_held_out() -> None:
     assert len(by_depth(study.tasks)) == 5
 
 
-def test_what_is_learned_is_learned_with_what_was_chosen(tmp_path: Path) -> None:
+def test_sets_are_condensed_with_the_best_rate(tmp_path: Path) -> None:
     study = declared(one_variant, DIGITS, CONFIG)
     run = run_study(study, tmp_path, workers=INLINE)
     assert not run.outcome.failed
     store = Store(tmp_path / "cells")
-    searched, choice, _ = parts(study)
-    selected = store.record(task_key(choice))["result"]
+    searched, search, _ = parts(study)
+    selected = store.record(task_key(search))["result"]
     means = {rate: sum(found) / len(found) for rate, found in selected["held_out"]}
     assert list(means) == list(RATES)
     assert means[selected["image_lr"]] == max(means.values())
@@ -98,18 +98,18 @@ def test_what_is_learned_is_learned_with_what_was_chosen(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("better", "selected"), [(0, 0.1), (1, 3.0), (None, 0.1)])
-def test_the_best_rate_is_taken_and_the_first_among_equal_ones(
+def test_the_search_takes_the_best_rate_and_the_first_of_equal_ones(
     tmp_path: Path, better: int | None, selected: float
 ) -> None:
-    _, choice, trials = parts(declared(one_variant, DIGITS, CONFIG))
+    _, search, trials = parts(declared(one_variant, DIGITS, CONFIG))
     store = Store(tmp_path)
     for number, trial in enumerate(trials):
         is_better = better is not None and number // 4 == better
         store.finish(task_key(trial), {"result": {"accuracy": 0.5 + 0.1 * (number % 2) + 0.01 * is_better}})
-    assert choice.run(StoreWorkspace(store, "cpu"))["image_lr"] == selected
+    assert search.run(StoreWorkspace(store, "cpu"))["image_lr"] == selected
 
 
-def test_an_variant_with_its_own_rate_has_no_choice() -> None:
+def test_a_variant_with_its_own_rate_has_no_search() -> None:
     study = declared(lambda tasks: one_variant(tasks, image_lr=0.7), DIGITS, CONFIG)
     source = study.tasks[0].inputs[0]
     assert isinstance(source, Condense)
@@ -119,14 +119,14 @@ def test_an_variant_with_its_own_rate_has_no_choice() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_lrs": (0.1, -1.0)}, "image_lrs are 0.1, -1.0, but must be different numbers above 0"),
-        ({"image_lrs": (0.1, 0.1)}, "image_lrs are 0.1, 0.1, but must be different"),
-        ({"image_lr_scale": 5.0}, "beside another image learning rate"),
-        ({"method": GradientMatchingConfig(image_lr=0.2)}, "beside another image learning rate"),
+        ({"image_lrs": (0.1, -1.0)}, "image_lrs are 0.1, -1.0, but must be distinct numbers above 0"),
+        ({"image_lrs": (0.1, 0.1)}, "image_lrs are 0.1, 0.1, but must be distinct"),
+        ({"image_lr_scale": 5.0}, "together with another image learning rate"),
+        ({"method": GradientMatchingConfig(image_lr=0.2)}, "together with another image learning rate"),
         ({"search_seeds": 0}, "search_seeds is 0, but must be 1 or more"),
         ({"search_repeats": 0}, "search_repeats is 0, but must be 1 or more"),
-        ({"kept": (0.0,)}, "percentages lie above 0 and below 100"),
-        ({"kept": (100.0,)}, "percentages lie above 0 and below 100"),
+        ({"kept": (0.0,)}, "percentages must lie above 0 and below 100"),
+        ({"kept": (100.0,)}, "percentages must lie above 0 and below 100"),
     ],
 )
 def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -134,6 +134,6 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> No
         replace(CONFIG, **changes)
 
 
-def test_two_sorts_of_held_out_images_are_refused() -> None:
-    with pytest.raises(InputError, match=r"validation_fraction is 0.2 already: leave one of them out"):
+def test_two_kinds_of_held_out_images_are_refused() -> None:
+    with pytest.raises(InputError, match=r"validation_fraction already is 0.2: leave one of them out"):
         declared(one_variant, replace(DIGITS, validation_fraction=0.2), CONFIG)

@@ -1,4 +1,4 @@
-"""The cell that measures gradient noise, on the embedded digits."""
+"""The task that measures gradient noise, on the embedded digits."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatching, GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.matching.decomposition import decompose
 from datacondense.studies.data_source import DataSource, identified
@@ -31,7 +31,7 @@ def digits() -> DataSource:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> StoreWorkspace:
+def workspace(tmp_path: Path) -> StoreWorkspace:
     return StoreWorkspace(Store(tmp_path), "cpu")
 
 
@@ -41,8 +41,9 @@ def made(data: DataSource, **changes: Any) -> MeasureNoise:
 
 
 def probed(task: MeasureNoise, images: Tensor | None = None) -> Tensor:
-    """Take all gradients one by one."""
+    """Compute all gradients one by one."""
     built = task.method.build(task.data.read().train, task.seed)
+    assert isinstance(built, GradientMatching)
     images = built.init().images if images is None else images
     return torch.stack([
         torch.stack([built.probe(images, network=network, batch=batch) for batch in range(task.num_batches)])
@@ -60,55 +61,55 @@ def check(found: dict[str, Any], gradients: Tensor) -> None:
 
 
 @pytest.mark.parametrize("transform", [(), ("max-pool-1", "keep-magnitude:0.25")])
-def test_gradients_at_the_starting_images_are_split(
-    digits: DataSource, place: StoreWorkspace, transform: tuple[str, ...]
+def test_gradients_at_the_initial_images_are_split(
+    digits: DataSource, workspace: StoreWorkspace, transform: tuple[str, ...]
 ) -> None:
     task = made(digits, method=replace(METHOD, transform=transform))
-    found = dict(task.run(place))
+    found = dict(task.run(workspace))
     check(found, probed(task))
     assert found["gradient_seconds"] > 0
     assert found["environment"]["engine"] == "eager"
     assert found["environment"]["threads"] == 1
 
 
-def test_gradients_at_learned_images_are_split(digits: DataSource, place: StoreWorkspace) -> None:
+def test_gradients_at_learned_images_are_split(digits: DataSource, workspace: StoreWorkspace) -> None:
     learned = Condense(data=digits, method=METHOD, seed=5, iterations=1)
-    run_task(learned, place, 1)
+    run_task(learned, workspace, 1)
     task = made(digits, at=learned)
     assert task.inputs == (learned,)
-    images = learned.image_set(place)
+    images = learned.image_set(workspace)
     assert images.labels.tolist() == [label for label in range(10) for _ in range(2)]
-    check(dict(task.run(place)), probed(task, images.normalised().unflatten(0, (10, 2))))
+    check(dict(task.run(workspace)), probed(task, images.normalised().unflatten(0, (10, 2))))
 
 
-def test_images_are_learned_and_measured_in_the_precision_that_is_asked_for(
-    digits: DataSource, place: StoreWorkspace
+def test_images_are_learned_and_measured_in_the_given_precision(
+    digits: DataSource, workspace: StoreWorkspace
 ) -> None:
     learned = Condense(data=digits, method=replace(METHOD, precision="float64"), seed=5, iterations=1)
-    run_task(learned, place, 1)
-    found = made(digits, method=learned.method, at=learned).run(place)
+    run_task(learned, workspace, 1)
+    found = made(digits, method=learned.method, at=learned).run(workspace)
     assert found["environment"]["precision"] == "float64"
 
 
-def test_a_gradient_of_which_nothing_is_left_has_no_shares(digits: DataSource, place: StoreWorkspace) -> None:
-    found = made(digits, method=replace(METHOD, transform=("keep-snr:1e+30",))).run(place)
+def test_a_zero_gradient_has_no_shares(digits: DataSource, workspace: StoreWorkspace) -> None:
+    found = made(digits, method=replace(METHOD, transform=("keep-snr:1e+30",))).run(workspace)
     assert found["all_classes"] is None
     assert [one["parts"] for one in found["classes"]] == [None] * 10
 
 
-def test_more_than_fits_is_refused_before_it_is_computed(
-    digits: DataSource, place: StoreWorkspace, monkeypatch: pytest.MonkeyPatch
+def test_too_many_gradients_are_refused_before_they_are_computed(
+    digits: DataSource, workspace: StoreWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = made(digits)
-    monkeypatch.setattr("datacondense.studies.noise._MOST_NUMBERS", 3 * 4 * 10 * 2 * 64 - 1)
+    monkeypatch.setattr("datacondense.studies.noise._MAX_NUMBERS", 3 * 4 * 10 * 2 * 64 - 1)
     monkeypatch.setattr(GradientMatchingConfig, "build", None)
-    said = "3 networks × 4 batches of gradients for 2 images of each class are 15,360 numbers, but at most 15,359"
-    for compute in (lambda: task.run(place), lambda: task.estimate(CPU)):
-        with pytest.raises(InputError, match=said):
+    message = "3 networks × 4 batches of gradients for 2 images of each class are 15,360 numbers, but at most 15,359"
+    for compute in (lambda: task.run(workspace), lambda: task.estimate(CPU)):
+        with pytest.raises(InputError, match=message):
             compute()
 
 
-def test_a_task_is_known_by_all_that_changes_its_result() -> None:
+def test_a_key_depends_on_all_that_changes_the_result() -> None:
     task = made(MNIST)
     learned = Condense(data=MNIST, method=METHOD, seed=5, iterations=1)
     others = [
@@ -129,13 +130,13 @@ def test_a_task_is_known_by_all_that_changes_its_result() -> None:
     assert {task_key(one) for one in same} == {task_key(task)}
 
 
-def test_kind_says_what_takes_time() -> None:
+def test_kind_names_what_determines_the_time() -> None:
     task = made(MNIST, method=replace(METHOD, transform=("wiener:4",)))
     assert task.kind == "probe convnet-w4-d1, wiener:4, ipc 2, B = 4: 3 networks, 4 batches"
 
 
-def test_an_estimate_is_near_the_real_seconds(digits: DataSource, place: StoreWorkspace) -> None:
+def test_an_estimate_is_near_the_real_seconds(digits: DataSource, workspace: StoreWorkspace) -> None:
     task = made(digits, num_networks=6)
-    run_task(task, place, 1)
-    seconds = place.store.record(task_key(task))["result"]["gradient_seconds"]
+    run_task(task, workspace, 1)
+    seconds = workspace.store.record(task_key(task))["result"]["gradient_seconds"]
     assert 0.1 < task.estimate(CPU) / seconds < 10

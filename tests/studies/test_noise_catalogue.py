@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.studies import data_source as sources
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.learning_rate_search import CondenseSearched
+from datacondense.studies.learning_rate_search import CondenseAdapted
 from datacondense.studies.noise_catalogue import NOISE_STUDIES
 from datacondense.studies.running import declared, find_study
 from datacondense.studies.study import Study
@@ -34,9 +34,9 @@ def of(name: str, **changes: Any) -> Study:
 
 
 def methods(study: Study, row: str, column: str) -> list[GradientMatchingConfig]:
-    """Give the settings of an entry's sets."""
+    """Return the settings of an entry's sets."""
     sets = [task.source for task in study.entries[row, column] if isinstance(task, Evaluate)]
-    base = [task.base if isinstance(task, CondenseSearched) else task for task in sets]
+    base = [task.base if isinstance(task, CondenseAdapted) else task for task in sets]
     found = [task.method for task in base if isinstance(task, Condense)]
     return [method for method in found if isinstance(method, GradientMatchingConfig)]
 
@@ -57,8 +57,8 @@ def test_every_entry_is_paired_with_plain_matching_network_by_network(name: str)
         for method in methods(study, *entry):
             assert (method.transform, method.class_collective, method.iterate_averaging) != ((), False, False)
         variants = [
-            [(c.protocol.seed, c.repeat, c.protocol.network) for c in study.entries[place]]
-            for place in (entry, plain)
+            [(c.protocol.seed, c.repeat, c.protocol.network) for c in study.entries[compared]]
+            for compared in (entry, plain)
         ]
         assert variants[0] == variants[1]
     for tasks in study.entries.values():
@@ -90,11 +90,11 @@ def test_representatives_are_all_poolings_on_networks_with_kernels() -> None:
         "max 2×2": {("max-pool-2",)},
         "abs-max 2×2": {("abs-max-pool-2",)},
     }
-    assert of("representatives", networks=("mlp", "lenet")).columns == ("MLP", "LeNet")  # as the user wishes
+    assert of("representatives", networks=("mlp", "lenet")).columns == ("MLP", "LeNet")  # as listed
     assert set(study.paired) == {(row, net) for row in study.rows[1:] for net in study.columns}
 
 
-def test_masks_go_down_from_the_whole_gradient() -> None:
+def test_masks_start_from_the_full_gradient() -> None:
     study = of("masks")
     assert study.columns == ("100", "50", "25", "10", "5", "1", "0.25")
     assert [float(column) for column in study.columns] == sorted(map(float, study.columns), reverse=True)
@@ -105,28 +105,28 @@ def test_masks_go_down_from_the_whole_gradient() -> None:
     assert study.plot == "curves"
 
 
-def test_noise_aware_variants_are_compared_at_equal_draws_and_at_equal_seconds() -> None:
+def test_noise_aware_variants_are_compared_at_equal_iterations_and_at_equal_seconds() -> None:
     study = of("noise-aware")
-    assert study.columns == ("equal draws", "equal seconds")
-    assert keys(study, "plain", "equal draws") == keys(study, "plain", "equal seconds")
-    found = {row: methods(study, row, "equal draws")[0] for row in study.rows}
+    assert study.columns == ("equal iterations", "equal seconds")
+    assert keys(study, "plain", "equal iterations") == keys(study, "plain", "equal seconds")
+    found = {row: methods(study, row, "equal iterations")[0] for row in study.rows}
     assert {row: (method.class_collective, method.iterate_averaging) for row, method in found.items()} == {
         "plain": (False, False),
-        "images averaged": (False, True),
-        "classes joined": (True, False),
-        "classes joined, images averaged": (True, True),
+        "iterate averaging": (False, True),
+        "class-collective": (True, False),
+        "class-collective, iterate averaging": (True, True),
     }
-    plain = [task.inputs[0] for task in study.entries["plain", "equal draws"]]
+    plain = [task.inputs[0] for task in study.entries["plain", "equal iterations"]]
     for row in study.rows[1:]:
         assert not any(
-            isinstance(task.inputs[0], CondenseSearched) for task in study.entries[row, "equal draws"]
+            isinstance(task.inputs[0], CondenseAdapted) for task in study.entries[row, "equal iterations"]
         )
         timed = [task.inputs[0] for task in study.entries[row, "equal seconds"]]
-        limits = [task.time_budget_from for task in timed if isinstance(task, CondenseSearched)]
+        limits = [task.time_budget_from for task in timed if isinstance(task, CondenseAdapted)]
         assert limits == plain
 
 
-def test_plain_matching_is_the_same_task_in_all_of_them() -> None:
+def test_plain_matching_is_the_same_task_in_all_noise_studies() -> None:
     plain = keys(of("representatives"), "plain", "ConvNet")
     assert plain == keys(of("teacher"), "ConvNet", "ConvNet") == keys(of("masks"), "largest", "100")
 
@@ -134,7 +134,7 @@ def test_plain_matching_is_the_same_task_in_all_of_them() -> None:
 @pytest.mark.parametrize(
     ("name", "unused"), [("teacher", "kept"), ("representatives", "kept"), ("norm", "kept")]
 )
-def test_settings_that_would_not_be_looked_at_are_refused(name: str, unused: str) -> None:
+def test_unused_settings_are_refused(name: str, unused: str) -> None:
     networks = () if name == "norm" else SMALL.networks
-    with pytest.raises(InputError, match=f"{unused} is 10, but this study has no such choice"):
+    with pytest.raises(InputError, match=f"{unused} is 10, but this study does not use it"):
         of(name, networks=networks, **{unused: (10,)})

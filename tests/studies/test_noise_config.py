@@ -1,10 +1,10 @@
-"""What may be asked about gradient noise, and what is refused in a sentence."""
+"""Settings of gradient noise, and the messages for wrong ones."""
 
 from typing import Any
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.studies.noise_config import NoiseConfig, variant_settings
 
@@ -18,13 +18,13 @@ def test_a_variant_is_none_or_transforms_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"num_networks": 1}, "num_networks is 1, but must be 2 or more"),
         ({"num_batches": 1}, "num_batches is 1, but must be 2 or more"),
         ({"iterations": -1}, "iterations is -1, but must be 0 or more"),
         ({"seed": -1}, "seed is -1, but must be 0 or more"),
-        ({"networks": ()}, "networks is empty: give one or more"),
+        ({"networks": ()}, "networks is empty: give at least one"),
         ({"variants": ("none", "none")}, "variants has 'none' twice"),
         ({"variants": ("maximum",)}, "There is no gradient transform 'maximum'"),
         ({"variants": ("none+max-pool-1",)}, "There is no gradient transform 'none'"),
@@ -36,6 +36,6 @@ def test_a_variant_is_none_or_transforms_in_order() -> None:
         ({"method": GradientMatchingConfig(network="lenet")}, "give --networks lenet"),
     ],
 )
-def test_wrong_values_are_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         NoiseConfig(**values)

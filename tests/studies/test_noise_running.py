@@ -1,11 +1,11 @@
-"""From a question about gradient noise to its numbers, on the embedded digits."""
+"""Gradient noise from settings to numbers, on the embedded digits."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource
@@ -40,7 +40,7 @@ def run(out: Path) -> NoiseRun:
     return run_noise(DIGITS, CONFIG, out, workers=INLINE)
 
 
-def test_what_is_finished_is_gathered_and_what_fails_is_told(run: NoiseRun, out: Path) -> None:
+def test_finished_tasks_are_collected_and_failed_ones_reported(run: NoiseRun, out: Path) -> None:
     assert (len(run.outcome.computed), len(run.outcome.failed), run.outcome.blocked) == (3, 1, ())
     assert "max-pool-1" in next(iter(run.outcome.failed.values()))
     result = run.result

@@ -22,7 +22,7 @@ def test_the_peak_is_that_of_the_block() -> None:
     assert small.peak > small.added
 
 
-def test_a_held_tensor_is_no_addition() -> None:
+def test_a_tensor_from_before_is_not_counted() -> None:
     held = torch.ones(100 * _MIB, dtype=torch.uint8)
     with peak_memory(_CPU) as memory:
         held.max()

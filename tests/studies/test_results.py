@@ -1,4 +1,4 @@
-"""From records to accuracies, paired differences by hand, and what is said of orderings."""
+"""From records to accuracies, paired differences by hand, and verdicts on orderings."""
 
 import math
 from collections.abc import Mapping
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.studies.config import StudyConfig
+from datacondense.studies.differences import EntryResult, check_claim
 from datacondense.studies.factory import TaskFactory, grid
 from datacondense.studies.intervals import Accuracies, mean_interval
-from datacondense.studies.results import EntryResult, StudyResult, check_claim, collect
+from datacondense.studies.results import StudyResult, collect
 from datacondense.studies.store import RECORD, Store
 from datacondense.studies.study import Claim, Published, Study
 from datacondense.studies.task import by_depth, task_key
@@ -52,12 +53,12 @@ def study() -> Study:
     )
 
 
-def test_records_become_entries_and_what_is_missing_is_counted(tmp_path: Path) -> None:
+def test_records_become_entries_and_missing_ones_are_counted(tmp_path: Path) -> None:
     store, declared = Store(tmp_path), study()
     values = {("a", "c"): (0.5, 0.6, 0.7, 0.8), ("b", "c"): (0.4, 0.4, 0.5, 0.6, 0.1)}
-    for place, accuracies in values.items():
-        for task, accuracy in zip(declared.entries[place], accuracies, strict=False):
-            environment = {"threads": 1 + (place == ("b", "c"))}
+    for labels, accuracies in values.items():
+        for task, accuracy in zip(declared.entries[labels], accuracies, strict=False):
+            environment = {"threads": 1 + (labels == ("b", "c"))}
             store.finish(task_key(task), {"result": {"accuracy": accuracy, "environment": environment}})
     store.fail(task_key(declared.entries["a", "d"][0]), {"error": "it broke"})
 
@@ -87,7 +88,7 @@ def test_records_become_entries_and_what_is_missing_is_counted(tmp_path: Path) -
     assert claim.published == pytest.approx(0.035)
 
 
-def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
+def test_entries_have_learning_rates_and_seconds_of_their_sets(tmp_path: Path) -> None:
     store, declared = Store(tmp_path), study()
     # The second set stands first.
     turned = declared.entries["a", "c"][::-1]
@@ -112,7 +113,7 @@ def test_entries_know_what_their_sets_chose_and_took(tmp_path: Path) -> None:
     assert (entries["a", "d"].image_lrs, entries["a", "d"].condensing_seconds) == ((), ())
 
 
-def test_sets_that_are_shared_are_told_once(tmp_path: Path) -> None:
+def test_shared_sets_are_counted_once(tmp_path: Path) -> None:
     store, declared = Store(tmp_path), study()
     tasks = declared.entries["a", "c"]
     shared = [replace(task, source=tasks[0].inputs[0]) for task in tasks]  # type: ignore[type-var]
@@ -209,7 +210,7 @@ def test_networks_are_paired_over_all_entries_of_both_sides() -> None:
     assert (result.difference, *result.interval) == pytest.approx((0.2, 0.2, 0.2))
     # A single pair has no spread to decide by.
     single = {
-        place: entry({(0, 0): result.accuracies[0, 0]}) for place, result in entries.items() if result.n
+        labels: entry({(0, 0): result.accuracies[0, 0]}) for labels, result in entries.items() if result.n
     }
     decided = check_claim(claim, single)
     assert decided is not None
@@ -219,7 +220,7 @@ def test_networks_are_paired_over_all_entries_of_both_sides() -> None:
 
 
 def paired(entries: Mapping[str, EntryResult], pairs: Mapping[str, str]) -> StudyResult:
-    """Make a study of rows in one column, with some entries paired."""
+    """Return a study of rows in one column, with some entries paired."""
     rows = tuple(entries)
     made = Study(
         name="made",
@@ -306,7 +307,7 @@ def test_known_entries_have_numbers() -> None:
 
 
 def costly(tmp_path: Path) -> tuple[Study, Store]:
-    """Record a study of a random, a herded and a tuned row, all in one column, with what each cell took."""
+    """Record a study of a random, a herded and a searched row, all in one column, with the costs of each task."""
     tasks = TaskFactory(
         data=MNIST,
         config=StudyConfig(seeds=2, repeats=2, method=GradientMatchingConfig(network="mlp")),
@@ -315,7 +316,7 @@ def costly(tmp_path: Path) -> tuple[Study, Store]:
     rows = {
         "random": tasks.random(1),
         "herding": tasks.selected("herding", 1),
-        "tuned": tasks.condensed(image_lrs=(0.1, 0.5)),
+        "searched": tasks.condensed(image_lrs=(0.1, 0.5)),
     }
     made = Study(
         name="made",
@@ -330,16 +331,16 @@ def costly(tmp_path: Path) -> tuple[Study, Store]:
     )
     store = Store(tmp_path)
     seconds = {"TrainFull": 40.0, "ComputeFeatures": 2.0, "SearchLearningRate": 1000.0, "Evaluate": 3.0}
-    for wave in by_depth(made.tasks):
-        for number, (key, task) in enumerate(wave.items()):
+    for group in by_depth(made.tasks):
+        for number, (key, task) in enumerate(group.items()):
             memory = {"peak": 400 + number, "added": 10 * number}
-            # What a set took is in its result, and that of the cell is more: it reads the data first.
+            # What a set took is in its result, and that of the task is more: it reads the data first.
             result = {"accuracy": 0.5, "condensing_seconds": 5.0 + number, "memory": memory}
             store.finish(key, {"result": result, "seconds": seconds.get(type(task).__name__, 77.0)})
     return made, store
 
 
-def test_what_sets_cost_is_gathered_where_a_study_asks_for_it(tmp_path: Path) -> None:
+def test_costs_are_collected_for_studies_with_ratios(tmp_path: Path) -> None:
     made, store = costly(tmp_path)
 
     found = collect(made, store)
@@ -351,14 +352,14 @@ def test_what_sets_cost_is_gathered_where_a_study_asks_for_it(tmp_path: Path) ->
     # The network and its features, once; the set is one for both seeds.
     assert herding.shared_seconds == (42.0,)
     assert len(herding.memory) == len(herding.condensing_seconds) == 1
-    # The choice of a learning rate, and what it needed, are not counted.
+    # The learning-rate search is not counted.
     assert searched.shared_seconds == (0.0, 0.0)
     assert [entry.evaluating_seconds for entry in (random, herding, searched)] == [(3.0,) * 4] * 3
     assert found.full is not None
     assert (found.full.evaluating_seconds, found.full.shared_seconds) == ((40.0,), ())
 
 
-def test_other_studies_say_nothing_of_shared_or_evaluating_seconds(tmp_path: Path) -> None:
+def test_studies_without_ratios_have_no_shared_or_evaluating_seconds(tmp_path: Path) -> None:
     made, store = costly(tmp_path)
     found = collect(replace(made, ratios={}), store)
     for entry in found.entries.values():

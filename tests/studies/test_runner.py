@@ -1,4 +1,4 @@
-"""Running cells: once each, whatever fails, dies, is stopped, or runs at the same time."""
+"""Running tasks: once each, whatever fails, dies, is stopped, or runs at the same time."""
 
 import multiprocessing
 import os
@@ -24,7 +24,7 @@ Make = Callable[..., MadeTask]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Make cells that share a log and a switch."""
+    """A function that returns tasks with a common log and switch."""
 
     def made(name: str, *inputs: MadeTask, **how: object) -> MadeTask:
         return MadeTask(name=name, log=tmp_path / "log", inputs=inputs, switch=tmp_path / "switch", **how)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def test_a_task_that_kills_its_process_fails_alone(make: Make, store: Store, tmp
     outcome = run_tasks(tasks, store, Workers("processes", 2, 1))
 
     assert outcome.failed == {
-        task_key(deadly): "The process that ran it died, perhaps for want of memory: give fewer --jobs."
+        task_key(deadly): "The process that ran it died, perhaps out of memory: reduce --jobs."
     }
     assert set(outcome.computed) == keys([*others, late])
     assert set(outcome.blocked) == keys([make("blocked", deadly)])
@@ -129,7 +129,7 @@ def test_warnings_become_notes_each_once(make: Make, store: Store) -> None:
     assert store.record(task_key(make("b")))["notes"] == []
 
 
-def test_threads_are_as_asked_inside_and_as_before_outside(make: Make, store: Store, tmp_path: Path) -> None:
+def test_threads_are_set_inside_and_restored_outside(make: Make, store: Store, tmp_path: Path) -> None:
     (tmp_path / "switch").touch()
     before = torch.get_num_threads()
     tasks = [make("a"), make("bad", breaks="KeyError")]
@@ -142,7 +142,7 @@ def test_threads_are_as_asked_inside_and_as_before_outside(make: Make, store: St
 def test_progress_ends_with_everything_counted(
     make: Make, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(runner, "_PROGRESS_SECONDS", 0.01)
     (tmp_path / "switch").touch()
     bad = make("bad", breaks="KeyError", waits=0.1)
     known = make("known")
@@ -156,7 +156,7 @@ def test_progress_ends_with_everything_counted(
 
     first, last = seen[0], seen[-1]
     assert (first.total, first.done, first.failed, first.running) == (3, 0, 0, 1)
-    assert first.seconds_left == 30.0  # three cells of a kind whose only record took 10 s
+    assert first.seconds_left == 30.0  # three tasks of a kind whose only record took 10 s
     assert (last.total, last.done, last.failed, last.running, last.seconds_left) == (3, 1, 2, 0, 0.0)
     assert last.seconds >= 0.2
     assert all(a.done <= b.done and a.failed <= b.failed for a, b in pairwise(seen))
@@ -217,9 +217,9 @@ def test_a_folder_that_cannot_be_written_ends_the_run(make: Make, store: Store) 
         run_tasks([make("a")], store, INLINE)
 
 
-def test_a_result_that_is_no_plain_json_fails_with_its_own_sentence(
+def test_a_result_that_is_not_plain_json_fails_with_its_own_sentence(
     make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MadeTask, "run", lambda self, place: {"accuracy": torch.tensor(0.5)})
+    monkeypatch.setattr(MadeTask, "run", lambda self, workspace: {"accuracy": torch.tensor(0.5)})
     outcome = run_tasks([make("a")], store, INLINE)
     assert "Tensor" in outcome.failed[task_key(make("a"))]

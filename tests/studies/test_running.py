@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.evaluation.scoring import evaluate
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource
@@ -43,7 +43,7 @@ def small(tasks: TaskFactory) -> Study:
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3])
-def test_a_study_runs_shares_its_tasks_and_is_what_evaluate_says(tmp_path: Path, fraction: float) -> None:
+def test_a_study_runs_shares_its_tasks_and_agrees_with_evaluate(tmp_path: Path, fraction: float) -> None:
     data = DataSource(name="digits", validation_fraction=fraction)
     corner = run_study(declared(small, data, CONFIG), tmp_path, workers=INLINE)
     assert (len(corner.outcome.computed), corner.outcome.failed) == (2 + 4, {})
@@ -59,12 +59,12 @@ def test_a_study_runs_shares_its_tasks_and_is_what_evaluate_says(tmp_path: Path,
     assert len(run.result.environments) == 1
     assert len(run.result.claims) == len(study.claims)
 
-    place = StoreWorkspace(Store(tmp_path / "cells"), "cpu")
+    workspace = StoreWorkspace(Store(tmp_path / "cells"), "cpu")
     tasks = study.entries["none", "average"]
     splits = tasks[0].source.data.read()  # type: ignore[attr-defined]
     assert splits.test is not None
     assert len(splits.test) == (355 if not fraction else 434)
-    images = tasks[2].source.image_set(place)  # type: ignore[attr-defined]
+    images = tasks[2].source.image_set(workspace)  # type: ignore[attr-defined]
     expected = evaluate(images, splits.test, tasks[2].protocol)
     accuracies = run.result.entries["none", "average"].accuracies
     assert [accuracies[1, repeat] for repeat in range(2)] == list(expected.accuracies[:2])

@@ -1,4 +1,4 @@
-"""Selections as a user asks for them: the choice, what is kept for the next one, and what is refused at once."""
+"""Coreset selection: the images, what is kept for the next selection, and what is refused at once."""
 
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,13 @@ def data(tmp_path: Path) -> DataSource:
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainFull]:
-    """Cells that trained."""
+    """Tasks that trained."""
     begun: list[TrainFull] = []
     run = TrainFull.run
 
-    def noted(task: TrainFull, place: Any) -> Any:
+    def noted(task: TrainFull, workspace: Any) -> Any:
         begun.append(task)
-        return run(task, place)
+        return run(task, workspace)
 
     monkeypatch.setattr(TrainFull, "run", noted)
     return begun
@@ -64,11 +64,11 @@ def test_one_training_serves_all_selections(
     selected = {method: select(data, config(method), cache=cache, observer=seen.append) for method in METHODS}
     assert len(trainings) == 1
     (trained,) = trainings
-    place = StoreWorkspace(selection_store(cache), "cpu")
+    workspace = StoreWorkspace(selection_store(cache), "cpu")
     expected: dict[SelectionMethod, ImageSet] = {
         "random": select_random(train, 2, 0),
-        "forgetting": select_forgetting(train, 2, trained.forgetting(place).scores()),
-        "forgetting-learned": select_forgetting(train, 2, trained.forgetting(place).scores("last")),
+        "forgetting": select_forgetting(train, 2, trained.forgetting(workspace).scores()),
+        "forgetting-learned": select_forgetting(train, 2, trained.forgetting(workspace).scores("last")),
     }
     for method, images in expected.items():
         assert selected[method].fingerprint == images.fingerprint
@@ -84,7 +84,7 @@ def test_one_training_serves_all_selections(
     assert selection_store(cache).path == cache / "cells"
 
 
-def test_the_network_is_known_by_the_images_not_by_their_place(
+def test_the_network_is_identified_by_its_images_not_by_their_path(
     data: DataSource, tmp_path: Path, trainings: list[TrainFull]
 ) -> None:
     cache = tmp_path / "cache"
@@ -102,7 +102,7 @@ def test_the_network_is_known_by_the_images_not_by_their_place(
     assert training_to_do(selection_task(data, config("random")), store) is None
 
 
-def test_herding_goes_by_the_trained_network(data: DataSource, tmp_path: Path) -> None:
+def test_herding_uses_the_trained_network(data: DataSource, tmp_path: Path) -> None:
     selected = select(data, config("herding"), cache=tmp_path)
     task = selection_task(data, config("herding"))
     features = task.inputs[0].features(StoreWorkspace(selection_store(tmp_path), "cpu"))  # type: ignore[attr-defined]
@@ -111,11 +111,11 @@ def test_herding_goes_by_the_trained_network(data: DataSource, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_more_images_than_there_are_are_refused_before_any_training(
+def test_too_many_images_are_refused_before_any_training(
     data: DataSource, tmp_path: Path, trainings: list[TrainFull], method: SelectionMethod
 ) -> None:
     with pytest.raises(
-        InputError, match="ipc is 13, but the class '0' has 12 images to choose from: give 1 to 12"
+        InputError, match="ipc is 13, but the class '0' has 12 images to select from: give 1 to 12"
     ):
         select(data, config(method, ipc=13), cache=tmp_path / "cache")
     assert not trainings
@@ -128,10 +128,10 @@ def test_a_network_that_does_not_fit_is_refused_before_any_training(data: DataSo
         selection_task(data, wrong)
 
 
-def test_what_failed_is_said_and_where_more_is_told(
+def test_a_failure_names_its_cause_and_its_file(
     data: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(task: TrainFull, place: Any) -> Any:
+    def broken(task: TrainFull, workspace: Any) -> Any:
         raise RuntimeError("out of memory.")
 
     monkeypatch.setattr(TrainFull, "run", broken)
@@ -155,14 +155,14 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         SelectionConfig(**{"method": "herding", **settings})
 
 
-def test_the_protocol_is_the_protocol_of_the_data_set() -> None:
+def test_the_protocol_is_resolved_for_the_data_set() -> None:
     protocol = SelectionConfig(method="herding", seed=3).protocol("mnist")
     assert (protocol.network, protocol.epochs, protocol.seed) == ("convnet", 30, 3)
     assert protocol.augmentation == "crop-scale-rotate"
     assert SelectionConfig(method="herding", augmentation="none").protocol("mnist").augmentation == "none"
 
 
-def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_is_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "datacondense"
     assert selection_store().path == tmp_path / "datacondense" / "cells"

@@ -1,4 +1,4 @@
-"""Images chosen by what a network forgot, what every choice records of itself, and the names of old records."""
+"""Images selected by forgetting, what every selection records, and the keys of old records."""
 
 import pickle
 import time
@@ -8,21 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.selection.forgetting import select_forgetting
 from datacondense.studies import selections
 from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.features import ComputeFeatures
 from datacondense.studies.full_training import TrainFull
 from datacondense.studies.memory import Memory
 from datacondense.studies.runner import StoreWorkspace, run_tasks
-from datacondense.studies.selections import ComputeFeatures, SelectByFeatures, SelectForgetting
+from datacondense.studies.selections import SelectByFeatures, SelectForgetting
 from datacondense.studies.store import Store
 from datacondense.studies.task import Task, Workspace, task_key
 from datacondense.studies.tasks import Evaluate, SetTask
 from datacondense.studies.workers import Workers
 from tests.studies.made_tasks import MNIST
 
-PROTOCOL = EvaluationConfig(
+PROTOCOL = ResolvedProtocol(
     network="mlp", epochs=4, augmentation="none", lr=0.03, batch_size=64, precision="float32", engine="eager"
 )
 
@@ -34,30 +35,30 @@ def data() -> DataSource:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> StoreWorkspace:
-    """A folder of cells."""
+def workspace(tmp_path: Path) -> StoreWorkspace:
+    """A folder of tasks."""
     return StoreWorkspace(Store(tmp_path / "cells"), "cpu")
 
 
-def test_what_a_network_forgot_is_chosen_and_scored(data: DataSource, place: StoreWorkspace) -> None:
+def test_forgotten_images_are_selected_and_scored(data: DataSource, workspace: StoreWorkspace) -> None:
     trained = TrainFull(data=data, protocol=PROTOCOL, repeat=0)
     selected: SetTask = SelectForgetting(ipc=3, trained=trained)
     scored = Evaluate(source=selected, protocol=replace(PROTOCOL, epochs=2), repeat=0)
-    outcome = run_tasks([scored], place.store, Workers("inline", 1, 1))
+    outcome = run_tasks([scored], workspace.store, Workers("inline", 1, 1))
     assert (len(outcome.computed), outcome.failed) == (3, {})
-    expected = select_forgetting(data.read().train, 3, trained.forgetting(place).scores())
-    found = selected.image_set(place)
+    expected = select_forgetting(data.read().train, 3, trained.forgetting(workspace).scores())
+    found = selected.image_set(workspace)
     assert found.provenance == {**expected.provenance, "settings": {"ipc": 3, "never_learned": "first"}}
     assert found.fingerprint == expected.fingerprint
     assert (selected.data, selected.ipc, selected.network) == (data, 3, None)
 
 
-def test_the_choice_alone_is_measured(
-    data: DataSource, place: StoreWorkspace, monkeypatch: pytest.MonkeyPatch
+def test_only_the_selection_is_measured(
+    data: DataSource, workspace: StoreWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = TrainFull(data=data, protocol=replace(PROTOCOL, epochs=1), repeat=0)
     features = ComputeFeatures(trained=trained)
-    run_tasks([features], place.store, Workers("inline", 1, 1))
+    run_tasks([features], workspace.store, Workers("inline", 1, 1))
     ticks = iter([10.0, 12.5] * 2)
     log: list[str] = []
 
@@ -89,14 +90,14 @@ def test_the_choice_alone_is_measured(
     monkeypatch.setattr(selections, "peak_memory", Measured)
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
     expected = {"condensing_seconds": 2.5, "memory": {"peak": 300, "added": 21}}
-    result = SelectByFeatures(method="herding", ipc=2, features=features).run(place)
+    result = SelectByFeatures(method="herding", ipc=2, features=features).run(workspace)
     assert {name: result[name] for name in expected} == expected
     assert log == ["images", "begin", "features", "end"]
-    result = SelectForgetting(ipc=2, trained=trained).run(place)
+    result = SelectForgetting(ipc=2, trained=trained).run(workspace)
     assert {name: result[name] for name in expected} == expected
 
 
-def test_forgetting_tasks_differ_where_their_results_do() -> None:
+def test_keys_of_forgetting_differ_where_results_do() -> None:
     trained = TrainFull(data=MNIST, protocol=PROTOCOL, repeat=0)
     task = SelectForgetting(ipc=2, trained=trained)
     others: list[Task] = [
@@ -109,7 +110,7 @@ def test_forgetting_tasks_differ_where_their_results_do() -> None:
     copy = pickle.loads(pickle.dumps(task))
     assert copy == task
     assert task_key(copy) == task_key(task)
-    assert task.kind == "choose by forgetting ipc 2"
+    assert task.kind == "select by forgetting ipc 2"
 
 
 def test_recorded_tasks_keep_their_names() -> None:

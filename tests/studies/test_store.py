@@ -1,4 +1,4 @@
-"""The folder of cells: what its files mean, and that one process works on a cell at a time."""
+"""The folder of tasks: what its files mean, and that one process works on a task at a time."""
 
 import subprocess
 import sys
@@ -14,14 +14,14 @@ WAITER = """
 import sys
 from pathlib import Path
 from datacondense.studies.store import Store
-print("asks", flush=True)
+print("waits", flush=True)
 with Store(Path(sys.argv[1])).claimed("k"):
     print("holds", flush=True)
     sys.stdin.read()
 """
 
 
-def test_files_say_how_far_a_task_is(tmp_path: Path) -> None:
+def test_files_show_the_state_of_a_task(tmp_path: Path) -> None:
     store = Store(tmp_path / "cells")
     with store.claimed("k"):
         assert not store.begun("k")
@@ -46,9 +46,9 @@ def test_files_say_how_far_a_task_is(tmp_path: Path) -> None:
     assert not store.finished("other")
 
 
-def test_a_second_process_waits_and_a_killed_one_frees_its_claim(tmp_path: Path) -> None:
+def test_a_second_process_waits_and_a_killed_one_releases_its_lock(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    said: list[str] = []
+    printed: list[str] = []
     with store.claimed("k"):
         waiter = subprocess.Popen(
             [sys.executable, "-c", WAITER, str(tmp_path)],
@@ -59,15 +59,15 @@ def test_a_second_process_waits_and_a_killed_one_frees_its_claim(tmp_path: Path)
         assert waiter.stdin is not None
         assert waiter.stdout is not None
         stdout = waiter.stdout
-        listener = threading.Thread(target=lambda: said.append(stdout.readline()))
-        assert stdout.readline() == "asks\n"
+        listener = threading.Thread(target=lambda: printed.append(stdout.readline()))
+        assert stdout.readline() == "waits\n"
         listener.start()
         listener.join(0.3)
-        assert said == []
+        assert printed == []
         with store.claimed("another"):
             pass
     listener.join(20)
-    assert said == ["holds\n"]
+    assert printed == ["holds\n"]
 
     claimed = threading.Event()
 
@@ -88,7 +88,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str | bytes) -> None
     path.parent.mkdir()
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(
-        InputError, match=r"k/record\.json cannot be read .*: remove its folder to have the cell"
+        InputError, match=r"k/record\.json cannot be read .*: remove its folder to have the task"
     ):
         Store(tmp_path).record("k")
 

@@ -1,4 +1,4 @@
-"""The keys of cells: equal settings share one, any other setting has its own; and the order of cells."""
+"""The keys of tasks: equal settings share one, any other setting changes it; and the order of tasks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.config import DataConfig
 from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.facts import facts_of
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
 from datacondense.studies.selections import SelectRandom
@@ -18,7 +19,7 @@ from datacondense.studies.tasks import Condense, Evaluate
 from tests.studies.made_tasks import MNIST, MadeTask
 
 METHOD = GradientMatchingConfig().resolved()
-PROTOCOL = EvaluationConfig().resolved("convnet", "mnist")
+PROTOCOL = EvaluationConfig().resolved(condensed_with="convnet", **facts_of("mnist")._asdict())
 CONDENSE = Condense(data=MNIST, method=METHOD, seed=0, iterations=2)
 RANDOM = SelectRandom(data=MNIST, ipc=1, seed=0)
 EVALUATE = Evaluate(source=CONDENSE, protocol=PROTOCOL, repeat=0)
@@ -63,7 +64,7 @@ OTHER_PROTOCOL = {
 
 
 def with_content(task: Task, name: str) -> Task:
-    """Let one thing about the images be another."""
+    """Change one fact about the images."""
     data = replace(MNIST, content={**MNIST.content, name: OTHER_CONTENT[name]})
     if isinstance(task, Evaluate):
         return replace(task, source=replace(task.source, data=data))  # type: ignore[type-var]
@@ -72,14 +73,14 @@ def with_content(task: Task, name: str) -> Task:
 
 
 def changed(task: Condense | Evaluate, part: str, change: Mapping[str, Any]) -> list[Task]:
-    """Give the cell with each change alone."""
+    """Return the task with each change alone."""
     return [
         replace(task, **{part: replace(getattr(task, part), **{name: value})})
         for name, value in change.items()
     ]
 
 
-def test_any_other_setting_has_another_key() -> None:
+def test_every_setting_changes_the_key() -> None:
     assert OTHER_METHOD.keys() == {field.name for field in fields(METHOD)}
     assert OTHER_PROTOCOL.keys() | {"repeats"} == {field.name for field in fields(PROTOCOL)}
     tasks = [
@@ -102,8 +103,8 @@ def test_any_other_setting_has_another_key() -> None:
     assert len({task_key(task) for task in tasks}) == len(tasks)
 
 
-def test_options_that_are_off_do_not_enter_a_key() -> None:
-    # Or every option that is added would have all recorded cells computed again.
+def test_options_that_are_off_are_not_in_the_key() -> None:
+    # Otherwise every new option would change the keys of all recorded tasks.
     method = CONDENSE.settings["method"]
     off = {"transform", "class_collective", "shrink_pixels", "iterate_averaging", "siamese"}
     assert not off & method.keys()
@@ -133,7 +134,7 @@ WITHOUT_MOMENTUM = replace(CONDENSE, method=replace(METHOD, network_momentum=0))
         ),
     ],
 )
-def test_what_computes_the_same_has_the_same_key(first: Task, second: Task) -> None:
+def test_equal_tasks_have_equal_keys(first: Task, second: Task) -> None:
     assert task_key(first) == task_key(second)
 
 
@@ -146,7 +147,7 @@ def test_what_computes_the_same_has_the_same_key(first: Task, second: Task) -> N
         ({"network": "mlp"}, {"network": "MLP", "image_lr": 0.01}),
     ],
 )
-def test_a_default_that_is_written_out_changes_no_key(variant: dict[str, Any], same: dict[str, Any]) -> None:
+def test_an_explicit_default_does_not_change_the_key(variant: dict[str, Any], same: dict[str, Any]) -> None:
     tasks = TaskFactory(data=MNIST, config=StudyConfig(seeds=1, repeats=1))
     (first,), (second,) = (tasks.scored(tasks.condensed(**changes)) for changes in (variant, same))
     assert task_key(first) == task_key(second)
@@ -168,18 +169,18 @@ def test_a_description_is_complete() -> None:
     assert len(task_key(EVALUATE)) == 16
 
 
-def test_inputs_come_in_waves_before_what_needs_them_each_once(tmp_path: Path) -> None:
+def test_inputs_come_in_earlier_groups_each_once(tmp_path: Path) -> None:
     def made(name: str, *inputs: MadeTask) -> MadeTask:
         return MadeTask(name=name, log=tmp_path, inputs=inputs)
 
     top = made("top")
     left, right = made("left", top), made("right", top)
     bottom = made("bottom", left, right)
-    late = made("late", top, bottom)  # needs something from the first wave and from the third
+    late = made("late", top, bottom)  # needs something from the first group and from the third
     wanted = [late, right, made("alone"), bottom, made("top")]
 
-    ordered = [[task.settings["name"] for task in wave.values()] for wave in by_depth(wanted)]
+    ordered = [[task.settings["name"] for task in group.values()] for group in by_depth(wanted)]
 
     assert ordered == [["top", "alone"], ["left", "right"], ["bottom"], ["late"]]
-    assert all(key == task_key(task) for wave in by_depth(wanted) for key, task in wave.items())
+    assert all(key == task_key(task) for group in by_depth(wanted) for key, task in group.items())
     assert by_depth([]) == []

@@ -1,4 +1,4 @@
-"""A study of the user's own, as TOML or Python, and what is said of mistakes in it."""
+"""A study of the user's own, as TOML or Python, and the messages for mistakes in it."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from datacondense.studies.user_file import read_declaration
 from tests.studies.made_tasks import MNIST
 
 TOML = """
-title = "Do more draws help?"
+title = "Do more iterations help?"
 row_axis = "iterations"
 column_axis = "network"
 plot = "curves"
-[rows."few draws"]
-draws = 5
+[rows."few"]
+iterations = 5
 ipc = 2
 [rows.many]
 image_lr = 0.2
@@ -31,13 +31,14 @@ epochs = 7
 lr = 0.02
 """
 PYTHON = """
-from datacondense.studies import Claim, Study, grid
+from datacondense.studies.factory import grid
+from datacondense.studies.study import Study
 
-def study(cells):
-    arms = {name: cells.condensed(start=name) for name in ("noise", "real")}
+def study(tasks):
+    variants = {name: tasks.condensed(start=name) for name in ("noise", "real")}
     return Study(
-        name="starts", title="?", rows=tuple(arms), columns=("mlp",), row_axis="start", column_axis="network",
-        entries=grid(cells, rows=arms, columns={"mlp": {"network": "mlp"}}),
+        name="starts", title="?", rows=tuple(variants), columns=("mlp",), row_axis="start", column_axis="network",
+        entries=grid(tasks, rows=variants, columns={"mlp": {"network": "mlp"}}),
     )
 """
 VARIANTS = '[rows.a]\nnetwork = "convnet"\n[columns.b]\nnetwork = "convnet"\n'
@@ -50,10 +51,10 @@ def declared(path: Path, text: str) -> Study:
 
 
 def test_a_toml_file_lists_variants(tmp_path: Path) -> None:
-    study = declared(tmp_path / "more_draws.toml", TOML)
-    assert (study.name, study.title) == ("more_draws", "Do more draws help?")
+    study = declared(tmp_path / "more_iterations.toml", TOML)
+    assert (study.name, study.title) == ("more_iterations", "Do more iterations help?")
     assert (study.row_axis, study.column_axis, study.plot) == ("iterations", "network", "curves")
-    assert (study.rows, study.columns) == (("few draws", "many"), ("1", "2"))
+    assert (study.rows, study.columns) == (("few", "many"), ("1", "2"))
     assert [len(tasks) for tasks in study.entries.values()] == [4] * 4
     few, many = (study.entries[row, "2"][0] for row in study.rows)
     assert (few.protocol.network, few.protocol.epochs, few.protocol.lr) == ("lenet", 7, 0.02)
@@ -72,6 +73,14 @@ def test_what_a_toml_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert (study.plot, study.published, study.claims) == ("heat map", {}, ())
 
 
+def test_former_names_of_settings_are_read_but_labels_stay(tmp_path: Path) -> None:
+    study = declared(tmp_path / "old.toml", '[rows.draws]\ndraws = 5\n[columns.whole]\nnetwork = "convnet"')
+    assert (study.rows, study.columns) == (("draws",), ("whole",))
+    (source,) = study.entries["draws", "whole"][0].inputs
+    assert isinstance(source, Condense)
+    assert source.iterations == 5
+
+
 def test_a_python_file_declares_anything(tmp_path: Path) -> None:
     study = declared(tmp_path / "starts.py", PYTHON)
     assert list(study.entries) == [("noise", "mlp"), ("real", "mlp")]
@@ -86,23 +95,23 @@ def test_a_python_file_declares_anything(tmp_path: Path) -> None:
         ("a.toml", "rows = [", r"a\.toml cannot be read as TOML \(.*\): correct it"),
         ("a.toml", b"\xff", r"a\.toml cannot be read as TOML"),
         ("a.toml", "colums = 1", "unknown key 'colums': choose from title, row_axis, .*rows, columns"),
-        ("a.toml", "title = 'x'", r"a\.toml needs a table rows of arms, each a table .* such as \[rows\.ConvNet\]"),
-        ("a.toml", "[rows]\n[columns.b]", "needs a table rows of arms"),
-        ("a.toml", "rows = 3", "needs a table rows of arms"),
-        ("a.toml", "[rows]\nnetwork = 'convnet'\n[columns.b]", "needs a table rows of arms"),
-        ("a.toml", "[rows.a]", r"a\.toml needs a table columns of arms, .* such as \[columns\.ConvNet\]"),
+        ("a.toml", "title = 'x'", r"a\.toml needs a table rows of variants, each a table .* such as \[rows\.ConvNet\]"),
+        ("a.toml", "[rows]\n[columns.b]", "needs a table rows of variants"),
+        ("a.toml", "rows = 3", "needs a table rows of variants"),
+        ("a.toml", "[rows]\nnetwork = 'convnet'\n[columns.b]", "needs a table rows of variants"),
+        ("a.toml", "[rows.a]", r"a\.toml needs a table columns of variants, .* such as \[columns\.ConvNet\]"),
         ("a.toml", f"plot = 'pie'\n{VARIANTS}", "has the plot 'pie': choose one of heat map, curves"),
         ("a.toml", f"{VARIANTS}[rows.c]\nwidth = 3", "no setting 'width' of GradientMatchingConfig: choose from"),
-        ("a.toml", f"{VARIANTS}[columns.c]\ndraws = 3", "no setting 'iterations' of EvaluationConfig: choose from network"),
+        ("a.toml", f"{VARIANTS}[columns.c]\niterations = 3", "no setting 'iterations' of EvaluationConfig"),
         ("a.toml", f"{VARIANTS}[rows.c]\nipc = 0", "ipc is 0, but must be 1 or more"),
         ("a.toml", f"{VARIANTS}[rows.c]\nnetwork = 'convnot'", "no network 'convnot'"),
         ("a.toml", f"{VARIANTS}[columns.c]\nnetwork = 'convnot'", "no network 'convnot'"),
         ("a.toml", f"{VARIANTS}[columns.c]\naugmentation = 'blur'", "blur"),
-        ("a.py", "rows = 3", r"a\.py has no function study\(cells\): define one that returns a Study"),
-        ("a.py", "study = 3", r"a\.py has no function study\(cells\)"),
+        ("a.py", "rows = 3", r"a\.py has no function study\(tasks\): define one that returns a Study"),
+        ("a.py", "study = 3", r"a\.py has no function study\(tasks\)"),
     ],
 )  # fmt: skip
-def test_mistakes_get_a_sentence(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
+def test_a_mistake_is_one_sentence(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
@@ -112,23 +121,23 @@ def test_mistakes_get_a_sentence(tmp_path: Path, name: str, text: str | bytes, m
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
-        ("[rows.c]\nipc = '10'", "ipc is '10', but must be of the type int"),
-        ("[rows.c]\nipc = true", "ipc is True, but must be of the type int"),
-        ("[rows.c]\nnetwork = 3", "network is 3, but must be of the type str"),
-        ("[rows.c]\nstart = 3", "start is 3, but must be of the type str"),
-        ("[rows.c]\ndraws = 0", "iterations is 0, but must be a whole number from 1"),
-        ("[columns.c]\nlr = 'big'", "lr is 'big', but must be of the type float"),
-        ("[columns.c]\nepochs = 2.5", "epochs is 2.5, but must be of the type int"),
-        ("[columns.c]\nrepeats = 7", "repeats is 7 in one arm, but entries are paired by it: give --seeds"),
-        ("[columns.c]\nseed = 7", "seed is 7 in one arm, but entries are paired by it"),
+        ("[rows.c]\nipc = '10'", "ipc is '10', but must be of type int"),
+        ("[rows.c]\nipc = true", "ipc is True, but must be of type int"),
+        ("[rows.c]\nnetwork = 3", "network is 3, but must be of type str"),
+        ("[rows.c]\nstart = 3", "start is 3, but must be of type str"),
+        ("[rows.c]\ndraws = 0", "iterations is 0, but must be an integer of 1 or more"),
+        ("[columns.c]\nlr = 'big'", "lr is 'big', but must be of type float"),
+        ("[columns.c]\nepochs = 2.5", "epochs is 2.5, but must be of type int"),
+        ("[columns.c]\nrepeats = 7", "repeats is 7 in one variant, but entries are paired by it: give --seeds"),
+        ("[columns.c]\nseed = 7", "seed is 7 in one variant, but entries are paired by it"),
     ],
 )  # fmt: skip
-def test_values_that_cannot_work_get_a_sentence(tmp_path: Path, variant: str, message: str) -> None:
+def test_an_impossible_value_is_one_sentence(tmp_path: Path, variant: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         declared(tmp_path / "a.toml", f"{VARIANTS}{variant}")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     for name in ("a.toml", "a.py"):
         with pytest.raises(
             InputError, match=rf"There is no study '.*{name}': give a known name, or a \.toml or"

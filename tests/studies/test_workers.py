@@ -1,4 +1,4 @@
-"""What may be said about workers, and how they share the cores."""
+"""Settings of workers, and how they share the cores."""
 
 import os
 from typing import Any
@@ -18,13 +18,13 @@ from datacondense.studies.workers import Workers, WorkersConfig, opened
         ({"threads": -1}, "threads is -1, but must be 1 or more"),
         (
             {"backend": "inline", "jobs": 2},
-            "jobs is 2, but inline means one cell at a time .* --backend processes",
+            "jobs is 2, but inline runs one task at a time .* --backend processes",
         ),
         (
             {"address": "tcp://a:1"},
-            "address is 'tcp://a:1', but processes needs none: give --backend dask or ray",
+            "address is 'tcp://a:1', but processes has none: give --backend dask or ray",
         ),
-        ({"backend": "inline", "address": "auto"}, "address is 'auto', but inline needs none"),
+        ({"backend": "inline", "address": "auto"}, "address is 'auto', but inline has none"),
     ],
 )
 def test_wrong_workers_are_refused(config: dict[str, Any], message: str) -> None:
@@ -54,9 +54,9 @@ def test_cores_are_shared(
     monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], on_gpu: bool, jobs: int, threads: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    asked = WorkersConfig(**config)
-    with opened(asked, on_gpu=on_gpu) as workers:
-        assert workers == Workers(asked.backend, jobs, threads)
+    settings = WorkersConfig(**config)
+    with opened(settings, on_gpu=on_gpu) as workers:
+        assert workers == Workers(settings.backend, jobs, threads)
 
 
 @pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
@@ -71,7 +71,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, backend: An
         pass
 
 
-def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     dask = pytest.importorskip("dask")
     pytest.importorskip("distributed")
     with (

@@ -1,1 +1,1 @@
-"""Augmentation of whole batches from an explicit draw."""
+"""Augmentation of batches from explicit random numbers."""

@@ -1,4 +1,4 @@
-"""The augmentation under which condensed sets are evaluated: each image gets one operation, drawn by chance.
+"""The augmentation with which condensed sets are evaluated: each image gets one operation at random.
 
 It follows the code published with gradient matching (Zhao et al., ICLR 2021), whose MNIST networks train under
 "crop-scale-rotate" and whose batch-norm networks train under "crop-noise". That code goes image by image through
@@ -6,7 +6,7 @@ nearest-neighbour resizing (scale) and cubic splines (rotation); here the whole 
 so scaled and rotated images differ from the published ones within a pixel's neighbourhood, and scaled sizes are
 not rounded to whole pixels. A rotated image is filled channel by channel, not with one mean of all channels.
 
-A draw is a value: applied to a second batch of the same shape it is the Siamese case.
+A draw is a value: applied to a second batch of the same shape, it is Siamese augmentation.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datacondense.augment.names import OPERATIONS, check_strategy, is_siamese
 from datacondense.errors import InputError
 
+OPERATIONS = ("crop", "scale", "rotate", "noise")
 CROP_PAD = 4  # pixels; the published window starts at 0 to 7 of a pad of 4, which is a shift of -4 to 3
 SCALE_RANGE = 0.2
 ROTATE_RANGE = 45  # degrees
@@ -27,11 +27,11 @@ _CROP, _SCALE, _ROTATE, _NOISE = range(4)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AugmentationDraw:
-    """What happens to each image of one batch; numbers of operations that an image did not get are neutral.
+    """Random numbers for each image of one batch; those of operations that an image does not get are neutral.
 
     Attributes:
         images_shape: The batch that the draw is for, (N, C, H, W).
-        operation: Position in `OPERATIONS` `[N]`, int64; -1 for none.
+        operation: Index in `OPERATIONS` `[N]`, int64; -1 for none.
         shift: How far the crop window moves down and right `[N, 2]`, whole pixels.
         scale: Factors of height and width `[N, 2]`, about the centre.
         angle: Counter-clockwise rotation about the centre `[N]`, degrees.
@@ -47,7 +47,7 @@ class AugmentationDraw:
 
 
 def draw_augmentation(
-    strategy: str, images_shape: tuple[int, int, int, int], generator: torch.Generator
+    operations: str, images_shape: tuple[int, int, int, int], generator: torch.Generator
 ) -> AugmentationDraw:
     """Draw one operation, uniformly, and its numbers for each image of a batch.
 
@@ -55,23 +55,14 @@ def draw_augmentation(
     whole degrees in -45 to 44, noise is normal with standard deviation 0.001.
 
     Args:
-        strategy: "none", or operations joined by hyphens, such as "crop-scale-rotate".
+        operations: "none", or names out of `OPERATIONS` joined by hyphens, such as "crop-scale-rotate".
         images_shape: The batch's shape, (N, C, H, W).
         generator: A CPU generator; every device sees the same draw.
 
     Returns:
         The draw, on the CPU.
-
-    Raises:
-        InputError: The strategy is unknown.
     """
-    check_strategy(strategy)
-    if is_siamese(strategy):
-        raise InputError(
-            f"Augmentation strategy {strategy!r} draws one operation for a batch, not one for each image: use "
-            "draw_siamese."
-        )
-    selected = [number for number, name in enumerate(OPERATIONS) if name in strategy.split("-")] or [-1]
+    selected = [-1] if operations == "none" else sorted(map(OPERATIONS.index, operations.split("-")))
     # An image gets one operation only, so the same two numbers serve as its shift, its factors or its angle.
     uniform = torch.rand(images_shape[0], 3, generator=generator, dtype=torch.float64)
     operation = torch.tensor(selected)[(uniform[:, 0] * len(selected)).long()]
@@ -88,7 +79,7 @@ def draw_augmentation(
 
 
 def apply_augmentation(draw: AugmentationDraw, images: Tensor) -> Tensor:
-    """Carry out a draw on a batch.
+    """Augment a batch as drawn.
 
     Where an image leaves its frame free, crop and rotation fill with the batch's mean per channel, scale with 0,
     the data set's mean. Whole-pixel shifts are exact up to rounding. Differentiable in the images, the fill
@@ -96,7 +87,7 @@ def apply_augmentation(draw: AugmentationDraw, images: Tensor) -> Tensor:
 
     Args:
         draw: The draw; the same one may be applied to several batches.
-        images: Normalised images `[N, C, H, W]`, float32 or float64, of the draw's shape; left as they are.
+        images: Normalised images `[N, C, H, W]`, float32 or float64, of the draw's shape; not changed.
 
     Returns:
         A new tensor `[N, C, H, W]` of the same type, on the same device.
@@ -115,7 +106,7 @@ def apply_augmentation(draw: AugmentationDraw, images: Tensor) -> Tensor:
 
 
 def _noise(operation: Tensor, images_shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw noise for the images that get some, zero for the others."""
+    """Draw noise for the images that get some; zero for the others."""
     noise = torch.zeros(images_shape)
     rows = torch.nonzero(operation == _NOISE).flatten()
     noise[rows] = torch.randn((len(rows), *images_shape[1:]), generator=generator) * NOISE_STD
@@ -133,18 +124,18 @@ def _resample(draw: AugmentationDraw, images: Tensor) -> Tensor:
     x, y = (_centred(size, side, numbers)[:, None] for size in (width, height))
     grid = along_x * x + (along_y * y[:, None] + start)
     fill = numbers[:, 6].view(-1, 1, 1, 1) * images.mean((0, 2, 3), keepdim=True)
-    # Outside counts as 0, so the fill is taken off first and put back after.
+    # Outside counts as 0, so the fill is subtracted first and added again after.
     canvas = F.pad(images - fill, (0, side - width, 0, side - height))
     return F.grid_sample(canvas, grid, "bilinear", "zeros", align_corners=False) + fill
 
 
 def _centred(size: int, side: int, like: Tensor) -> Tensor:
-    """Give the distances `[size]` of pixels from their middle, in units of half a canvas side."""
+    """Return the distances `[size]` of pixels from their middle, in units of half a canvas side."""
     return (torch.arange(size, dtype=like.dtype, device=like.device) - (size - 1) / 2) * (2 / side)
 
 
 def _affine_numbers(draw: AugmentationDraw, side: int) -> Tensor:
-    """Give `[N, 7]`: where a step right, a step down and the middle come from as (x, y), and 1 for a mean fill."""
+    """Return `[N, 7]`: where a step right, a step down and the middle come from as (x, y), and 1 for a mean fill."""
     _, _, height, width = draw.images_shape
     angle = torch.deg2rad(draw.angle)
     cos, sin = torch.cos(angle), torch.sin(angle)

@@ -3,7 +3,7 @@
 A batch gets one operation. Its numbers are the same for all images where a set is condensed, so that real and
 synthetic images see one change and gradients reach the pixels through it; each image has its own numbers where a
 network is trained. Numbers and ranges are those of the published code, in normalised scale, where 0 is the data
-set's mean. That code draws from the global generator; here a draw is a value from an explicit one.
+set's mean. That code uses the global generator; here a draw is a value, from an explicit one.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datacondense.augment.names import SIAMESE_OPERATIONS, check_strategy
 from datacondense.errors import InputError
 
+SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 BRIGHTNESS_RANGE = 1.0  # from end to end, in normalised scale
 SATURATION_LIMIT = 2.0
 CONTRAST_LEAST = 0.5
@@ -31,7 +31,7 @@ class SiameseDraw:
 
     Attributes:
         operation: A name out of `SIAMESE_OPERATIONS`.
-        numbers: What the operation goes by, float64 on the CPU:
+        numbers: The numbers of the operation, float64 on the CPU:
             color `[n, 3]`: what is added to brightness, and the factors of saturation and contrast;
             crop `[n, 2]`: how far the window moves down and right, whole pixels;
             cutout `[n, 2]`: first row and first column of the square, which may lie outside the frame;
@@ -59,16 +59,8 @@ def draw_siamese(
 
     Returns:
         The draw, on the CPU.
-
-    Raises:
-        InputError: An operation is unknown or repeated, or the number is below 1.
     """
-    check_strategy(f"dsa:{operations}")
-    if number < 1:
-        raise InputError(
-            f"number is {number}, but a draw is for 1 image or more: give the size of the batch."
-        )
-    selected = [name for name in SIAMESE_OPERATIONS if name in operations.split("-")]
+    selected = sorted(operations.split("-"), key=SIAMESE_OPERATIONS.index)
     operation = selected[int(torch.randint(len(selected), (), generator=generator))]
     uniform = torch.rand(number, 3, generator=generator, dtype=torch.float64)
     _, height, width = image_shape
@@ -80,14 +72,14 @@ def draw_siamese(
 
 
 def apply_siamese(draw: SiameseDraw, images: Tensor) -> Tensor:
-    """Carry out a draw on a batch.
+    """Augment a batch as drawn.
 
-    What an operation leaves free becomes 0, the data set's mean. Differentiable in the images; on CUDA the gradient
-    of scale and rotate is summed in no fixed order.
+    Pixels that an operation leaves free become 0, the data set's mean. Differentiable in the images; on CUDA the
+    gradient of scale and rotate is summed in no fixed order.
 
     Args:
         draw: The draw; the same one may be applied to several batches.
-        images: Normalised images `[N, C, H, W]`, float32 or float64; left as they are.
+        images: Normalised images `[N, C, H, W]`, float32 or float64; not changed.
 
     Returns:
         A new tensor `[N, C, H, W]` of the same type, on the same device.
@@ -100,7 +92,7 @@ def apply_siamese(draw: SiameseDraw, images: Tensor) -> Tensor:
 
 
 def _check_fits(draw: SiameseDraw, images: Tensor) -> None:
-    """Check that a draw was made for such images, and as many."""
+    """Check that a draw is for images of this size, and as many."""
     if images.shape[2:] != draw.image_size:
         height, width = draw.image_size
         raise InputError(
@@ -116,7 +108,7 @@ def _check_fits(draw: SiameseDraw, images: Tensor) -> None:
 
 
 def _numbers(operation: str, uniform: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Bring numbers `[n, 3]` uniform in 0 to 1 to the range of an operation, and to its number of columns."""
+    """Return numbers `[n, 3]`, uniform in 0 to 1, in the ranges and columns of an operation."""
     sides = uniform.new_tensor(image_size)
     one, two = uniform[:, :1], uniform[:, :2]
     match operation:
@@ -181,7 +173,7 @@ def _scale(numbers: Tensor, images: Tensor) -> Tensor:
 
 
 def _rotate(numbers: Tensor, images: Tensor) -> Tensor:
-    """Turn about the centre."""
+    """Rotate about the centre."""
     height, width = images.shape[2:]
     angle = torch.deg2rad(numbers[:, 0])
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -209,11 +201,11 @@ def _sampled(matrix: tuple[Tensor, Tensor, Tensor, Tensor], images: Tensor) -> T
 
 
 def _along(values: Tensor, axis: int) -> Tensor:
-    """Lay values `[n, side]` along one axis of a batch."""
+    """Return values `[n, side]` shaped to broadcast along one axis of a batch."""
     return values[:, None, :, None] if axis == 2 else values[:, None, None, :]
 
 
 def _like(numbers: Tensor, images: Tensor) -> Tensor:
-    """Give numbers the type and device of images."""
+    """Return numbers with the type and device of images."""
     # The type first, because some devices have no float64.
     return numbers.to(images.dtype).to(images.device)

@@ -1,34 +1,32 @@
 """`datacondense condense`: learn a condensed set."""
 
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
-
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation.config import MethodConfig, RunConfig
-from datacondense.condensation.methods import METHODS, method_name
+from datacondense.condensation.loop import Progress, RunConfig, condense
+from datacondense.condensation.method import MethodConfig
+from datacondense.condensation.registry import method_named
 from datacondense.data.config import DataConfig
+from datacondense.data.sources import load
+from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
+from datacondense.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from datacondense.condensation.loop import Progress
-
-_METHOD = "gradient-matching"
-
+DEFAULT_METHOD = "gradient-matching"
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condense(Generic[ConfigT]):
-    """Learn a few synthetic images per class that train networks as the whole data set does.
+    """Learn a few synthetic images per class that train networks as the full data set does.
 
     Attributes:
         dataset: Name (mnist, fashion-mnist, svhn, cifar10, cifar100, usps, tiny-imagenet, digits), Hub id, image
@@ -38,12 +36,13 @@ class Condense(Generic[ConfigT]):
         force: Discard what an earlier run left in OUT.
         validation_fraction: Share of the training images held out, class by class, for --validate-every; 0 to 1.
         method: gradient-matching (dc), siamese-matching (dsa), distribution-matching (dm), parameter-matching,
-            dataset-distillation (dd). Each has settings of its own: `--method NAME --help` lists them.
+            dataset-distillation (dd), or your own as package.module:Class. Each has settings of its own:
+            `--method NAME --help` lists them.
         settings: Settings of the method.
         run: Seed, length and reports.
         data: How the data set is read.
         machine: Where to compute.
-        output: How much to say.
+        output: How much to print.
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
@@ -51,7 +50,7 @@ class Condense(Generic[ConfigT]):
     resume: bool = False
     force: bool = False
     validation_fraction: float = 0.0
-    method: str = _METHOD
+    method: str = DEFAULT_METHOD
     settings: ConfigT
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -59,19 +58,7 @@ class Condense(Generic[ConfigT]):
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code: 0, or 130 after Ctrl-C.
-
-        Raises:
-            InputError: A value breaks a rule.
-        """
-        from datacondense.condensation.loop import condense
-        from datacondense.condensation.run_folder import RunFolder
-        from datacondense.data.sources import load
-        from datacondense.data.validation import hold_out
-
+        """Run the subcommand."""
         printer = Printer(self.output)
         if not 0 <= self.validation_fraction < 1:
             raise InputError(
@@ -102,7 +89,7 @@ class Condense(Generic[ConfigT]):
         last = folder.metrics()[-1]
         printer.say(
             f"{len(condensed)} images ({self.settings.ipc} for each of {condensed.num_classes} classes) after "
-            f"{condensed.provenance['iterations_done']:g} outer draws and {duration(last['seconds'])}: {folder.result}\n"
+            f"{condensed.provenance['iterations_done']:g} iterations and {duration(last['seconds'])}: {folder.result}\n"
             f"Score it:   datacondense evaluate {folder.result} --on {self.dataset}\n"
             f"Look at it: datacondense show {folder.result} --out {self.out / 'condensed.png'}"
         )
@@ -111,51 +98,30 @@ class Condense(Generic[ConfigT]):
             "fingerprint": condensed.fingerprint,
             "seconds": last["seconds"],
             "loss": last["loss"],
-            "record": condensed.provenance,
+            "provenance": condensed.provenance,
         })
         return 0
 
 
 def condense_command(args: Sequence[str]) -> Callable[..., Any]:
-    """Give the subcommand with the options of the method that is asked for.
-
-    Args:
-        args: Arguments after the program's name.
-
-    Returns:
-        What parses the options, and holds them.
-
-    Raises:
-        InputError: There is no such method.
-    """
-    asked = ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--method", nargs="?", default=_METHOD)
-    name = asked.parse_known_args(args)[0].method
-    config: Any = METHODS[method_name(name or "")]
-    return cast(Callable[..., Any], Condense[config])
+    """Return the subcommand with the options of the requested method."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--method", nargs="?", default=DEFAULT_METHOD)
+    name = parser.parse_known_args(args)[0].method
+    settings: Any = method_named(name or "")
+    return cast(Callable[..., Any], Condense[settings])
 
 
-def reporter(tick: Ticker, printer: Printer) -> Callable[["Progress"], None]:
-    """Make the observer that shows a run's progress.
+def reporter(tick: Ticker, printer: Printer) -> Callable[[Progress], None]:
+    """Return the observer that shows a run's progress."""
 
-    Args:
-        tick: Shows how far the run is.
-        printer: Says the accuracies on the validation images.
-
-    Returns:
-        The observer.
-    """
-
-    def report(progress: "Progress") -> None:
+    def report(progress: Progress) -> None:
         steps = progress.step.outer * progress.steps_per_iteration + progress.step.inner + 1
         iterations = steps / progress.steps_per_iteration
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-        tick(
-            iterations,
-            progress.iterations,
-            f"draw {iterations:.4g} of {progress.iterations}, loss {progress.loss:.4g}, {duration(progress.seconds)}{left}",
-        )
+        done = f"iteration {iterations:.4g} of {progress.iterations}, loss {progress.loss:.4g}"
+        tick(iterations, progress.iterations, f"{done}, {duration(progress.seconds)}{left}")
         if progress.validation is not None:
-            printer.note(f"draw {iterations:g}: validation accuracy {progress.validation}")
+            printer.note(f"iteration {iterations:g}: validation accuracy {progress.validation}")
 
     return report

@@ -19,62 +19,43 @@ _SECONDS_BETWEEN_LINES = 10.0  # where progress goes to a file, a line now and t
 
 
 class Ticker(Protocol):
-    """Shows how far a job is."""
+    """Shows the progress of a job."""
 
     def __call__(self, done: float, total: float, text: str) -> None:
         """Show that `done` of `total` is done."""
 
 
 class Printer:
-    """Says what the options allow."""
+    """Prints what the options allow."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
 
     @cached_property
     def _errors(self) -> "Console":
-        """Make the console for what goes to standard error."""
+        """The console of standard error."""
         from rich.console import Console
 
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Print a sentence of the result.
-
-        Args:
-            text: The sentence.
-        """
+        """Print a sentence of the result."""
         if not self._output.quiet and not self._output.json:
             print(text, flush=True)
 
     def record(self, values: Mapping[str, Any]) -> None:
-        """Print the record for scripts, where it was asked for.
-
-        Args:
-            values: Plain JSON values.
-        """
+        """Print a JSON object for scripts, where --json requests one."""
         if self._output.json:
             print(json.dumps(values, sort_keys=True), flush=True)
 
     def note(self, text: str) -> None:
-        """Print a remark beside the result, such as a warning.
-
-        Args:
-            text: The remark.
-        """
+        """Print a remark beside the result, such as a warning."""
         if not self._output.quiet:
             self._errors.print(text, style="yellow", markup=False)
 
     @contextmanager
     def ticker(self, title: str) -> Iterator[Ticker]:
-        """Show the progress of one job: a bar on a terminal, a line now and then elsewhere.
-
-        Args:
-            title: The job in a word.
-
-        Yields:
-            The function to call with what is done.
-        """
+        """Show the progress of one job: a bar on a terminal, a line now and then elsewhere."""
         if self._output.quiet:
             yield _silent
         elif self._errors.is_terminal:
@@ -112,14 +93,7 @@ def _silent(done: float, total: float, text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration for people.
-
-    Args:
-        seconds: Its length.
-
-    Returns:
-        Such as "8 s", "2 min 05 s", "3 h 07 min".
-    """
+    """Return a duration in words."""
     full = round(seconds)
     if full < 60:
         return f"{full} s"

@@ -1,24 +1,24 @@
 """`datacondense demo`: the main job on embedded images, in a minute, without a network connection."""
 
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
-
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+
+import torch
 
 from datacondense.cli.condense import reporter
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Machine, Output
-from datacondense.condensation.config import RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.loop import RunConfig, condense
+from datacondense.data.sources import load
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
-
-if TYPE_CHECKING:
-    import torch
-
-    from datacondense.image_set import ImageSet
+from datacondense.evaluation.scoring import evaluate
+from datacondense.image_set import ImageSet
+from datacondense.reports.grid import plot_grid
+from datacondense.run_folder import RunFolder
+from datacondense.selection.random import select_random
 
 # Small enough for a laptop; the learning rate was chosen on a validation split of the training images.
 _METHOD = GradientMatchingConfig(ipc=1, network="convnet-w32-d2", image_lr=1.0, real_batch=64)
@@ -33,7 +33,7 @@ class Demo:
         repeats: Networks trained on each set.
         run: Seed and length.
         machine: Where to compute.
-        output: How much to say.
+        output: How much to print.
     """
 
     out: Path = Path("datacondense-demo")
@@ -48,16 +48,7 @@ class Demo:
             raise InputError(f"repeats is {self.repeats}, but a comparison needs 2 networks or more.")
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code: 0, or 130 after Ctrl-C.
-        """
-        from datacondense.condensation.loop import condense
-        from datacondense.condensation.run_folder import RunFolder
-        from datacondense.data.sources import load
-        from datacondense.reports.grid import plot_grid
-
+        """Run the subcommand."""
         printer = Printer(self.output)
         device = self.machine.prepare()
         splits = load("digits")
@@ -80,7 +71,7 @@ class Demo:
         plot_grid(condensed, picture)
         seconds = RunFolder(self.out).metrics()[-1]["seconds"]
         printer.say(
-            f"Learned in {duration(seconds)}: {self.out / 'condensed.safetensors'}, drawn in {picture}"
+            f"Learned in {duration(seconds)}: {self.out / 'condensed.safetensors'}, plotted in {picture}"
         )
         condensed_score, random_accuracies = self._compare(condensed, train, test, device, printer)
         random_mean, random_std = fmean(random_accuracies), stdev(random_accuracies)
@@ -99,16 +90,13 @@ class Demo:
 
     def _compare(
         self,
-        condensed: "ImageSet",
-        train: "ImageSet",
-        test: "ImageSet",
-        device: "torch.device",
+        condensed: ImageSet,
+        train: ImageSet,
+        test: ImageSet,
+        device: torch.device,
         printer: Printer,
     ) -> tuple[Score, list[float]]:
-        """Score the condensed images and, under the same recipe, one random choice of images per network."""
-        from datacondense.evaluation.scoring import evaluate
-        from datacondense.selection.random import select_random
-
+        """Score the condensed images and, under the same protocol, one random selection per network."""
         config = EvaluationConfig(network=_METHOD.network, repeats=self.repeats, seed=self.run.seed)
         with printer.ticker("evaluate") as tick:
 

@@ -1,24 +1,22 @@
 """`datacondense evaluate`: score a set by the networks that it trains."""
 
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import torch
 import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.sets import read_set_and_original
 from datacondense.data.config import DataConfig
+from datacondense.data.sources import load
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
-
-if TYPE_CHECKING:
-    import torch
-
-    from datacondense.image_set import ImageSet
+from datacondense.evaluation.scoring import evaluate
+from datacondense.image_set import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,7 @@ class Evaluate:
         config: The protocol.
         data: How the data set is read.
         machine: Where to compute.
-        output: How much to say.
+        output: How much to print.
     """
 
     set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
@@ -43,17 +41,7 @@ class Evaluate:
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code, 0.
-
-        Raises:
-            InputError: A value breaks a rule.
-        """
-        from datacondense.cli.sets import read_set_and_original
-        from datacondense.data.sources import load
-
+        """Run the subcommand."""
         printer = Printer(self.output)
         device = self.machine.prepare()
         images, exact = read_set_and_original(self.set)
@@ -74,9 +62,7 @@ class Evaluate:
         printer.record(record)
         return 0
 
-    def _score(self, images: "ImageSet", test: "ImageSet", device: "torch.device", printer: Printer) -> Score:
-        from datacondense.evaluation.scoring import evaluate
-
+    def _score(self, images: ImageSet, test: ImageSet, device: torch.device, printer: Printer) -> Score:
         accuracies: list[float] = []
         with printer.ticker("evaluate") as tick:
 
@@ -92,15 +78,7 @@ class Evaluate:
 
 
 def rounding_cost(rounded: Score, exact: Score) -> dict[str, float]:
-    """Compare the scores of an export and of the exact set, network by network.
-
-    Args:
-        rounded: Score of the exported images.
-        exact: Score of the images before export, by networks with the same seeds.
-
-    Returns:
-        Mean and standard deviation of the paired differences (rounded minus exact, 0 to 1), the exact mean, and n.
-    """
+    """Compare the scores of an export and of the exact set, network by network."""
     differences = [r - e for r, e in zip(rounded.accuracies, exact.accuracies, strict=True)]
     return {
         "mean": fmean(differences),
@@ -111,14 +89,7 @@ def rounding_cost(rounded: Score, exact: Score) -> dict[str, float]:
 
 
 def describe(score: Score) -> str:
-    """Name the protocol of a score in a line.
-
-    Args:
-        score: The score.
-
-    Returns:
-        Network, epochs, augmentation, precision and test images.
-    """
+    """Return the protocol of a score in a line."""
     protocol = score.protocol
     training = (
         "the set's own learned steps"

@@ -1,7 +1,5 @@
 """`datacondense export`: write a set in a form that other programs read."""
 
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
-
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +8,8 @@ import tyro
 
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
+from datacondense.cli.sets import read_set
+from datacondense.data.exports import export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,10 @@ class Export:
 
     Attributes:
         set: A .safetensors file or a run's folder.
-        format: What to write. Pixels are rounded to 8 bits; the report tells how many lay outside 0 to 1.
+        format: What to write. Pixels are rounded to 8 bits; the report says how many lay outside 0 to 1.
         out: The folder to write.
         force: Replace a folder that is not empty.
-        output: How much to say.
+        output: How much to print.
     """
 
     set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
@@ -31,14 +31,7 @@ class Export:
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code, 0.
-        """
-        from datacondense.cli.sets import read_set
-        from datacondense.data.exports import export
-
+        """Run the subcommand."""
         printer = Printer(self.output)
         report = export(read_set(self.set), self.out, format=self.format, force=self.force)
         printer.say(

@@ -1,42 +1,32 @@
-"""`datacondense info`: tell what a set or a run is."""
-
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+"""`datacondense info`: describe a set or a run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Output
-
-if TYPE_CHECKING:
-    from datacondense.condensation.run_folder import RunFolder
-    from datacondense.image_set import ImageSet
+from datacondense.cli.sets import read_set
+from datacondense.image_set import ImageSet
+from datacondense.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Tell what a set is and how it was made, or how far a run is.
+    """Describe a set and how it was made, or how far a run is.
 
     Attributes:
         path: A .safetensors file, a run's folder, or a folder that `export` wrote.
-        output: How much to say.
+        output: How much to print.
     """
 
     path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET_OR_DIR")]
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code, 0.
-        """
-        from datacondense.cli.sets import read_set
-        from datacondense.condensation.run_folder import RunFolder
-
+        """Run the subcommand."""
         printer = Printer(self.output)
         folder = RunFolder(self.path)
         facts: dict[str, Any] = {}
@@ -50,15 +40,8 @@ class Info:
         return 0
 
 
-def describe_set(images: "ImageSet") -> dict[str, Any]:
-    """Gather the facts of a set.
-
-    Args:
-        images: The set.
-
-    Returns:
-        Plain JSON values.
-    """
+def describe_set(images: ImageSet) -> dict[str, Any]:
+    """Return the facts of a set."""
     pixels = images.pixels()
     return {
         "images": len(images),
@@ -69,36 +52,29 @@ def describe_set(images: "ImageSet") -> dict[str, Any]:
         "normalisation mean": list(images.mean),
         "normalisation std": list(images.std),
         "fingerprint": images.fingerprint,
-        "record": dict(images.provenance),
+        "provenance": dict(images.provenance),
     }
 
 
-def describe_run(folder: "RunFolder") -> dict[str, Any]:
-    """Gather how far a run is.
-
-    Args:
-        folder: Its folder.
-
-    Returns:
-        Plain JSON values.
-    """
+def describe_run(folder: RunFolder) -> dict[str, Any]:
+    """Return how far a run is."""
     settings, metrics = folder.settings(), folder.metrics()
     facts: dict[str, Any] = {
         "status": "finished" if folder.result.exists() else "unfinished, continue with --resume"
     }
     if metrics:
         last = metrics[-1]
-        facts["outer draws"] = f"{last['iteration'] + 1} begun of {settings['run']['iterations']}"
+        facts["iterations"] = f"{last['iteration'] + 1} begun of {settings['run']['iterations']}"
         facts["loss"] = last["loss"]
         facts["time"] = duration(last["seconds"])
     scores = [(entry["iteration"] + 1, entry["validation"]) for entry in metrics if "validation" in entry]
     if scores:
-        facts["validation accuracy"] = {f"after {draw} draws": score for draw, score in scores}
+        facts["validation accuracy"] = {f"after {iteration} iterations": score for iteration, score in scores}
     return facts if folder.result.exists() else {**facts, "settings": settings}
 
 
 def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
-    """Write nested facts as indented lines."""
+    """Return nested facts as indented lines."""
     lines = []
     for key, value in facts.items():
         if isinstance(value, dict):

@@ -1,15 +1,12 @@
-"""The options that every subcommand shares: where to compute, and how much to say."""
-
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+"""The options that every subcommand shares: where to compute, and how much to print."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
 
 from datacondense.allocator import keep_freed_memory
+from datacondense.environment import choose_device
 from datacondense.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,25 +15,14 @@ class Machine:
 
     Attributes:
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
-        threads: Processor threads. Default: torch's choice, the number of cores.
+        threads: Processor threads. Default: the number of cores.
     """
 
     device: str = "auto"
     threads: int | None = None
 
-    def prepare(self) -> "torch.device":
-        """Set threads and memory reuse for the whole process, and choose the device.
-
-        Returns:
-            The device.
-
-        Raises:
-            InputError: The number of threads is below 1, or there is no such device.
-        """
-        import torch
-
-        from datacondense.environment import choose_device
-
+    def prepare(self) -> torch.device:
+        """Set threads and memory reuse for the whole process, and choose the device."""
         if self.threads is not None:
             if self.threads < 1:
                 raise InputError(f"threads is {self.threads}, but must be 1 or more.")
@@ -47,10 +33,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """How much to say.
+    """How much to print.
 
     Attributes:
-        quiet: Say nothing but errors and, with --json, the record.
+        quiet: Print nothing but errors and, with --json, the JSON object.
         json: Print one JSON object with every number instead of sentences.
     """
 

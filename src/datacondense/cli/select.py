@@ -1,51 +1,50 @@
-"""`datacondense select`: choose real images, the baselines of condensation."""
-
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
+"""`datacondense select`: select real images, the baselines of condensation."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import numpy as np
+import torch
 import tyro
+from torch import Tensor
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.selection.herding import select_herding
+from datacondense.selection.k_center import select_k_center
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.runner import StudyProgress
 from datacondense.studies.selection_config import BY_FEATURES, SelectionConfig
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from datacondense.image_set import ImageSet
-    from datacondense.studies.data_source import DataSource
-    from datacondense.studies.runner import StudyProgress
+from datacondense.studies.selection_running import select, selection_store, selection_task, training_to_do
 
 
 @dataclass(frozen=True, kw_only=True)
 class Select:
-    """Choose real images, the same number of each class: the baselines of condensation.
+    """Select real images, the same number of each class: the baselines of condensation.
 
-    Herding and k-center compare the features of a network that is trained on the whole data set, and forgetting watches
+    Herding and k-center compare the features of a network that is trained on the full data set, and forgetting watches
     its training. Network and features are kept in --cache, so the next selection takes seconds; training that was
     stopped continues with the same command.
 
     Attributes:
         dataset: Name, Hub id, folder or file, as in `condense`.
-        out: The .safetensors file to write, for `evaluate`, `show` and `export`. Its record keeps the positions of the
-            chosen images in the training set.
-        features: Your own features for herding or k-center, in the place of those of a trained network: a .npy file
+        out: The .safetensors file to write, for `evaluate`, `show` and `export`. Its provenance keeps the positions of
+            the selected images in the training set.
+        features: Your own features for herding or k-center, instead of those of a trained network: a .npy file
             with one row of floating-point numbers for each training image, in their order.
         cache: Folder where trained networks and features are kept. Default: datacondense in $XDG_CACHE_HOME or
             ~/.cache.
         force: Replace OUT where it exists.
-        selection: The method, and the network that it goes by.
+        selection: The method, and the network that it relies on.
         data: How the data set is read.
         machine: Where to compute.
-        output: How much to say.
+        output: How much to print.
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
@@ -59,13 +58,7 @@ class Select:
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code: 0, or 130 after Ctrl-C.
-        """
-        from datacondense.studies.data_source import DataSource
-
+        """Run the subcommand."""
         printer = Printer(self.output)
         self._check()
         device = self.machine.prepare()
@@ -84,26 +77,19 @@ class Select:
         return 0
 
     def _check(self) -> None:
-        """Refuse at once what the end would refuse after minutes, and options that contradict each other."""
+        """Refuse at once what would fail after minutes, and options that contradict each other."""
         if self.out.is_dir():
             raise InputError(f"{self.out} is a folder, but a file is to be written there: give another path.")
         if self.out.exists() and not self.force:
             raise InputError(f"{self.out} exists: give another --out, or --force to replace it.")
         if self.features is not None and self.selection.method not in BY_FEATURES:
             raise InputError(
-                f"features is {self.features}, but the method {self.selection.method} compares none: leave it out, or "
-                f"give --method {' or '.join(BY_FEATURES)}."
+                f"--features applies only to {' and '.join(BY_FEATURES)}, not {self.selection.method}: leave it out, "
+                f"or give --method {' or '.join(BY_FEATURES)}."
             )
 
-    def _by_network(self, source: "DataSource", device: "torch.device", printer: Printer) -> "ImageSet":
-        """Choose by a trained network, once it is said how long its training takes; or at random."""
-        from datacondense.studies.selection_running import (
-            select,
-            selection_store,
-            selection_task,
-            training_to_do,
-        )
-
+    def _by_network(self, source: DataSource, device: torch.device, printer: Printer) -> ImageSet:
+        """Select by a trained network, once its training time is announced; or at random."""
         store = selection_store(self.cache)
         training = training_to_do(selection_task(source, self.selection), store)
         seconds = 0.0
@@ -123,19 +109,16 @@ class Select:
                 observer=reporter(tick, seconds),
             )
 
-    def _by_features(self, source: "DataSource", path: Path) -> "ImageSet":
-        """Choose by the user's features."""
-        from datacondense.selection.herding import select_herding
-        from datacondense.selection.k_center import select_k_center
-
+    def _by_features(self, source: DataSource, path: Path) -> ImageSet:
+        """Select by the user's features."""
         choose = select_herding if self.selection.method == "herding" else select_k_center
         selected = choose(source.read().train, self.selection.ipc, read_features(path))
         return replace(selected, provenance={**selected.provenance, "features": {"file": str(path)}})
 
-    def _report(self, selected: "ImageSet", seconds: float, printer: Printer, *, scorable: bool) -> None:
-        """Say what was chosen and what to do with it."""
+    def _report(self, selected: ImageSet, seconds: float, printer: Printer, *, scorable: bool) -> None:
+        """Print what was selected and what to do with it."""
         printer.say(
-            f"{len(selected)} images ({self.selection.ipc} for each of {selected.num_classes} classes) chosen by "
+            f"{len(selected)} images ({self.selection.ipc} for each of {selected.num_classes} classes) selected by "
             f"{self.selection.method} in {duration(seconds)}: {self.out}"
         )
         if scorable:
@@ -145,25 +128,12 @@ class Select:
             "result": str(self.out),
             "fingerprint": selected.fingerprint,
             "seconds": seconds,
-            "record": dict(selected.provenance),
+            "provenance": dict(selected.provenance),
         })
 
 
-def read_features(path: Path) -> "Tensor":
-    """Read an array that NumPy saved; pickles are refused.
-
-    Args:
-        path: A .npy file.
-
-    Returns:
-        The numbers, of the shape and type that they have there.
-
-    Raises:
-        InputError: There is no such file, or it is no array of numbers.
-    """
-    import numpy as np
-    import torch
-
+def read_features(path: Path) -> Tensor:
+    """Read an array that NumPy saved; pickles are refused."""
     try:
         array = np.load(path, allow_pickle=False)
         # In the byte order of this machine, the only one that torch knows.
@@ -177,18 +147,10 @@ def read_features(path: Path) -> "Tensor":
         ) from error
 
 
-def reporter(tick: Ticker, seconds: float) -> Callable[["StudyProgress"], None]:
-    """Make the observer that shows how far a selection is.
+def reporter(tick: Ticker, seconds: float) -> Callable[[StudyProgress], None]:
+    """Return the observer that shows how far a selection is."""
 
-    Args:
-        tick: Shows it.
-        seconds: What the training takes, by estimate; 0 where there is none.
-
-    Returns:
-        The observer.
-    """
-
-    def report(progress: "StudyProgress") -> None:
+    def report(progress: StudyProgress) -> None:
         if progress.total == 0:
             return
         over = progress.done + progress.failed == progress.total

@@ -2,36 +2,19 @@
 
 from pathlib import Path
 
-from datacondense.condensation.run_folder import RunFolder
 from datacondense.data.exports import is_export, load_export
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.run_folder import RunFolder
 
 
 def read_set(path: Path) -> ImageSet:
-    """Read a set from its file, its run's folder or an export.
-
-    Args:
-        path: Where it is.
-
-    Returns:
-        The set; for an export the images as they were rounded.
-    """
+    """Read a set from its file, its run's folder or an export."""
     return read_set_and_original(path)[0]
 
 
 def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
-    """Read a set and, for an export, the exact set that it was made from.
-
-    Args:
-        path: A .safetensors file, a run's folder, or an export.
-
-    Returns:
-        The set, and its original or None.
-
-    Raises:
-        InputError: There is nothing of the kind.
-    """
+    """Read a set and, for an export, the exact set that it was made from."""
     if not path.is_dir():
         return ImageSet.load(path), None
     if is_export(path):

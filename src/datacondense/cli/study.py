@@ -1,59 +1,54 @@
 """`datacondense study`: run a grid of experiments and write its table."""
 
-# ruff: noqa: PLC0415 — torch and what stands on it load when the subcommand runs, so that --help need not wait.
-
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Output
 from datacondense.data.config import DataConfig
+from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.reports.study_records import study_record
+from datacondense.reports.study_tables import write_study
+from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.config import TASKS, StudyConfig
+from datacondense.studies.data_source import DataSource
+from datacondense.studies.estimate import StudyEstimate
+from datacondense.studies.runner import Outcome, StudyProgress
+from datacondense.studies.running import StudyRun, declared, estimate_study, find_study, run_study
 from datacondense.studies.workers import WorkersConfig
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    from datacondense.studies.estimate import StudyEstimate
-    from datacondense.studies.runner import Outcome, StudyProgress
-    from datacondense.studies.running import StudyRun
-
-COMPARISONS = (
-    "comparison",
-    "distillation",
-)  # studies whose arms have numbers of images and of draws of their own
 _SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Run a grid of experiments: condense, score, and write the table beside the published one.
+    """Run a grid of experiments: condense, evaluate, and write the table beside the published one.
 
-    The same command continues a study that was stopped or killed; finished cells are never run again, and studies with
-    the same --out share theirs.
+    The same command continues a study that was stopped or killed. Finished tasks are never run again, and studies with
+    the same --out share them.
 
     Attributes:
         name: cross-architecture, ipc, activation, pooling, norm, depth, width, distance; of noise-aware matching:
             teacher, representatives, masks, noise-aware; of methods, as `compare` runs them: comparison, distillation;
             or your own study, a .toml or .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
-        out: Folder for cells, tables and plots.
-        label: Name of the study's files in OUT. Default: made of NAME, DATASET and the images per class; give one where
-            two studies of that name shall stand side by side.
-        dry_run: Print the cells, and the time and memory that they would take, from a timed step of each kind.
-        validation_fraction: Share of the training images held out, class by class, to score on in the place of the test
-            images; for selections settings.
+        out: Folder for records, tables and plots.
+        label: Name of the study's files in OUT. Default: made of NAME, DATASET and the images per class; give one to
+            keep two studies of that name side by side.
+        dry_run: Print the tasks, and an estimate of their time and memory from one timed step of each kind.
+        validation_fraction: Fraction of the training images to hold out, class by class, and to test on instead of the
+            test images; use it to choose settings.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
-        study: Draws, seeds, networks, and the settings that all arms share.
-        workers: How many cells run at once, and where.
+        study: Iterations, seeds, networks, and the settings that all variants share.
+        workers: How many tasks run at once, and where.
         data: How the data set is read.
-        output: How much to say.
+        output: How much to print.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
@@ -72,18 +67,14 @@ class Study:
         """Run the subcommand.
 
         Returns:
-            The exit code: 0; 1 where a cell failed; 130 after Ctrl-C.
+            The exit code: 0; 1 if a task failed; 130 after Ctrl-C.
         """
-        from datacondense.environment import choose_device
-        from datacondense.studies.data_source import DataSource
-        from datacondense.studies.running import declared, estimate_study, find_study, run_study
-
         printer = Printer(self.output)
         device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data, validation_fraction=self.validation_fraction)
         study = declared(find_study(self.name), source, self.study)
         if self.dry_run:
-            return _say_estimate(
+            return _print_estimate(
                 estimate_study(study, self.out, workers=self.workers, device=device), printer
             )
         with printer.ticker(study.name) as tick:
@@ -94,11 +85,8 @@ class Study:
                 return 130
         return self._report(run, printer)
 
-    def _report(self, run: "StudyRun", printer: Printer) -> int:
-        """Write the table, and say where it is and what failed."""
-        from datacondense.reports.study_records import study_record
-        from datacondense.reports.study_tables import write_study
-
+    def _report(self, run: StudyRun, printer: Printer) -> int:
+        """Write the table, and report where it is and what failed."""
         return report_tasks(
             run.outcome,
             self.out,
@@ -117,7 +105,7 @@ class Study:
         return f"{Path(self.name).stem}-{Path(self.dataset).stem}{ipc}{on}"
 
     def facts(self) -> dict[str, str]:
-        """Say how the numbers came about; the same wherever the cells ran.
+        """Return how the numbers came about, independent of where tasks ran.
 
         Returns:
             Facts by name.
@@ -132,13 +120,13 @@ class Study:
             "the published number of" if self.name in COMPARISONS else method.published_iterations
         )
         length = (
-            f"{number} outer draws"
+            f"{number} iterations"
             if config.image_updates is None
             else f"{config.image_updates} updates of the images"
         )
         return {
             "Data set": f"{self.dataset}, scored on {scored_on}",
-            "Sets": f"{config.seeds} of each arm, {length}, {method.real_batch} real images per class and step"
+            "Sets": f"{config.seeds} of each variant, {length}, {method.real_batch} real images per class and step"
             + (
                 " where gradients or features are matched, unless a method has its own"
                 if self.name in COMPARISONS
@@ -153,7 +141,7 @@ class Study:
         }
 
     def _comparison_facts(self) -> dict[str, str]:
-        """Say what holds for all methods of a comparison, and what for some."""
+        """Return the protocol of a comparison, and the settings of single methods."""
         if self.name not in COMPARISONS:
             return {}
         protocol = EvaluationConfig()
@@ -165,21 +153,21 @@ class Study:
         }
 
     def _search_facts(self) -> dict[str, str]:
-        """Say how learning rates were chosen, where they were."""
+        """Return how learning rates were searched, if they were."""
         config = self.study
         if not config.image_lrs:
             return {}
         return {
-            "Image learning rate": f"each arm's own, from {', '.join(f'{rate:g}' for rate in config.image_lrs)}, by "
-            "the accuracy on a tenth of the training images, held out, of its own network trained on sets learned from "
-            f"the rest: {config.search_seeds} set(s) for each rate, {config.search_repeats} network(s) on each"
+            "Image learning rate": f"searched for each variant among {', '.join(f'{r:g}' for r in config.image_lrs)}: "
+            "accuracy of its network on a held-out tenth of the training images, trained on sets condensed from the "
+            f"rest, {config.search_seeds} set(s) for each rate, {config.search_repeats} network(s) on each"
         }
 
     def command(self) -> str:
-        """Write the command that gives these numbers again, wherever it is run.
+        """Return the command that reproduces the numbers.
 
         Returns:
-            The command, without what changes no number.
+            The command, without options that change no number.
         """
         words = ["datacondense", "study", self.name, self.dataset]
         if self.validation_fraction:
@@ -190,27 +178,16 @@ class Study:
 
 
 def report_tasks(
-    outcome: "Outcome",
+    outcome: Outcome,
     out: Path,
     write: Callable[[], list[Path]],
     numbers: Mapping[str, Any],
     printer: Printer,
 ) -> int:
-    """Say what failed, write what there is, and say where it is.
-
-    Args:
-        outcome: What came of a run of cells.
-        out: Its folder.
-        write: Writes the files, the page first, and gives their paths.
-        numbers: What the JSON record holds beside.
-        printer: Says it.
-
-    Returns:
-        The exit code: 0, or 1 where a cell failed.
-    """
-    _say_failures(outcome, out, printer)
+    """Report what failed, write the files, and report where they are."""
+    _print_failures(outcome, out, printer)
     files = write()
-    printer.say(f"{len(outcome.computed)} cells computed, {len(outcome.reused)} reused: {files[0]}")
+    printer.say(f"{len(outcome.computed)} tasks computed, {len(outcome.reused)} reused: {files[0]}")
     printer.record({
         "files": [str(path) for path in files],
         "computed": len(outcome.computed),
@@ -222,26 +199,19 @@ def report_tasks(
     return 1 if outcome.failed or outcome.blocked else 0
 
 
-def _say_failures(outcome: "Outcome", out: Path, printer: Printer) -> None:
-    """Say which cells failed and what to do about it; nothing where none did."""
+def _print_failures(outcome: Outcome, out: Path, printer: Printer) -> None:
+    """Print which tasks failed, and what to do about it."""
     for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
         printer.note(f"Failed: {out / TASKS / key}: {error}")
     if outcome.failed:
         printer.note(
-            f"Cells that failed: {len(outcome.failed)}; that could not run for want of them: "
-            f"{len(outcome.blocked)}. Each failure.json tells more. The same command tries them again."
+            f"Failed tasks: {len(outcome.failed)}; tasks not run because an input failed: {len(outcome.blocked)}. "
+            "Each failure.json has the details. The same command tries again."
         )
 
 
-def flags(config: "DataclassInstance") -> list[str]:
-    """Write as options the values that are not the defaults.
-
-    Args:
-        config: Settings of one group of options.
-
-    Returns:
-        The words of a command.
-    """
+def flags(config: Any) -> list[str]:
+    """Return the options for all values that are not defaults."""
     words: list[str] = []
     for known in fields(config):
         value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
@@ -256,45 +226,38 @@ def flags(config: "DataclassInstance") -> list[str]:
     return words
 
 
-def _say_estimate(estimate: "StudyEstimate", printer: Printer) -> int:
-    """Print what a study would take."""
+def _print_estimate(estimate: StudyEstimate, printer: Printer) -> int:
+    """Print the estimate of a study."""
     tasks, finished = (sum(getattr(kind, name) for kind in estimate.kinds) for name in ("tasks", "finished"))
     width = max(len(kind.kind) for kind in estimate.kinds)
-    printer.say(f"{tasks} cells, {finished} of them finished")
-    printer.say(f"{'cells':{width}}  number  finished  time of one   memory")
+    printer.say(f"{tasks} tasks, {finished} of them finished")
+    printer.say(f"{'kind of task':{width}}  number  finished  time of one   memory")
     for kind in estimate.kinds:
         seconds = "–" if kind.seconds is None else _about(kind.seconds)
         memory = "–" if kind.memory is None else f"{kind.memory:.0f} MiB"
         printer.say(f"{kind.kind:{width}}  {kind.tasks:6}  {kind.finished:8}  {seconds:>11}  {memory:>8}")
     printer.say(
-        f"In all about {_about(estimate.seconds)} with {estimate.jobs} at once, and up to {estimate.memory:.0f} MiB. "
-        "Each was timed alone: cells that run side by side slow each other down."
+        f"In total about {_about(estimate.seconds)} with {estimate.jobs} at once, and up to {estimate.memory:.0f} MiB. "
+        "Each kind was timed alone; tasks that run side by side slow each other down."
     )
     printer.record(asdict(estimate))
     return 0
 
 
 def _about(seconds: float) -> str:
-    """Write an estimate, with tenths where it is short."""
+    """Return an estimate as text, with tenths if it is short."""
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
 
 
-def reporter(tick: Ticker) -> Callable[["StudyProgress"], None]:
-    """Make the observer that shows a study's progress.
+def reporter(tick: Ticker) -> Callable[[StudyProgress], None]:
+    """Return an observer that shows the progress of a study."""
 
-    Args:
-        tick: Shows how far it is.
-
-    Returns:
-        The observer.
-    """
-
-    def report(progress: "StudyProgress") -> None:
+    def report(progress: StudyProgress) -> None:
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
         tick(
             progress.done + progress.failed,
             progress.total,
-            f"{progress.done} of {progress.total} cells done, {progress.running} running, {progress.failed} failed, "
+            f"{progress.done} of {progress.total} tasks done, {progress.running} running, {progress.failed} failed, "
             f"{duration(progress.seconds)}{left}",
         )
 

@@ -6,23 +6,108 @@ learning rates, and Adam moves both.
 """
 
 import math
+from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.condensation.dataset_distillation_config import DatasetDistillationConfig
-from datacondense.condensation.method import Sampler, check_class_sizes
+from datacondense.condensation.method import Method, MethodConfig
 from datacondense.condensation.state import State, Step
-from datacondense.image_set import ImageSet
+from datacondense.errors import InputError
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
-from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend
+from datacondense.networks.backend import Backend
+from datacondense.networks.names import canonical_network, network_name
+from datacondense.settings import check_at_least, check_rates, narrowed
 
 _BETAS = (0.5, 0.999)
 _EPSILON = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetDistillationConfig(MethodConfig):
+    """Settings of Dataset Distillation (Wang et al. 2018); the defaults are the published ones.
+
+    Attributes:
+        image_lr: Learning rate of Adam, for the images and for the learning rates.
+        real_batch: Real images per class on which the trained network is judged. A class with fewer is drawn with
+            replacement.
+        images_per_step: Images of each class in one step of the network's training; ipc must be a multiple of it.
+        inner_epochs: Passes over the synthetic images, in their order, that train the network.
+        step_lr: What the learning rate of each training step begins as; every step learns its own. Default: 0.02, and
+            0.001 for alexcifarnet.
+        fixed_network: Learn for one network, always the same for a seed, instead of a fresh one in every iteration.
+        halve_every: Iterations after which the learning rate is halved, again and again.
+        precision: "float64", slow, for checks; everything is float32 with "auto", "float32" and "bfloat16" alike, since
+            nothing here is of first order only.
+        engine: "auto" or "eager", which are the same here for the same reason.
+    """
+
+    published_iterations: ClassVar[int] = 23600  # on MNIST: 400 epochs of 59 updates
+    _name: ClassVar[str] = "dataset-distillation"
+
+    image_lr: float = 0.01
+    real_batch: int = 100
+    images_per_step: int = 1
+    inner_epochs: int = 3
+    step_lr: float | None = None
+    fixed_network: bool = False
+    halve_every: int = 2360
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "images_per_step", "inner_epochs", "halve_every")
+        check_rates(self, "step_lr")
+        if self.ipc % self.images_per_step:
+            raise InputError(
+                f"ipc is {self.ipc}, but must be a multiple of images_per_step, which is {self.images_per_step}: give "
+                f"such as --ipc {(self.ipc // self.images_per_step + 1) * self.images_per_step}."
+            )
+        if self.engine == "fused":
+            raise InputError(
+                "engine is 'fused', but dataset distillation differentiates all training twice, which only torch's own "
+                "layers can: give 'auto'."
+            )
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps of the network's training before it is judged."""
+        return self.inner_epochs * (self.ipc // self.images_per_step)
+
+    @property
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        fixed = ", always the same" if self.fixed_network else ""
+        return (
+            f"{self.name} with {network_name(self.network)}{fixed}, ipc {self.ipc}, {self.inner_steps} inner steps, "
+            f"B = {self.real_batch}"
+        )
+
+    def resolved(self, *, may_be_mirrored: bool = True) -> "_Resolved":
+        """Return the settings with the first learning rate of the steps filled in.
+
+        Args:
+            may_be_mirrored: Not used.
+
+        Returns:
+            The resolved settings.
+        """
+        network = canonical_network(self.network)
+        step_lr = self.step_lr or (0.001 if network == "alexcifarnet" else 0.02)
+        resolved: _Resolved = narrowed(_Resolved, self, network=network, step_lr=step_lr)
+        return resolved
+
+    @property
+    def method(self) -> "type[DatasetDistillation]":
+        """Dataset Distillation."""
+        return DatasetDistillation
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolved(DatasetDistillationConfig):
+    step_lr: float = field()
 
 
 class Moving(NamedTuple):
@@ -40,65 +125,32 @@ class Moving(NamedTuple):
 
 
 def adam_step(moving: Moving, gradient: Tensor, *, lr: float, number: int) -> Moving:
-    """Move a tensor by Adam (Kingma and Ba 2015, Algorithm 1) with the published decays 0.5 and 0.999.
-
-    Args:
-        moving: As the step before left it, with zeros for both means at the first; not changed.
-        gradient: Of the loss with respect to the tensor.
-        lr: Learning rate.
-        number: Number of this step, from 1.
-
-    Returns:
-        The moved tensor and its means.
-    """
+    """Compute one step of Adam (Kingma and Ba 2015, Algorithm 1) with the published decays 0.5 and 0.999."""
     mean = _BETAS[0] * moving.mean + (1 - _BETAS[0]) * gradient
     square = _BETAS[1] * moving.square + (1 - _BETAS[1]) * gradient.square()
     deviation = (square / (1 - _BETAS[1] ** number)).sqrt() + _EPSILON
     return Moving(moving.value - lr * mean / (1 - _BETAS[0] ** number) / deviation, mean, square)
 
 
-class DatasetDistillation:
-    """For each drawn network: train it on the images, ask real images how good it is, move images and rates."""
+class DatasetDistillation(Method[_Resolved]):
+    """For each fresh network: train it on the images, judge it on real ones, move images and learning rates."""
 
-    def __init__(self, config: DatasetDistillationConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
-        self._sampler = Sampler(train, seed, config.precision)
-        self._network = build_network(config.network, train.image_shape, train.num_classes)
-        self._backend = Backend("eager", "float64" if config.precision == "float64" else "float32")
-        self._labels = torch.arange(train.num_classes, device=train.images.device)
-        check_class_sizes(train, config)
-
-    @property
-    def backend(self) -> Backend:
-        """How derivatives are computed: with torch's own layers, since none is of first order only."""
-        return self._backend
+    def _choose_backend(self) -> Backend:
+        # All training is differentiated twice, so nothing is left for a faster form.
+        return Backend("eager", "float64" if self.settings.precision == "float64" else "float32")
 
     def init(self) -> State:
-        """Give the images and learning rates with which the run begins.
-
-        Returns:
-            The state before the first step.
-        """
-        images = self._sampler.start(self._config)
-        assert self._config.step_lr is not None
-        raw_lrs = images.new_full((self._config.inner_steps,), _inverse_softplus(self._config.step_lr))
+        """Return the images and learning rates with which the run begins."""
+        images = super().init().images
+        raw_lrs = images.new_full((self.settings.inner_steps,), _inverse_softplus(self.settings.step_lr))
         return _state(*(Moving(value, *[torch.zeros_like(value)] * 2) for value in (images, raw_lrs)))
 
     def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move images and learning rates once.
-
-        Args:
-            state: As the step before left it.
-            step: Which step this is.
-
-        Returns:
-            The new state, and the mean cross-entropy of real images under the trained network, before the update.
-        """
+        """Move images and learning rates once."""
         images = Moving(state.images, state.velocity, state.other["images_square"])
         raw_lrs = Moving(*(state.other[name] for name in ("raw_lrs", "raw_lrs_mean", "raw_lrs_square")))
         loss, gradients = self._gradients(images.value, raw_lrs.value, step)
-        assert self._config.image_lr is not None
-        lr = self._config.image_lr * 0.5 ** (step.outer // self._config.halve_every)
+        lr = self.settings.image_lr * 0.5 ** (step.outer // self.settings.halve_every)
         moved = [
             adam_step(moving, gradient, lr=lr, number=step.outer + 1)
             for moving, gradient in zip((images, raw_lrs), gradients, strict=True)
@@ -107,23 +159,22 @@ class DatasetDistillation:
 
     def _gradients(self, images: Tensor, raw_lrs: Tensor, step: Step) -> tuple[float, tuple[Tensor, ...]]:
         """Differentiate the loss of real images through the training on synthetic ones."""
-        number = 0 if self._config.fixed_network else step.outer
-        parameters = self._sampler.network(self._network, "network", number)
-        model = partial(
-            self._network, buffers=self._sampler.frozen_buffers(self._network, parameters, number)
-        )
-        size = self._config.real_batch
-        real = torch.cat([self._sampler.real(k, size, "real", *step) for k in range(len(self._labels))])
+        number = 0 if self.settings.fixed_network else step.outer
+        parameters = self.sampler.network(self.network, "network", number)
+        buffers = self.sampler.frozen_buffers(self.network, parameters, number)
+        model = partial(self.network, buffers=buffers)
+        real = torch.cat([self.real_batch(label, step) for label in range(len(self.labels))])
         leaves = [tensor.detach().requires_grad_() for tensor in (images, raw_lrs)]
         trained = unrolled_sgd(model, parameters, self._inner_steps(leaves[0], F.softplus(leaves[1])))
-        loss = F.cross_entropy(model(trained, real), self._labels.repeat_interleave(size))
+        targets = self.labels.repeat_interleave(self.settings.real_batch)
+        loss = F.cross_entropy(model(trained, real), targets)
         return float(loss.detach()), torch.autograd.grad(loss, leaves)
 
     def _inner_steps(self, images: Tensor, step_lrs: Tensor) -> list[InnerStep]:
-        """Go through the images in order, again in every epoch, with the next learning rate each time."""
-        size = self._config.images_per_step
-        labels = self._labels.repeat_interleave(size)
-        batches = [part.flatten(0, 1) for part in images.split(size, dim=1)] * self._config.inner_epochs
+        """List the training steps: through the images in order, in every epoch with the next learning rates."""
+        size = self.settings.images_per_step
+        labels = self.labels.repeat_interleave(size)
+        batches = [part.flatten(0, 1) for part in images.split(size, dim=1)] * self.settings.inner_epochs
         return [InnerStep(batch, labels, lr) for batch, lr in zip(batches, step_lrs, strict=True)]
 
 
@@ -132,8 +183,6 @@ def _state(images: Moving, raw_lrs: Moving) -> State:
     return State(
         images=images.value,
         velocity=images.mean,
-        parameters={},
-        parameter_velocity={},
         learned={"step_lrs": F.softplus(raw_lrs.value)},
         other={
             "images_square": images.square,
@@ -145,5 +194,5 @@ def _state(images: Moving, raw_lrs: Moving) -> State:
 
 
 def _inverse_softplus(value: float) -> float:
-    """Give the number whose softplus is a positive value, however large or small."""
+    """Compute the number whose softplus is a positive value, however large or small."""
     return value + math.log(-math.expm1(-value))

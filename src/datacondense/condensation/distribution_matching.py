@@ -1,82 +1,92 @@
-"""Distribution matching (Zhao and Bilen, WACV 2023): the mean features of each class, on freshly drawn networks."""
+"""Distribution matching (Zhao and Bilen, WACV 2023): the mean features of each class, on fresh networks."""
 
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from datacondense.condensation.distribution_matching_config import DistributionMatchingConfig
-from datacondense.condensation.method import Sampler, View, check_class_sizes, seen_by_class
-from datacondense.condensation.state import State, Step
-from datacondense.image_set import ImageSet
-from datacondense.networks.builder import build_network
+from datacondense.augment.strategies import check_siamese, resolved_strategy
+from datacondense.condensation.method import FirstOrderConfig, FirstOrderMethod, Start
+from datacondense.condensation.sampler import by_class
+from datacondense.condensation.state import Step
 from datacondense.networks.features import embedding_network
-from datacondense.networks.fused import Backend, choose_backend, first_order_model
-from datacondense.networks.network import Parameters
+from datacondense.networks.names import canonical_network, network_name
+from datacondense.networks.network import Network
 
 
-class DistributionMatching:
-    """On each freshly drawn network, once: move every class's mean feature towards that of real images.
+@dataclass(frozen=True, kw_only=True)
+class DistributionMatchingConfig(FirstOrderConfig):
+    """Settings of distribution matching (Zhao and Bilen, WACV 2023); the defaults are the published ones.
 
-    The loss is the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`, f being what the network
-    computes before its last layer. Networks are never trained.
+    Attributes:
+        start: What the images begin as: "real" images, as published, or "noise".
+        image_lr: Learning rate of the images, in normalised pixel units.
+        siamese: Siamese augmentation, the same for the real and the synthetic images of a class: "none"; "dsa", all
+            operations of Zhao and Bilen (ICML 2021), without mirroring where that changes digits; or "dsa:OPERATIONS"
+            out of color, crop, cutout, flip, scale and rotate joined by hyphens.
     """
 
-    def __init__(self, config: DistributionMatchingConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
-        self._train = train
-        self._sampler = Sampler(train, seed, config.precision)
-        self._network = embedding_network(build_network(config.network, train.image_shape, train.num_classes))
-        self._backend = choose_backend(
-            self._network, train.images.device, precision=config.precision, engine=config.engine
-        )
-        # Both sides are differentiated once at most: the synthetic one in the pixels alone.
-        self._fast = first_order_model(self._network, self._backend)
-        check_class_sizes(train, config)
+    published_iterations: ClassVar[int] = 20000
+    _name: ClassVar[str] = "distribution-matching"
+
+    start: Start = "real"
+    image_lr: float = 1.0
+    siamese: str = "dsa"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_siamese(self.siamese)
 
     @property
-    def backend(self) -> Backend:
-        """How derivatives are computed."""
-        return self._backend
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        siamese = "" if self.siamese == "none" else f", {self.siamese}"
+        return f"{network_name(self.network)} by distribution matching{siamese}, ipc {self.ipc}, B = {self.real_batch}"
 
-    def init(self) -> State:
-        """Give the images with which the run begins.
-
-        Returns:
-            The state before the first step.
-        """
-        return State.begun(self._sampler.start(self._config))
-
-    def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move the images once.
+    def resolved(self, *, may_be_mirrored: bool = True) -> "DistributionMatchingConfig":
+        """Return the settings with the augmentation spelled out.
 
         Args:
-            state: As the step before left it.
+            may_be_mirrored: Whether a mirrored image of the data set keeps its class.
+
+        Returns:
+            The resolved settings.
+        """
+        siamese = resolved_strategy(self.siamese, mirrored=may_be_mirrored)
+        return replace(self, network=canonical_network(self.network), siamese=siamese)
+
+    @property
+    def method(self) -> "type[DistributionMatching]":
+        """Distribution matching."""
+        return DistributionMatching
+
+
+class DistributionMatching(FirstOrderMethod[DistributionMatchingConfig]):
+    """On each fresh network, once: move every class's mean feature towards that of real images.
+
+    The features f are what the network computes before its last layer. Networks are never trained.
+    """
+
+    def adapted(self, network: Network) -> Network:
+        """Return the network without its last layer."""
+        return embedding_network(network)
+
+    def loss(self, images: Tensor, step: Step) -> Tensor:
+        """Compute the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`.
+
+        Args:
+            images: Normalised synthetic images `[K, S, C, H, W]`.
             step: Which step this is.
 
         Returns:
-            The new state, and the loss before the update.
+            The loss.
         """
-        parameters = self._sampler.network(self._network, "network", step.outer)
-        buffers = self._sampler.frozen_buffers(self._network, parameters, *step)
-        view = self._sampler.view(self._config.siamese, "real view", *step)
-        real = self._real_means(parameters, buffers, view, step)
-        leaf = state.images.detach().requires_grad_()
-        seen = seen_by_class(view, leaf).flatten(0, 1)
-        features = self._fast(parameters, seen, buffers).flatten(1)
-        synthetic = features.unflatten(0, leaf.shape[:2]).mean(1)
-        loss = (real - synthetic).square().sum()
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        assert self._config.image_lr is not None
-        new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
-        return new, float(loss.detach())
-
-    @torch.no_grad()
-    def _real_means(self, parameters: Parameters, buffers: Parameters, view: View, step: Step) -> Tensor:
-        """Give the mean features of real images of every class `[K, D]`, a class at a time."""
-        features = partial(self._fast, parameters, buffers=buffers)
-        size = self._config.real_batch
-        return torch.stack([
-            features(view(label, self._sampler.real(label, size, "real", *step))).flatten(1).mean(0)
-            for label in range(self._train.num_classes)
-        ])
+        features = self.fresh_network(step)
+        view = self.sampler.view(self.settings.siamese, "real view", *step)
+        with torch.no_grad():
+            batches = (view(label, self.real_batch(label, step)) for label in range(len(images)))
+            real = torch.stack([features(batch).flatten(1).mean(0) for batch in batches])
+        synthetic = features(by_class(view, images).flatten(0, 1)).flatten(1)
+        loss: Tensor = (real - synthetic.unflatten(0, images.shape[:2]).mean(1)).square().sum()
+        return loss

@@ -1,17 +1,21 @@
 """Dataset condensation with gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): Algorithm 1 as `init` and `step`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
+from tyro.conf import UseAppendAction
 
-from datacondense.augment.by_name import augmented
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.method import Sampler, check_class_sizes, seen_by_class
+from datacondense.augment.strategies import augmented, check_siamese, resolved_strategy
+from datacondense.condensation.method import Method, MethodConfig, Start
+from datacondense.condensation.sampler import by_class
+from datacondense.condensation.schedule import published_schedule
 from datacondense.condensation.state import State, Step
+from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.matching.distances import distance_named
+from datacondense.matching.distances import check_distance, distance_named
 from datacondense.matching.gradients import (
     Objective,
     class_collective_gradient,
@@ -19,12 +23,18 @@ from datacondense.matching.gradients import (
     matching_gradient,
 )
 from datacondense.matching.pixel_filter import shrink_pixels
-from datacondense.matching.transforms import check_applicable, transform_named
-from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend, choose_backend, first_order_model
+from datacondense.matching.transforms import check_applicable, parse_transform, transform_named
+from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters
 from datacondense.networks.stacked import bytes_of_graph, stack_network
-from datacondense.training import SGD, Augmentation, train, zero_velocity
+from datacondense.settings import (
+    Named,
+    check_at_least,
+    check_momenta,
+    check_rates,
+    narrowed,
+)
+from datacondense.training import SGD, TrainState, train, zero_velocity
 
 _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
 _PERTURBATION = 0.1  # deviation, in normalised units, of the noise that shows which entries are sensitive
@@ -32,101 +42,192 @@ _AVERAGING = 3  # step t weighs about t to this power: half of the weight lies o
 _REAL_IMAGES_AT_ONCE = 256  # as many as the published batch of one class
 
 
-class GradientMatching:
-    """Algorithm 1: on each freshly drawn network, T times: move the images, then train the network on them."""
+@dataclass(frozen=True, kw_only=True)
+class GradientMatchingConfig(MethodConfig):
+    """Settings of gradient matching; the defaults are the published ones.
 
-    def __init__(self, config: GradientMatchingConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
-        self._train = train
-        self._sampler = Sampler(train, seed, config.precision)
-        self._network = build_network(config.network, train.image_shape, train.num_classes)
-        parameters = self._sampler.network(self._network, "network", 0)
-        self._compared = compared_parameters(parameters, config.compare)
-        self._distance = distance_named(config.distance)
-        self._transforms = tuple(transform_named(name) for name in config.transform)
-        check_applicable(
-            self._transforms, [parameters[name] for name in self._compared], config.network, config.real_batch
-        )
-        self._backend = choose_backend(
-            self._network, train.images.device, precision=config.precision, engine=config.engine
-        )
-        self._fast = first_order_model(self._network, self._backend)
-        self._stacked = stack_network(self._network)
-        self._labels = torch.arange(train.num_classes, device=train.images.device)
-        check_class_sizes(train, config)
+    Attributes:
+        image_lr: Learning rate of the images, in normalised pixel units. Default: 0.1, and 0.01 for mlp.
+        distance: How gradients are compared: "layerwise-cosine" (the paper's), "flat-cosine", "squared", or your own as
+            "package.module:callable".
+        transform: What is applied to both gradients first, in order; repeat the option for several: "max-pool-1",
+            "mean-pool-2", "abs-max-pool-1", "keep-magnitude:FRACTION", "keep-stable:FRACTION",
+            "keep-sensitive:FRACTION" (with "-global" for a rank over all layers), "keep-snr:RATIO",
+            "wiener:SUBBATCHES", or your own as "package.module:name".
+        class_collective: Match the mean of the classes' gradients (Lee et al. 2022) instead of each class's own (the
+            paper's): what a network requires of all classes alike cancels.
+        compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors), "all",
+            or name patterns such as "features.*".
+        siamese: Siamese augmentation, the same for the real and the synthetic images of a class and differentiated
+            through: "none"; "dsa", all operations of Zhao and Bilen (ICML 2021), without mirroring where that changes
+            digits; or "dsa:OPERATIONS" out of color, crop, cutout, flip, scale and rotate joined by hyphens. The
+            network's training between steps is augmented likewise.
+        matching_steps: Steps on one network, T. Default: the published rule for this ipc.
+        network_epochs: Passes over the synthetic images that train the network between two steps, ς. Default: the
+            published rule for this ipc.
+        image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
+        shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the networks and batches of the
+            last steps, before it moves the images.
+        iterate_averaging: Return the average of the images over all steps, step t weighing about t³, instead of the
+            last images: what single networks and batches require of the pixels averages out. Costs nothing.
+        network_lr: Learning rate of the network's training between steps.
+        network_momentum: Momentum of the network's training, reset in every iteration, 0 to 1: 0.5 as in the code that
+            gave the published numbers; later releases of it use 0.
+        network_batch: Synthetic images per network update.
+        graph_memory: MiB that a graph for second derivatives may take, about: as many classes share one as fit, or
+            each has its own. Default: 256 on a processor, where more brings nothing, and 8192 on a GPU.
+    """
+
+    _name: ClassVar[str] = "gradient-matching"
+
+    distance: Named = "layerwise-cosine"
+    transform: Annotated[tuple[Named, ...], UseAppendAction] = ()
+    class_collective: bool = False
+    compare: str = "weights"
+    siamese: str = "none"
+    matching_steps: int | None = None
+    network_epochs: int | None = None
+    image_momentum: float = 0.5
+    shrink_pixels: bool = False
+    iterate_averaging: bool = False
+    network_lr: float = 0.01
+    network_momentum: float = 0.5
+    network_batch: int = 256
+    graph_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "matching_steps", "network_batch", "graph_memory")
+        check_at_least(self, 0, "network_epochs")
+        check_rates(self, "network_lr")
+        check_momenta(self, "image_momentum", "network_momentum")
+        check_distance(self.distance)
+        check_siamese(self.siamese)
+        given: object = self.transform
+        if isinstance(given, str):
+            raise InputError(f"transform is {given!r}, but must be a list: give [{given!r}].")
+        for name in self.transform:
+            parse_transform(name)
 
     @property
-    def backend(self) -> Backend:
-        """How derivatives of first order are computed."""
-        return self._backend
+    def steps_per_iteration(self) -> int:
+        """Updates of the images on one fresh network."""
+        return self.matching_steps or published_schedule(self.ipc).matching_steps
+
+    @property
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        siamese = [] if self.siamese == "none" else [self.siamese]
+        collective = ["class-collective"] if self.class_collective else []
+        changed = "".join(f", {name}" for name in (*self._transform_names(), *collective, *siamese))
+        trained = "" if self.steps_per_iteration == 1 else f", {self.network_epochs} epochs between"
+        return f"{network_name(self.network)}{changed}{trained}, ipc {self.ipc}, B = {self.real_batch}"
+
+    def resolved(self, *, may_be_mirrored: bool = True) -> "_Resolved":
+        """Return the settings with the published schedule and rate filled in.
+
+        Args:
+            may_be_mirrored: Whether a mirrored image of the data set keeps its class.
+
+        Returns:
+            The resolved settings.
+        """
+        schedule = published_schedule(self.ipc)
+        network = canonical_network(self.network)
+        epochs = schedule.network_epochs if self.network_epochs is None else self.network_epochs
+        resolved: _Resolved = narrowed(
+            _Resolved,
+            self,
+            network=network,
+            transform=self._transform_names(),
+            siamese=resolved_strategy(self.siamese, mirrored=may_be_mirrored),
+            matching_steps=self.matching_steps or schedule.matching_steps,
+            network_epochs=epochs,
+            image_lr=self.image_lr or (0.01 if network == "mlp" else 0.1),
+        )
+        return resolved
+
+    @property
+    def method(self) -> "type[GradientMatching]":
+        """Gradient matching."""
+        return GradientMatching
+
+    def _transform_names(self) -> tuple[Named, ...]:
+        """Return the transforms, built-in ones by the one name of each."""
+        return tuple(str(parse_transform(name)) if isinstance(name, str) else name for name in self.transform)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiameseMatchingConfig(GradientMatchingConfig):
+    """Gradient matching as Zhao and Bilen (ICML 2021) run it: with Siamese augmentation, from real images on.
+
+    Attributes:
+        start: What the images begin as: "real" images, as published, or "noise".
+        siamese: As in gradient matching; "dsa" by default.
+    """
+
+    start: Start = "real"
+    siamese: str = "dsa"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolved(GradientMatchingConfig):
+    image_lr: float = field()
+    matching_steps: int = field()
+    network_epochs: int = field()
+
+
+class GradientMatching(Method[_Resolved]):
+    """Algorithm 1: on each fresh network, T times: move the images, then train the network on them."""
+
+    def __init__(self, settings: _Resolved, train: ImageSet, seed: int) -> None:
+        super().__init__(settings, train, seed)
+        parameters = self.sampler.network(self.network, "network", 0)
+        self._compared = compared_parameters(parameters, settings.compare)
+        self._distance = distance_named(settings.distance)
+        self._transforms = tuple(transform_named(name) for name in settings.transform)
+        compared = [parameters[name] for name in self._compared]
+        check_applicable(self._transforms, compared, self.network.name, settings.real_batch)
+        self._stacked = stack_network(self.network)
 
     @property
     def _classes_at_once(self) -> int:
         """Classes whose synthetic side fits into one graph."""
         if self._stacked is None:
             return 1
-        on_processor = self._train.images.device.type == "cpu"
-        limit = self._config.graph_memory or (_GRAPH_MEMORY_CPU if on_processor else _GRAPH_MEMORY_GPU)
-        return max(1, limit * 2**20 // bytes_of_graph(self._network, self._config.ipc))
+        default = _GRAPH_MEMORY_CPU if self.labels.device.type == "cpu" else _GRAPH_MEMORY_GPU
+        limit = self.settings.graph_memory or default
+        return max(1, limit * 2**20 // bytes_of_graph(self.network, self.settings.ipc))
 
     def init(self) -> State:
-        """Give the images with which the run begins.
-
-        Returns:
-            The state before the first step; its network is drawn by that step.
-        """
-        images = self._sampler.start(self._config)
-        return replace(State.begun(images), average=images if self._config.iterate_averaging else None)
+        """Return the images with which the run begins."""
+        state = super().init()
+        return replace(state, average=state.images) if self.settings.iterate_averaging else state
 
     def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move the images once, and train the network unless the draw ends here.
-
-        Args:
-            state: As the step before left it.
-            step: Which step this is.
-
-        Returns:
-            The new state, and the matching loss: the sum over classes of their distance, before the update.
-        """
-        parameters, parameter_velocity = state.parameters, state.parameter_velocity
+        """Move the images once, and train the network unless the iteration ends here."""
+        settings = self.settings
+        parameters, velocity = state.parameters, state.parameter_velocity
         if step.inner == 0:
-            parameters = self._sampler.network(self._network, "network", step.outer)
-            parameter_velocity = zero_velocity(parameters)
-        buffers = self._sampler.frozen_buffers(self._network, parameters, *step)
+            parameters = self.sampler.network(self.network, "network", step.outer)
+            velocity = zero_velocity(parameters)
+        buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
         distances, gradient = self._matching_gradient(state.images, parameters, buffers, "real", *step)
         moments = None
-        if self._config.shrink_pixels:
-            gradient, moments = shrink_pixels(gradient, state.moments, self._steps_with(step))
-        assert self._config.image_lr is not None
-        new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
-        if step.inner + 1 < self._config.steps_per_iteration:
-            assert self._config.network_epochs is not None
-            parameters, parameter_velocity = train(
-                partial(self._fast, buffers=buffers),
-                parameters,
-                parameter_velocity,
-                new.images.flatten(0, 1),
-                self._labels.repeat_interleave(self._config.ipc),
-                sgd=SGD(
-                    lr=self._config.network_lr,
-                    momentum=self._config.network_momentum,
-                    batch_size=self._config.network_batch,
-                ),
-                epochs=self._config.network_epochs,
-                generator=self._sampler.generator("order", *step),
-                augmentation=self._augmentation(*step),
-            )
+        if settings.shrink_pixels:
+            gradient, moments = shrink_pixels(gradient, state.moments, self._number(step))
+        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
+        if step.inner + 1 < settings.matching_steps:
+            trained = self._trained(TrainState(0, parameters, velocity), buffers, new.images, step)
+            _, parameters, velocity = trained
+        average = None if state.average is None else self._averaged(state.average, new.images, step)
         new = replace(
-            new,
-            parameters=parameters,
-            parameter_velocity=parameter_velocity,
-            average=None if state.average is None else self._averaged(state.average, new.images, step),
-            moments=moments,
+            new, parameters=parameters, parameter_velocity=velocity, average=average, moments=moments
         )
         return new, float(distances.sum())
 
     def probe(self, images: Tensor, *, network: int, batch: int) -> Tensor:
-        """Ask what a fresh network and a fresh real batch want of the pixels; no run ever draws these two.
+        """Compute what a fresh network and a fresh real batch require of the pixels; no run ever draws these two.
 
         Args:
             images: Synthetic images `[K, S, C, H, W]`, normalised.
@@ -136,57 +237,67 @@ class GradientMatching:
         Returns:
             The gradient of the matching objective `[K, S, C, H, W]`.
         """
-        parameters = self._sampler.network(self._network, "probe network", network)
-        buffers = self._sampler.frozen_buffers(self._network, parameters, network, purpose="probe statistics")
+        parameters = self.sampler.network(self.network, "probe network", network)
+        buffers = self.sampler.frozen_buffers(self.network, parameters, network, purpose="probe statistics")
         return self._matching_gradient(images, parameters, buffers, "probe", batch)[1]
 
     def _matching_gradient(
         self, images: Tensor, parameters: Parameters, buffers: Parameters, purpose: str, *index: int
     ) -> tuple[Tensor, Tensor]:
         """Compare with real batches that are drawn for a purpose and an index."""
-        size = self._config.real_batch
+        settings, sampler = self.settings, self.sampler
+
+        def perturbed(real: Tensor, label: int) -> Tensor:
+            return real + _PERTURBATION * sampler.noise((*real.shape,), f"{purpose} noise", *index, label)
+
+        def real(label: int) -> Tensor:
+            return sampler.real(label, settings.real_batch, purpose, *index)
+
         objective = Objective(
-            model=partial(self._network, buffers=buffers),
-            real_model=partial(self._fast, buffers=buffers),
+            model=partial(self.network, buffers=buffers),
+            real_model=partial(self.model, buffers=buffers),
             compared=self._compared,
             distance=self._distance,
             transforms=self._transforms,
-            perturbed=lambda real, label: self._perturbed(real, f"{purpose} noise", *index, label),
+            perturbed=perturbed,
             stacked_model=self._stacked,
             classes_at_once=self._classes_at_once,
-            real_classes_at_once=max(1, _REAL_IMAGES_AT_ONCE // size),
+            real_classes_at_once=max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch),
         )
-        match = class_collective_gradient if self._config.class_collective else matching_gradient
-
-        def real(label: int) -> Tensor:
-            return self._sampler.real(label, size, purpose, *index)
-
-        if self._config.siamese == "none":
+        match = class_collective_gradient if settings.class_collective else matching_gradient
+        if settings.siamese == "none":
             return match(objective, parameters, real, images)
-        view = self._sampler.view(self._config.siamese, f"{purpose} view", *index)
+        view = sampler.view(settings.siamese, f"{purpose} view", *index)
         leaf = images.detach().requires_grad_()
-        seen = seen_by_class(view, leaf)
+        seen = by_class(view, leaf)
         distances, gradient = match(
             objective, parameters, lambda label: view(label, real(label)), seen.detach()
         )
         return distances, torch.autograd.grad(seen, leaf, gradient)[0]
 
-    def _augmentation(self, *index: int) -> Augmentation | None:
-        """Change the synthetic images on which the network trains, each image in its own way."""
-        if self._config.siamese == "none":
-            return None
-        generator = self._sampler.generator("augmentation", *index)
-        return lambda images: augmented(self._config.siamese, images, generator)
+    def _trained(self, start: TrainState, buffers: Parameters, images: Tensor, step: Step) -> TrainState:
+        """Train the network on the synthetic images, each augmented in its own way where the method augments."""
+        settings = self.settings
+        sgd = SGD(
+            lr=settings.network_lr, momentum=settings.network_momentum, batch_size=settings.network_batch
+        )
+        order, change = (self.sampler.generator(purpose, *step) for purpose in ("order", "augmentation"))
+        return train(
+            partial(self.model, buffers=buffers),
+            start,
+            images.flatten(0, 1),
+            self.labels.repeat_interleave(settings.ipc),
+            epochs=settings.network_epochs,
+            sgd=lambda _: sgd,
+            order=lambda _: order,
+            inputs=lambda _: partial(augmented, settings.siamese, generator=change),
+        )
 
-    def _steps_with(self, step: Step) -> int:
+    def _number(self, step: Step) -> int:
         """Count the steps of the run up to this one."""
-        return step.outer * self._config.steps_per_iteration + step.inner + 1
+        return step.outer * self.settings.matching_steps + step.inner + 1
 
     def _averaged(self, average: Tensor, images: Tensor, step: Step) -> Tensor:
         """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
-        weight = (_AVERAGING + 1) / (_AVERAGING + self._steps_with(step))
+        weight = (_AVERAGING + 1) / (_AVERAGING + self._number(step))
         return average + weight * (images - average)
-
-    def _perturbed(self, images: Tensor, purpose: str, *index: int) -> Tensor:
-        """Put small noise on real images."""
-        return images + _PERTURBATION * self._sampler.noise(tuple(images.shape), purpose, *index)

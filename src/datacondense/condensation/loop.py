@@ -1,34 +1,90 @@
 """The loop around every method: counting, stopping, finite checks, progress, checkpoints, validation, the result."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from datacondense.condensation.config import MethodConfig, RunConfig
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
-from datacondense.condensation.method import Method
-from datacondense.condensation.run_folder import Checkpoint, RunFolder
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.method import Method, MethodConfig
 from datacondense.condensation.state import State, Step
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet, check_trainable
+from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
+from datacondense.settings import check_at_least, narrowed, plain_settings
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How long a run goes on, from which seed, and what it reports on the way.
+
+    Attributes:
+        seed: Seed of everything that is drawn, from 0; the same seed gives the same bytes.
+        iterations: Fresh networks to learn on, each for one step or several. Default: the published number: 1000 for
+            gradient matching, 20000 for distribution matching, 23600 for Dataset Distillation.
+        time_limit: Stop after this time even if iterations are left, with a complete result: "90s", "10m", "2h".
+            Default: none.
+        checkpoint_every: Seconds between checkpoints.
+        validate_every: Iterations between accuracies on the validation images; 0: never.
+        validation_networks: Networks trained for each of these accuracies.
+    """
+
+    seed: int = 0
+    iterations: int | None = None
+    time_limit: str | None = None
+    checkpoint_every: float = 30.0
+    validate_every: int = 0
+    validation_networks: int = 3
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
+        check_at_least(self, 1, "iterations", "validation_networks")
+        check_at_least(self, 0, "validate_every")
+        if not self.checkpoint_every >= 0:
+            raise InputError(f"checkpoint_every is {self.checkpoint_every} seconds, but must be 0 or more.")
+        _ = self.time_limit_seconds
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """The time limit in seconds; infinite where there is none.
+
+        Raises:
+            InputError: It is not a number with a unit.
+        """
+        if self.time_limit is None:
+            return float("inf")
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.time_limit)
+        if match is None or float(match[1]) == 0:
+            raise InputError(
+                f"time_limit is {self.time_limit!r}, but must be a number above 0 with a unit (s, m, h, d) as in 10m."
+            )
+        return float(match[1]) * _UNITS[match[2]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ResolvedRun(RunConfig):
+    iterations: int = field()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a run tells after each step.
+    """What a run reports after each step.
 
     Attributes:
         step: The step that was done.
-        steps_per_iteration: Steps of one outer draw.
-        iterations: Outer draws of the whole run.
+        steps_per_iteration: Steps of one iteration.
+        iterations: Iterations of the run.
         loss: The matching loss of the step.
         seconds: Time spent, over all parts of a resumed run.
         seconds_left: Estimate of what is left; None until there is something to estimate from.
@@ -62,7 +118,7 @@ def condense(
         train: The real images.
         method: What is learned and how; gradient matching of one image per class with the published settings where
             None.
-        run: Seed, length and reports; the published number of draws where None.
+        run: Seed, length and reports; the published number of iterations where None.
         validation: Images held out of `train` (see `hold_out`), for the accuracies that `run.validate_every` asks
             for. They influence nothing.
         directory: Folder for settings, checkpoints, metrics and result; nothing is written where None.
@@ -74,7 +130,7 @@ def condense(
         observer: Called after every step.
 
     Returns:
-        The images in pixel scale, class by class, as saved in `directory`; its record holds all settings.
+        The images in pixel scale, class by class, as saved in `directory`; their provenance holds all settings.
 
     Raises:
         InputError: A class is empty or there is only one, the settings do not fit the images, `directory` holds
@@ -82,40 +138,29 @@ def condense(
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
     """
     check_trainable(train)
-    source = train.provenance.get("source", {})
-    method = (method or GradientMatchingConfig()).resolved(source.get("name"))
     run = run or RunConfig()
-    run = replace(run, iterations=run.iterations or method.published_iterations)
     if run.validate_every and validation is None:
         raise InputError(
             f"validate_every is {run.validate_every}, but there are no validation images: hold some out of the "
             "training images, with --validation-fraction on the command line or hold_out() in Python."
         )
-    settings = {
-        "method": method.name,
-        "settings": asdict(method),
-        "run": asdict(run),
-        "source": {
-            **source,
-            "num_images": len(train),
-            "fingerprint": train.fingerprint,
-            "hold_out": train.provenance.get("hold_out"),
-        },
-    }
+    fingerprint = train.fingerprint
     train = train.to(device)
     # Settings that do not fit the images are refused here, before anything is written or discarded.
-    built = method.build(train, run.seed)
-    settings["environment"] = {**environment(device), **built.backend._asdict()}
+    built = (method or GradientMatchingConfig()).build(train, run.seed)
+    iterations = run.iterations or built.settings.published_iterations
+    resolved: _ResolvedRun = narrowed(_ResolvedRun, run, iterations=iterations)
+    provenance = _provenance(built, resolved, train, fingerprint)
     folder = None if directory is None else RunFolder(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
-        if folder is not None and resume and folder.result.exists():
-            folder.begin(settings, resume=True, force=False)
-            return ImageSet.load(folder.result)
         if folder is not None:
-            folder.begin(settings, resume=resume, force=force)
-        state, end = _Loop(built, method, run, train, validation, folder, observer).run()
-        done = {"iterations_done": _iterations_done(end, method.steps_per_iteration)}
-        result = _image_set(state, train, {**settings, **done})
+            finished = resume and folder.result.exists()
+            folder.begin(provenance, resume=resume, force=force)
+            if finished:
+                return ImageSet.load(folder.result)
+        state, end = _Loop(built, resolved, train, validation, folder, observer).run()
+        done = {"iterations_done": end.outer + end.inner / built.settings.steps_per_iteration}
+        result = _image_set(state, train, {**provenance, **done})
         if folder is not None:
             result.save(folder.result)
         return result
@@ -126,31 +171,47 @@ class _Loop:
 
     def __init__(
         self,
-        method: Method,
-        config: MethodConfig,
-        run: RunConfig,
+        method: Method[Any],
+        run: _ResolvedRun,
         train: ImageSet,
         validation: ImageSet | None,
         folder: RunFolder | None,
         observer: Callable[[Progress], None] | None,
     ) -> None:
-        self._method, self._config, self._run, self._train = method, config, run, train
+        self._method, self._run, self._train = method, run, train
         self._validation, self._folder, self._observer = validation, folder, observer
-        assert run.iterations is not None
-        self._iterations = run.iterations
-        saved = None if folder is None else folder.restore(train.images.device)
-        self._start = saved or Checkpoint(self._method.init(), Step(0, 0), 0.0)
+        self._steps: int = method.settings.steps_per_iteration
+        self._state, self._first, self._seconds_before = self._start()
         self._began = time.monotonic()
 
+    def _start(self) -> tuple[State, Step, float]:
+        """Return the state, step and seconds from which the run goes on."""
+        saved = None if self._folder is None else self._folder.checkpoint()
+        state, first, seconds = self._restored(saved) if saved else (self._method.init(), Step(0, 0), 0.0)
+        if self._folder is not None:
+            self._folder.keep_metrics(lambda entry: Step(entry["iteration"], entry["step"]) < first)
+        return state, first, seconds
+
+    def _restored(self, saved: Checkpoint) -> tuple[State, Step, float]:
+        """Read a checkpoint."""
+        device = self._train.images.device
+        try:
+            tensors = {name: tensor.to(device) for name, tensor in saved.tensors.items()}
+            return State.from_tensors(tensors), Step(*saved.progress["position"]), saved.progress["seconds"]
+        except (KeyError, TypeError) as error:
+            raise ResumeError(
+                f"The checkpoint is no condensation run's ({type(error).__name__}: {error}): restore it from a copy, "
+                "or start anew with --force."
+            ) from error
+
     def run(self) -> tuple[State, Step]:
-        """Go on until the draws are done or the time is over."""
-        state, step, _ = self._start
+        """Go on until the iterations are done or the time is over."""
+        state, step = self._state, self._first
         saved_at = self._seconds()
         try:
-            while step.outer < self._iterations and self._seconds() < self._run.time_limit_seconds:
+            while step.outer < self._run.iterations and self._seconds() < self._run.time_limit_seconds:
                 new, loss = self._method.step(state, step)
-                assert self._config.image_lr is not None
-                _check_finite(new, step, self._config.image_lr)
+                _check_finite(new, step, self._method.settings.image_lr)
                 state, done, step = new, step, self._after(step)
                 self._report(state, done, loss)
                 if self._seconds() - saved_at >= self._run.checkpoint_every:
@@ -163,17 +224,18 @@ class _Loop:
         return state, step
 
     def _seconds(self) -> float:
-        return self._start.seconds + time.monotonic() - self._began
+        return self._seconds_before + time.monotonic() - self._began
 
     def _after(self, step: Step) -> Step:
-        """The step that follows."""
-        if step.inner + 1 < self._config.steps_per_iteration:
+        """Return the step that follows."""
+        if step.inner + 1 < self._steps:
             return Step(step.outer, step.inner + 1)
         return Step(step.outer + 1, 0)
 
     def _save(self, state: State, step: Step) -> None:
         if self._folder is not None:
-            self._folder.save_checkpoint(Checkpoint(state, step, self._seconds()))
+            progress = {"position": step, "seconds": self._seconds()}
+            self._folder.save_checkpoint(state.to_tensors(), progress)
 
     def _report(self, state: State, done: Step, loss: float) -> None:
         """Log a step and tell the observer, with a validation accuracy where one is due."""
@@ -193,8 +255,8 @@ class _Loop:
             self._observer(
                 Progress(
                     step=done,
-                    steps_per_iteration=self._config.steps_per_iteration,
-                    iterations=self._iterations,
+                    steps_per_iteration=self._steps,
+                    iterations=self._run.iterations,
                     loss=loss,
                     seconds=seconds,
                     seconds_left=self._seconds_left(self._after(done)),
@@ -204,13 +266,11 @@ class _Loop:
 
     def _seconds_left(self, step: Step) -> float | None:
         """Estimate from the steps since this process began."""
-        steps = self._config.steps_per_iteration
-        start = self._start.step
-        done = (step.outer - start.outer) * steps + step.inner - start.inner
+        done = (step.outer - self._first.outer) * self._steps + step.inner - self._first.inner
         if done <= 0:
             return None
-        left = (self._iterations - step.outer) * steps - step.inner
-        estimate = (self._seconds() - self._start.seconds) / done * left
+        left = (self._run.iterations - step.outer) * self._steps - step.inner
+        estimate = (self._seconds() - self._seconds_before) / done * left
         return max(0.0, min(estimate, self._run.time_limit_seconds - self._seconds()))
 
     def _is_validation_due(self, done: Step) -> bool:
@@ -220,33 +280,43 @@ class _Loop:
     def _validate(self, state: State) -> Score:
         """Score the images as they stand, without augmentation: a cheap and even-handed measure of progress."""
         assert self._validation is not None
-        config = EvaluationConfig(
+        protocol = EvaluationConfig(
             repeats=self._run.validation_networks, augmentation="none", seed=self._run.seed
         )
-        images = _image_set(state, self._train, {"settings": asdict(self._config)})
-        return evaluate(images, self._validation, config, device=self._train.images.device)
+        images = _image_set(state, self._train, {"settings": plain_settings(self._method.settings)})
+        return evaluate(images, self._validation, protocol, device=self._train.images.device)
 
 
-def _image_set(state: State, train: ImageSet, record: dict[str, Any]) -> ImageSet:
+def _provenance(method: Method[Any], run: _ResolvedRun, train: ImageSet, fingerprint: str) -> dict[str, Any]:
+    """Return all that the result depends on, as plain JSON values."""
+    source = train.provenance.get("source", {})
+    hold_out = train.provenance.get("hold_out")
+    return {
+        "method": method.settings.name,
+        "settings": plain_settings(method.settings),
+        "run": plain_settings(run),
+        "source": {**source, "num_images": len(train), "fingerprint": fingerprint, "hold_out": hold_out},
+        "environment": {**environment(train.images.device), **method.backend._asdict()},
+    }
+
+
+def _image_set(state: State, train: ImageSet, provenance: dict[str, Any]) -> ImageSet:
     """Freeze the images: from normalised units to pixel scale, class by class."""
     images = state.result.flatten(0, 1).float().cpu()
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (train.mean, train.std))
     labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
     if state.learned:
-        record = {**record, "learned": {name: tensor.tolist() for name, tensor in state.learned.items()}}
-    return replace(train, images=images * std + mean, labels=labels, provenance=record)
+        learned = {name: tensor.tolist() for name, tensor in state.learned.items()}
+        provenance = {**provenance, "learned": learned}
+    return replace(train, images=images * std + mean, labels=labels, provenance=provenance)
 
 
-def _iterations_done(end: Step, steps: int) -> float:
-    """Count outer draws; a time limit can end a run within one."""
-    return end.outer + end.inner / steps
-
-
-def _check_finite(state: State, step: Step, image_lr: float) -> None:
+def _check_finite(state: State, step: Step, image_lr: float | None) -> None:
     """Stop before a broken state is saved."""
     tensors = (state.images, state.velocity, *state.learned.values())
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        smaller = "" if image_lr is None else f", such as {image_lr / 10:g}"
         raise InputError(
-            f"The images became NaN or infinite in outer draw {step.outer}, step {step.inner}, with image_lr "
-            f"{image_lr}: give a smaller --image-lr, such as {image_lr / 10:g}."
+            f"The images became NaN or infinite in iteration {step.outer}, step {step.inner}, with image_lr "
+            f"{image_lr}: give a smaller --image-lr{smaller}."
         )

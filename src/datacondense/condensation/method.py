@@ -1,44 +1,180 @@
-"""What the loop needs of a method, and what methods share: how networks and real images are drawn."""
+"""What a method is: settings that build it, a first state, and a step from one state to the next."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from datacondense.augment.names import siamese_operations
-from datacondense.augment.siamese import apply_siamese, draw_siamese
-from datacondense.condensation.config import MethodConfig
+from datacondense.condensation.sampler import Sampler
 from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.networks.fused import Backend
-from datacondense.networks.network import Network, Parameters, moved
-from datacondense.random import seeded_generator
+from datacondense.networks.backend import (
+    Backend,
+    Engine,
+    Precision,
+    check_engine,
+    check_precision,
+    choose_backend,
+    first_order_model,
+)
+from datacondense.networks.builder import build_network
+from datacondense.networks.names import canonical_network, network_name
+from datacondense.networks.network import Network
+from datacondense.settings import Named, check_at_least, check_momenta, check_rates
+from datacondense.user_code import name_of
 
-_STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
+Start: TypeAlias = Literal["noise", "real"]
 
 
-View: TypeAlias = Callable[[int, Tensor], Tensor]
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """Settings that all methods have.
 
+    Attributes:
+        ipc: Images per class to learn.
+        network: Network that the images are learned on, such as "convnet", "convnet-w64-d2", "lenet", or your own as
+            "package.module:callable".
+        start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
+        image_lr: Learning rate of the images, in normalised pixel units. Default: the method's published one.
+        real_batch: Real images per class and step. A class with fewer is drawn with replacement.
+        precision: Of first-order derivatives: "bfloat16", "float32", or "auto": bfloat16 where the fused engine runs
+            on a processor made for it, else float32. The rest is float32. "float64" is for everything, slow, for
+            checks.
+        engine: What computes first-order derivatives: "auto" (fused layers where the network and the machine allow
+            them), "fused" or "eager" (torch's own layers). Results differ by rounding only.
+    """
 
-class Method(Protocol):
-    """What the loop needs of a method: a first state, and a step from one state to the next."""
+    published_iterations: ClassVar[int] = 1000  # also of a run that sets no number
+    _name: ClassVar[str] = ""
+
+    ipc: int = 1
+    network: Named = "convnet"
+    start: Start = "noise"
+    image_lr: float | None = None
+    real_batch: int = 256
+    precision: Precision = "auto"
+    engine: Engine = "auto"
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "ipc", "real_batch")
+        check_rates(self, "image_lr")
+        if self.start not in get_args(Start):
+            raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
+        check_precision(self.precision)
+        check_engine(self.engine)
 
     @property
-    def backend(self) -> Backend:
-        """How it computes, for the record."""
+    def name(self) -> str:
+        """A built-in name, or "package.module:Class" of one's own."""
+        return self._name or name_of(type(self))
 
-    def init(self) -> State:
-        """Give the state before the first step.
+    @property
+    def steps_per_iteration(self) -> int:
+        """Updates of the images on one fresh network."""
+        return 1
+
+    @property
+    def kind(self) -> str:
+        """What a step does, in a few words; steps of one kind take about the same time."""
+        return f"{self.name} with {network_name(self.network)}, ipc {self.ipc}, B = {self.real_batch}"
+
+    def resolved(self, *, may_be_mirrored: bool = True) -> "MethodConfig":
+        """Return the settings with every default filled in and the network by its canonical name.
+
+        Args:
+            may_be_mirrored: Whether a mirrored image of the data set keeps its class.
 
         Returns:
-            The state; equal at every call.
+            The resolved settings; to resolve them again changes nothing.
         """
+        return replace(self, network=canonical_network(self.network))
 
+    @property
+    def method(self) -> "type[Method[Any]]":
+        """The class that carries these settings out."""
+        raise NotImplementedError
+
+    def build(self, train: ImageSet, seed: int) -> "Method[Any]":
+        """Build the method for one data set.
+
+        Args:
+            train: The real images, on the device that computes.
+            seed: Seed of everything that is drawn.
+
+        Returns:
+            The method, its settings resolved.
+
+        Raises:
+            InputError: The network cannot take these images, `start` needs more real images than a class has, or
+                another setting does not fit them.
+        """
+        built = self.method(self.resolved(may_be_mirrored=train.may_be_mirrored), train, seed)
+        _check_class_sizes(train, built.settings)
+        return built
+
+
+SettingsT = TypeVar("SettingsT", bound=MethodConfig)
+
+
+class Method(ABC, Generic[SettingsT]):
+    """One method on one data set.
+
+    Attributes:
+        settings: Its settings, resolved.
+        sampler: Draws networks and real images.
+        network: The network whose parameters are drawn anew in every iteration.
+        backend: How first-order derivatives are computed.
+        model: The network in its fastest form for first-order derivatives.
+        labels: The classes `[K]`.
+    """
+
+    def __init__(self, settings: SettingsT, train: ImageSet, seed: int) -> None:
+        self.settings = settings
+        self.sampler = Sampler(
+            train, seed, torch.float64 if settings.precision == "float64" else torch.float32
+        )
+        self.labels = torch.arange(train.num_classes, device=train.images.device)
+        self.network = self.adapted(build_network(settings.network, train.image_shape, train.num_classes))
+        self.backend = self._choose_backend()
+        self.model = first_order_model(self.network, self.backend)
+
+    def _choose_backend(self) -> Backend:
+        device, settings = self.labels.device, self.settings
+        return choose_backend(self.network, device, precision=settings.precision, engine=settings.engine)
+
+    def adapted(self, network: Network) -> Network:
+        """Return the network in the form that the method needs; as it is, unless a method overrides this.
+
+        Args:
+            network: The network of the settings.
+
+        Returns:
+            The network to use.
+        """
+        return network
+
+    def init(self) -> State:
+        """Return the state before the first step.
+
+        Returns:
+            Images of noise or real images, at rest; equal at every call.
+        """
+        settings, sampler = self.settings, self.sampler
+        if settings.start == "real":
+            images = torch.stack([sampler.real(k, settings.ipc, "start") for k in range(len(self.labels))])
+        else:
+            images = sampler.noise((len(self.labels), settings.ipc, *sampler.train.image_shape), "start")
+        return State.begun(images)
+
+    @abstractmethod
     def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Go one step on.
+        """Compute one step.
 
         Args:
             state: As the step before left it; not changed.
@@ -48,172 +184,99 @@ class Method(Protocol):
             The next state, and the loss before the step.
         """
 
-
-class Sampler:
-    """What a run draws: networks and images, each a function of the seed and of what it is for.
-
-    Attributes:
-        device: Where everything is brought to.
-        dtype: Of everything.
-    """
-
-    def __init__(self, train: ImageSet, seed: int, precision: str) -> None:
-        self._train, self._seed = train, seed
-        self.device = train.images.device
-        self.dtype = torch.float64 if precision == "float64" else torch.float32
-
-    def generator(self, purpose: str, *index: int) -> torch.Generator:
-        """Give the random numbers of a purpose.
-
-        Args:
-            purpose: What is drawn.
-            *index: Counters that tell apart the draws of one purpose.
-
-        Returns:
-            A fresh CPU generator.
-        """
-        return seeded_generator(self._seed, purpose, *index)
-
-    def network(self, network: Network, purpose: str, number: int) -> Parameters:
-        """Draw the parameters of a network.
-
-        Args:
-            network: The structure.
-            purpose: What it is for.
-            number: Its number among those of the purpose.
-
-        Returns:
-            The parameters by name.
-        """
-        return moved(network.draw(self.generator(purpose, number)), self.device, self.dtype)
-
-    def noise(self, shape: tuple[int, ...], purpose: str, *index: int) -> Tensor:
-        """Draw standard normal numbers.
-
-        Args:
-            shape: The shape.
-            purpose: What they are for.
-            *index: Counters.
-
-        Returns:
-            The numbers.
-        """
-        return torch.randn(shape, generator=self.generator(purpose, *index)).to(self.device, self.dtype)
-
-    def real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
-        """Draw normalised real images of one class, with replacement only where too few exist.
+    def real_batch(self, label: int, step: Step) -> Tensor:
+        """Draw the real batch of a class for a step.
 
         Args:
             label: The class.
-            size: How many.
-            purpose: What they are for.
-            *index: Counters.
+            step: The step.
 
         Returns:
-            Images `[size, C, H, W]`.
+            Normalised images `[B, C, H, W]`.
         """
-        members = self._train.class_indices[label]
-        generator = self.generator(purpose, *index, label)
-        # Without replacement where the class is large enough, as published.
-        if size <= len(members):
-            selected = torch.randperm(len(members), generator=generator)[:size]
-        else:
-            selected = torch.randint(len(members), (size,), generator=generator)
-        return self._train.normalised(members[selected.to(members.device)]).to(self.dtype)
+        return self.sampler.real(label, self.settings.real_batch, "real", *step)
 
-    def start(self, config: MethodConfig) -> Tensor:
-        """Give the images with which a run begins.
+    def fresh_network(self, step: Step) -> Callable[[Tensor], Tensor]:
+        """Draw the network of an iteration, its BatchNorm measured on real images and frozen.
 
         Args:
-            config: Tells how many, and whether they are noise or real.
+            step: The step.
 
         Returns:
-            Images `[K, S, C, H, W]`, normalised.
+            A function from normalised images `[N, C, H, W]` to outputs, for first-order derivatives.
         """
-        classes = self._train.num_classes
-        if config.start == "noise":
-            return self.noise((classes, config.ipc, *self._train.image_shape), "start")
-        return torch.stack([self.real(label, config.ipc, "start") for label in range(classes)])
-
-    def view(self, strategy: str, purpose: str, *index: int) -> View:
-        """Draw one Siamese change for each class (Zhao and Bilen, ICML 2021).
-
-        Args:
-            strategy: A settled strategy, such as "dsa:color-crop"; with "none" images stay as they are.
-            purpose: What it is for.
-            *index: Counters.
-
-        Returns:
-            A function from a class and some of its images `[n, C, H, W]` to the changed ones: the same change for all
-            images of the class, real or synthetic, differentiable in them.
-        """
-        if strategy == "none":
-            return lambda _, images: images
-        operations, shape = siamese_operations(strategy), self._train.image_shape
-
-        def change(label: int, images: Tensor) -> Tensor:
-            drawn = draw_siamese(operations, 1, shape, self.generator(purpose, *index, label))
-            return apply_siamese(drawn, images)
-
-        return change
-
-    def frozen_buffers(
-        self, network: Network, parameters: Parameters, *index: int, purpose: str = "statistics"
-    ) -> Parameters:
-        """Measure BatchNorm on real images of all classes; no later part of the step changes it.
-
-        Args:
-            network: The structure.
-            parameters: Its parameters.
-            *index: Counters.
-            purpose: What the images are for.
-
-        Returns:
-            The buffers by name.
-        """
-        if not network.has_batch_norm:
-            return {name: tensor.to(self.device) for name, tensor in network.buffers().items()}
-        batches = [
-            self.real(label, _STATISTICS_BATCH, purpose, *index) for label in range(self._train.num_classes)
-        ]
-        return network.measure_statistics(parameters, torch.cat(batches))
+        parameters = self.sampler.network(self.network, "network", step.outer)
+        buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
+        return partial(self.model, parameters, buffers=buffers)
 
 
-def seen_by_class(view: View, images: Tensor) -> Tensor:
-    """Change the images of every class by the view of that class.
+@dataclass(frozen=True, kw_only=True)
+class FirstOrderConfig(MethodConfig):
+    """Settings of methods that move the images against the gradient of a loss, by SGD with momentum.
 
-    Args:
-        view: As `Draws.view` gives it.
-        images: Images `[K, S, C, H, W]`.
-
-    Returns:
-        The changed images `[K, S, C, H, W]`.
+    Attributes:
+        image_lr: Learning rate of the images, in normalised pixel units.
+        image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
     """
-    return torch.stack([view(label, own) for label, own in enumerate(images)])
+
+    image_lr: float = 0.1
+    image_momentum: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_momenta(self, "image_momentum")
 
 
-def check_class_sizes(train: ImageSet, config: MethodConfig) -> None:
-    """Check that every class can give real starting images, and say once which are drawn with replacement.
+FirstOrderT = TypeVar("FirstOrderT", bound=FirstOrderConfig)
 
-    Args:
-        train: The real images.
-        config: The method's settings.
 
-    Raises:
-        InputError: The run begins with real images, and a class has too few.
-    """
+class FirstOrderMethod(Method[FirstOrderT]):
+    """A method that is a loss: the images move against its gradient."""
+
+    @abstractmethod
+    def loss(self, images: Tensor, step: Step) -> Tensor:
+        """Compute the loss of the synthetic images.
+
+        Args:
+            images: Normalised synthetic images `[K, S, C, H, W]`, which require a gradient.
+            step: Which step this is.
+
+        Returns:
+            A scalar, differentiable in the images.
+        """
+
+    def step(self, state: State, step: Step) -> tuple[State, float]:
+        """Move the images once.
+
+        Args:
+            state: As the step before left it.
+            step: Which step this is.
+
+        Returns:
+            The new state, and the loss before the update.
+        """
+        leaf = state.images.detach().requires_grad_()
+        loss = self.loss(leaf, step)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        settings = self.settings
+        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
+        return new, float(loss.detach())
+
+
+def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:
+    """Check that classes have the real images to start from; mention those that are drawn with replacement."""
     sizes = dict(zip(train.class_names, train.class_sizes, strict=True))
     name, smallest = min(sizes.items(), key=lambda item: item[1])
-    if config.start == "real" and config.ipc > smallest:
+    if settings.start == "real" and settings.ipc > smallest:
         raise InputError(
-            f"ipc is {config.ipc}, but the class {name!r} has only {smallest} images to start from: give a smaller "
+            f"ipc is {settings.ipc}, but the class {name!r} has only {smallest} images to start from: give a smaller "
             "--ipc or --start noise."
         )
-    small = [f"{name} ({size})" for name, size in sizes.items() if size < config.real_batch]
+    small = [f"{name} ({size})" for name, size in sizes.items() if size < settings.real_batch]
     if small:
         listed = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
         warnings.warn(
             f"{len(small)} of {train.num_classes} classes have fewer images than the real batch of "
-            f"{config.real_batch} and are drawn with replacement: {listed}.",
-            stacklevel=5,  # the caller of condense
+            f"{settings.real_batch} and are drawn with replacement: {listed}.",
+            stacklevel=4,  # the caller of condense
         )

@@ -1,101 +1,124 @@
 """Parameter matching (Zhao, Mopuri, Bilen 2021, section 2.2): images that lead a network where real images lead it."""
 
+from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from datacondense.condensation.method import Sampler, check_class_sizes
-from datacondense.condensation.parameter_matching_config import ParameterMatchingConfig
-from datacondense.condensation.state import State, Step
-from datacondense.image_set import ImageSet
+from datacondense.condensation.method import FirstOrderConfig, FirstOrderMethod
+from datacondense.condensation.state import Step
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
-from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend, choose_backend, first_order_model
+from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters
-from datacondense.training import SGD, train, zero_velocity
+from datacondense.settings import check_at_least, check_rates, narrowed
+from datacondense.training import SGD, TrainState, train
 
 
-class ParameterMatching:
-    """For each drawn network: train it on real images, train it on synthetic ones, bring the ends together."""
+@dataclass(frozen=True, kw_only=True)
+class ParameterMatchingConfig(FirstOrderConfig):
+    """Settings of parameter matching (Zhao et al. 2021, section 2.2), for which no published ones exist.
 
-    def __init__(self, config: ParameterMatchingConfig, train: ImageSet, seed: int) -> None:
-        self._config = config.resolved(train.provenance.get("source", {}).get("name"))
-        self._sampler = Sampler(train, seed, config.precision)
-        self._network = build_network(config.network, train.image_shape, train.num_classes)
-        self._backend = choose_backend(
-            self._network, train.images.device, precision=config.precision, engine=config.engine
-        )
-        self._fast = first_order_model(self._network, self._backend)
-        self._labels = torch.arange(train.num_classes, device=train.images.device)
-        check_class_sizes(train, config)
+    Attributes:
+        real_batch: Real images per class in one step of training on real images. A class with fewer is drawn with
+            replacement.
+        real_steps: Steps of training on real images, each on a batch of its own.
+        inner_steps: Steps of training on the synthetic images, each on all of them.
+        network_lr: Learning rate of training on real images.
+        inner_lr: Learning rate of training on the synthetic images. Default: network_lr × real_steps / inner_steps, so
+            that both trainings can go as far.
+    """
+
+    _name: ClassVar[str] = "parameter-matching"
+
+    real_batch: int = 16
+    real_steps: int = 10
+    inner_steps: int = 10
+    network_lr: float = 0.01
+    inner_lr: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "real_steps", "inner_steps")
+        check_rates(self, "network_lr", "inner_lr")
 
     @property
-    def backend(self) -> Backend:
-        """How derivatives of first order are computed."""
-        return self._backend
+    def kind(self) -> str:
+        """The network, and what else takes time."""
+        return (
+            f"{self.name} with {network_name(self.network)}, ipc {self.ipc}, {self.real_steps} real and "
+            f"{self.inner_steps} inner steps, B = {self.real_batch}"
+        )
 
-    def init(self) -> State:
-        """Give the images with which the run begins.
-
-        Returns:
-            The state before the first step.
-        """
-        return State.begun(self._sampler.start(self._config))
-
-    def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move the images once.
-
-        With the parameters θ_0 of a fresh network, θ_T after training on real images and θ_S after training on the
-        synthetic ones, the loss is ‖θ_S - θ_T‖² / ‖θ_T - θ_0‖², over all parameters together.
+    def resolved(self, *, may_be_mirrored: bool = True) -> "_Resolved":
+        """Return the settings with the inner learning rate filled in.
 
         Args:
-            state: As the step before left it.
+            may_be_mirrored: Not used.
+
+        Returns:
+            The resolved settings.
+        """
+        inner_lr = self.inner_lr or self.network_lr * self.real_steps / self.inner_steps
+        resolved: _Resolved = narrowed(
+            _Resolved, self, network=canonical_network(self.network), inner_lr=inner_lr
+        )
+        return resolved
+
+    @property
+    def method(self) -> "type[ParameterMatching]":
+        """Parameter matching."""
+        return ParameterMatching
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolved(ParameterMatchingConfig):
+    inner_lr: float = field()
+
+
+class ParameterMatching(FirstOrderMethod[_Resolved]):
+    """For each fresh network: train it on real images, train it on synthetic ones, bring the ends together."""
+
+    def loss(self, images: Tensor, step: Step) -> Tensor:
+        """Compute `‖θ_S - θ_T‖² / ‖θ_T - θ_0‖²`, over all parameters together.
+
+        θ_0 are the parameters of a fresh network, θ_T those after training on real images, θ_S those after training on
+        the synthetic ones.
+
+        Args:
+            images: Normalised synthetic images `[K, S, C, H, W]`.
             step: Which step this is.
 
         Returns:
-            The new state, and the loss before the update.
+            The loss.
         """
-        start = self._sampler.network(self._network, "network", step.outer)
-        buffers = self._sampler.frozen_buffers(self._network, start, *step)
+        start = self.sampler.network(self.network, "network", step.outer)
+        buffers = self.sampler.frozen_buffers(self.network, start, *step)
         target = self._trained_on_real(start, buffers, step)
-        leaf = state.images.detach().requires_grad_()
-        found = self._trained_on_synthetic(start, buffers, leaf)
-        loss = _squared_distance(found, target) / _squared_distance(target, start)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        assert self._config.image_lr is not None
-        new = state.descended(gradient, lr=self._config.image_lr, momentum=self._config.image_momentum)
-        return new, float(loss.detach())
+        labels = self.labels.repeat_interleave(self.settings.ipc)
+        inner = InnerStep(images.flatten(0, 1), labels, self.settings.inner_lr)
+        model = partial(self.network, buffers=buffers)
+        found = unrolled_sgd(model, start, [inner] * self.settings.inner_steps)
+        return _squared_distance(found, target) / _squared_distance(target, start)
 
     def _trained_on_real(self, parameters: Parameters, buffers: Parameters, step: Step) -> Parameters:
-        """Go the steps on real images, each on one batch of all classes."""
-        size = self._config.real_batch
-        sgd = SGD(lr=self._config.network_lr, batch_size=size * len(self._labels))
-        for number in range(self._config.real_steps):
-            batches = [self._sampler.real(k, size, "real", *step, number) for k in range(len(self._labels))]
-            parameters, _ = train(
-                partial(self._fast, buffers=buffers),
-                parameters,
-                zero_velocity(parameters),
+        """Train on real images, each step on one batch of all classes."""
+        size = self.settings.real_batch
+        sgd = SGD(lr=self.settings.network_lr, batch_size=size * len(self.labels))
+        for number in range(self.settings.real_steps):
+            batches = [self.sampler.real(k, size, "real", *step, number) for k in range(len(self.labels))]
+            parameters = train(
+                partial(self.model, buffers=buffers),
+                TrainState.begun(parameters),
                 torch.cat(batches),
-                self._labels.repeat_interleave(size),
-                sgd=sgd,
+                self.labels.repeat_interleave(size),
                 epochs=1,
-                generator=self._sampler.generator("order", *step, number),
-            )
+                sgd=lambda _: sgd,
+            ).parameters
         return parameters
-
-    def _trained_on_synthetic(
-        self, parameters: Parameters, buffers: Parameters, images: Tensor
-    ) -> Parameters:
-        """Go the steps on all synthetic images, graph kept."""
-        assert self._config.inner_lr is not None
-        labels = self._labels.repeat_interleave(self._config.ipc)
-        step = InnerStep(images.flatten(0, 1), labels, self._config.inner_lr)
-        model = partial(self._network, buffers=buffers)
-        return unrolled_sgd(model, parameters, [step] * self._config.inner_steps)
 
 
 def _squared_distance(first: Parameters, second: Parameters) -> Tensor:
-    """Add up the squared differences of all parameters."""
+    """Compute the sum of squared differences of all parameters."""
     return torch.stack([(first[name] - second[name]).square().sum() for name in first]).sum()

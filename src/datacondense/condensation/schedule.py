@@ -8,7 +8,7 @@ _LARGEST = max(_PUBLISHED)
 
 
 class Schedule(NamedTuple):
-    """The loop lengths within one outer draw.
+    """The loop lengths within one iteration.
 
     Attributes:
         matching_steps: Updates of the images on one network, T.
@@ -20,7 +20,7 @@ class Schedule(NamedTuple):
 
 
 def published_schedule(ipc: int) -> Schedule:
-    """Give T and ς for any number of images per class.
+    """Return T and ς for any number of images per class.
 
     The published values exist for 1, 10, 20, 30, 40 and 50 images per class. There T equals ipc, and so it does
     between them; ς is interpolated linearly between its two neighbours and rounded. Beyond 50 the values of 50 stay,

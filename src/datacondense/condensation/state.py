@@ -1,4 +1,4 @@
-"""What a method carries from one step to the next, and the step in the loop that it belongs to."""
+"""What a method carries from one step to the next, and which step that is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from datacondense.networks.network import Parameters
 
 
 class Step(NamedTuple):
-    """The step that comes next; positions are ordered as the loop visits them.
+    """A step of the loop; steps are ordered as the loop visits them.
 
     Attributes:
         outer: Number of the iteration, from 0.
@@ -30,11 +30,11 @@ class State:
     Attributes:
         images: Synthetic images `[K, S, C, H, W]`, normalised.
         velocity: Their momentum `[K, S, C, H, W]`.
-        parameters: The network of the current draw, by name.
+        parameters: The network of the current iteration, by name.
         parameter_velocity: The network's momentum, by name.
         average: The average of the images over the steps `[K, S, C, H, W]`, where the method keeps one.
         moments: Running means of the pixel gradient and of its square, where the method shrinks by them.
-        learned: What the method learns beside the images and gives with them, by name.
+        learned: What the method learns beside the images and returns with them, by name.
         other: What else the method keeps, by name.
     """
 
@@ -49,12 +49,12 @@ class State:
 
     @property
     def result(self) -> Tensor:
-        """The images that a run would give if it ended here `[K, S, C, H, W]`, normalised."""
+        """The images that a run would return if it ended here `[K, S, C, H, W]`, normalised."""
         return self.images if self.average is None else self.average
 
     @staticmethod
     def begun(images: Tensor) -> "State":
-        """Give the state before the first step.
+        """Return the state before the first step.
 
         Args:
             images: Where the images begin `[K, S, C, H, W]`, normalised.

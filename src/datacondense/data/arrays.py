@@ -15,6 +15,7 @@ from datacondense.data.decode import decode_images, widened
 from datacondense.data.labels import counted_classes, integer_labels
 from datacondense.data.normalisation import pixel_statistics
 from datacondense.errors import InputError
+from datacondense.facts import facts_of
 from datacondense.image_set import ImageSet
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL converts colour to grey
@@ -29,10 +30,10 @@ def from_arrays(
     std: Sequence[float] | None = None,
     source: str = "arrays",
 ) -> ImageSet:
-    """Make an image set of pixels and labels in memory.
+    """Build an image set from pixels and labels in memory.
 
-    The channel axis of four axes is told by its size: it is axis 1 where that has 1 or 3 entries, else axis 3
-    where that has. Pixels are copied.
+    Of four axes, the channel axis is axis 1 where that has 1 or 3 entries, else axis 3 where that has. Pixels are
+    copied.
 
     Args:
         images: `[N, H, W]` (grey), `[N, C, H, W]` or `[N, H, W, C]` with C 1 or 3; whole numbers in 0-255, or
@@ -43,7 +44,7 @@ def from_arrays(
         mean: Normalisation mean per channel in pixel scale; computed from the images where None. A test set takes
             the mean and std of its training set.
         std: Normalisation standard deviation per channel, likewise; given together with `mean`.
-        source: What the record calls the origin.
+        source: Name of the data set; where the catalogue knows it, so are `may_be_mirrored` and `augmentation`.
 
     Returns:
         The image set: uint8 where whole numbers were given, float32 otherwise.
@@ -63,7 +64,7 @@ def from_torch_dataset(
     resize: int | None = None,
     channels: int | None = None,
 ) -> ImageSet:
-    """Make an image set of a torch data set that gives (image, label) pairs; no `DataLoader` is needed.
+    """Build an image set from a torch data set of (image, label) pairs; no `DataLoader` is needed.
 
     Args:
         dataset: A map-style data set (with a length and integer positions). Images are PIL images, or arrays or
@@ -78,7 +79,7 @@ def from_torch_dataset(
         The image set, with the normalisation of its own pixels.
 
     Raises:
-        InputError: The data set is not map-style, is empty, or gives images or labels of another form.
+        InputError: The data set is not map-style, is empty, or has images or labels of another form.
     """
     check_form(resize, channels)
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
@@ -97,7 +98,7 @@ def from_torch_dataset(
 
 
 def image_tensor(images: NDArray[Any] | Tensor) -> Tensor:
-    """Bring images in memory to the axes and number formats of `ImageSet`.
+    """Convert images in memory to the axes and number formats of `ImageSet`.
 
     Args:
         images: As `from_arrays` takes them.
@@ -122,7 +123,7 @@ def image_tensor(images: NDArray[Any] | Tensor) -> Tensor:
 
 
 def reformed(images: Tensor, resize: int | None, channels: int | None) -> Tensor:
-    """Resize images in memory and change their channels.
+    """Resize images in memory and convert their channels.
 
     Args:
         images: uint8 or float32 `[N, C, H, W]`.
@@ -150,7 +151,7 @@ def _image_set(
     std: Sequence[float] | None,
     source: str,
 ) -> ImageSet:
-    """Check labels and fill in names and normalisation."""
+    """Check labels; name classes and compute the normalisation where they are not given."""
     numbers = integer_labels(labels)
     if len(numbers) != len(images):
         raise InputError(
@@ -160,14 +161,20 @@ def _image_set(
     if mean is None or std is None:
         mean, std = pixel_statistics(images)
     names = tuple(map(str, class_names)) if class_names is not None else counted_classes(numbers)
-    record = {"source": {"name": source, "num_images": len(images)}}
     return ImageSet(
-        images=images, labels=numbers, class_names=names, mean=tuple(mean), std=tuple(std), provenance=record
+        images=images,
+        labels=numbers,
+        class_names=names,
+        mean=tuple(mean),
+        std=tuple(std),
+        provenance={"source": {"name": source, "num_images": len(images)}},
+        dataset=source,
+        **facts_of(source)._asdict(),
     )
 
 
 def _as_array(images: Any) -> NDArray[Any]:
-    """Give a NumPy array for an array or a tensor on any device."""
+    """Return an array or a tensor on any device as a NumPy array."""
     if isinstance(images, Tensor):
         images = images.detach().cpu()
         images = (images.float() if images.dtype == torch.bfloat16 else images).numpy()
@@ -175,7 +182,7 @@ def _as_array(images: Any) -> NDArray[Any]:
 
 
 def _channels_first(array: NDArray[Any]) -> NDArray[Any]:
-    """Bring images to `[N, C, H, W]`; see `from_arrays` for the rule."""
+    """Move the channels to `[N, C, H, W]`; see `from_arrays` for the rule."""
     if array.size == 0:
         raise InputError(
             f"Images have shape {array.shape}, which is empty: give at least one image of each class."
@@ -193,30 +200,26 @@ def _channels_first(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_range(array: NDArray[Any], high: int) -> None:
-    """Check that pixels are in 0 to `high`; what is not finite is left to `ImageSet`."""
+    """Check that pixels are in 0 to `high`; `ImageSet` checks that they are finite."""
     low_found, high_found = array.min(), array.max()
     if low_found < 0 or high_found > high:
-        kind, remedy = (
-            ("Whole-number", "scale them, or give uint8")
-            if high == 255
-            else (
-                "Floating-point",
-                "divide by 255, or undo the normalisation (it is applied when networks see them)",
-            )
-        )
+        kind, remedy = "Whole-number", "scale them, or give uint8"
+        if high == 1:
+            kind = "Floating-point"
+            remedy = "divide by 255, or undo the normalisation (it is applied when networks see them)"
         raise InputError(
             f"{kind} pixels run from {low_found:g} to {high_found:g}, but must be in 0 to {high}: {remedy}."
         )
 
 
 def _sample(sample: Any, index: int) -> tuple[Any, int]:
-    """Take one (image, label) pair apart."""
+    """Check one (image, label) pair."""
     try:
         image, label = sample
     except (TypeError, ValueError) as error:
         raise InputError(
             f"Item {index} of the data set is not an (image, label) pair but a {type(sample).__name__}: wrap the data "
-            "set in one that gives pairs."
+            "set in one that returns pairs."
         ) from error
     number = _as_array(label)
     if number.size != 1 or number.dtype.kind not in "iu":
@@ -228,7 +231,7 @@ def _sample(sample: Any, index: int) -> tuple[Any, int]:
 
 
 def _stacked(images: list[Any], resize: int | None, channels: int | None) -> Tensor:
-    """Bring the images of a torch data set together: floating-point ones as they are, others by decoding."""
+    """Stack the images of a torch data set: floating-point ones as they are, others decoded."""
     arrays = [image if isinstance(image, Image.Image) else _as_array(image) for image in images]
     floating = [not isinstance(image, Image.Image) and image.dtype.kind == "f" for image in arrays]
     if not any(floating):
@@ -240,24 +243,18 @@ def _stacked(images: list[Any], resize: int | None, channels: int | None) -> Ten
             f"Item {floating.index(True)} of the data set has floating-point pixels and item {floating.index(False)} "
             "has others, but all must be of one kind: convert them."
         )
-    tensors = [image_tensor(np.asarray(image)[None]) for image in arrays]
-    tensors = [reformed(tensor, resize, channels) for tensor in tensors]
-    _check_one_shape(tensors)
-    return torch.cat(tensors)
-
-
-def _check_one_shape(tensors: list[Tensor]) -> None:
-    """Check that images `[1, C, H, W]` are alike."""
+    tensors = [reformed(image_tensor(np.asarray(image)[None]), resize, channels) for image in arrays]
     for index, tensor in enumerate(tensors):
         if tensor.shape != tensors[0].shape:
             raise InputError(
                 f"Item 0 of the data set has shape {tuple(tensors[0].shape[1:])} but item {index} has "
                 f"{tuple(tensor.shape[1:])}, and images must share one: give resize, such as resize=32, or channels."
             )
+    return torch.cat(tensors)
 
 
 def _channels_last(image: Any, index: int) -> Any:
-    """Bring whole-number pixels of one image to uint8 `[H, W, C]`; leave a PIL image alone."""
+    """Return whole-number pixels of one image as uint8 `[H, W, C]`, and a PIL image as it is."""
     if isinstance(image, Image.Image):
         return image
     if image.ndim not in {2, 3}:
@@ -269,5 +266,5 @@ def _channels_last(image: Any, index: int) -> Any:
 
 
 def _decoded(images: list[Any], resize: int | None, channels: int | None) -> Tensor:
-    """Decode images in memory, called by their positions."""
+    """Decode images in memory; messages name their positions."""
     return decode_images(images, (f"Image {i}" for i in range(len(images))), resize=resize, channels=channels)

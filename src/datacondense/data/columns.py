@@ -1,38 +1,23 @@
 """A table of the Hugging Face `datasets` library to pixels and labels: which column is which, and decoding."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datacondense.data.config import DataConfig
 from datacondense.data.decode import decode_images
 from datacondense.data.splits import ReadSplit
 from datacondense.errors import InputError
 
-if TYPE_CHECKING:
-    from datasets import Dataset, Features
-
 _LABEL_NAMES = ("label", "labels", "target", "class")
 
 
-def read_table(table: "Dataset", split: str, config: DataConfig) -> ReadSplit:
-    """Decode the images of a table and find its labels.
-
-    Args:
-        table: The rows.
-        split: What the source calls them.
-        config: The columns, and the form that images are to take.
-
-    Returns:
-        The split.
-
-    Raises:
-        InputError: A column is missing or cannot be told, or an image cannot be decoded.
-    """
+def read_table(table: Any, split: str, config: DataConfig) -> ReadSplit:
+    """Decode the images of a table and find its labels."""
     image_column = _image_column(table.features, config.image_column)
     label_column = _label_column(table.features, config.label_column, image_column)
     names = getattr(table.features[label_column], "names", None)
     encoded = _encoded(table.select_columns([image_column, label_column]), image_column)[:]
-    sources = [_source(task) for task in encoded[image_column]]
+    sources = [_source(entry) for entry in encoded[image_column]]
     return ReadSplit(
         images=decode_images(
             sources,
@@ -46,8 +31,8 @@ def read_table(table: "Dataset", split: str, config: DataConfig) -> ReadSplit:
     )
 
 
-def _encoded(table: "Dataset", image_column: str) -> "Dataset":
-    """Keep a table from decoding its images, one at a time, as rows are read."""
+def _encoded(table: Any, image_column: str) -> Any:
+    """Return a table that does not decode its images, one at a time, as rows are read."""
     import datasets  # noqa: PLC0415
 
     try:
@@ -59,19 +44,19 @@ def _encoded(table: "Dataset", image_column: str) -> "Dataset":
         ) from error
 
 
-def _source(task: Any) -> Any:
-    """Give the encoded bytes of a cell, or the path where it has no bytes."""
-    if task is None or task["bytes"] is not None:
-        return task and task["bytes"]
-    return Path(task["path"])
+def _source(entry: Any) -> Any:
+    """Return the encoded bytes of an entry, or its path where it has no bytes."""
+    if entry is None or entry["bytes"] is not None:
+        return entry and entry["bytes"]
+    return Path(entry["path"])
 
 
-def _image_column(features: "Features", asked: str | None) -> str:
-    """Find the column of the images, by its type where none is asked for."""
+def _image_column(features: Any, given: str | None) -> str:
+    """Return the column of the images, found by its type where the user names none."""
     import datasets  # noqa: PLC0415
 
-    if asked is not None:
-        return _present(features, asked, "image")
+    if given is not None:
+        return _present(features, given, "image")
     typed: list[str] = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     columns = typed or [name for name, feature in features.items() if _holds_bytes(feature)]
     if len(columns) != 1:
@@ -83,16 +68,16 @@ def _image_column(features: "Features", asked: str | None) -> str:
 
 
 def _holds_bytes(feature: Any) -> bool:
-    """Tell a column of encoded files that was written without its type: a struct with bytes, or plain bytes."""
+    """Whether a column holds encoded files without their type: a struct with bytes, or plain bytes."""
     return (isinstance(feature, dict) and "bytes" in feature) or getattr(feature, "dtype", None) == "binary"
 
 
-def _label_column(features: "Features", asked: str | None, image_column: str) -> str:
-    """Find the column of the labels: by its type, else by its name, else the only other column."""
+def _label_column(features: Any, given: str | None, image_column: str) -> str:
+    """Return the column of the labels, found by its type, else by its name, else as the only other column."""
     import datasets  # noqa: PLC0415
 
-    if asked is not None:
-        return _present(features, asked, "label")
+    if given is not None:
+        return _present(features, given, "label")
     typed: list[str] = [
         name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)
     ]
@@ -103,11 +88,11 @@ def _label_column(features: "Features", asked: str | None, image_column: str) ->
     if named or len(others) == 1:
         return (named or others)[0]
     raise InputError(
-        f"The column of the labels cannot be told (columns: {', '.join(features)}): name it with --label-column."
+        f"The column of the labels is ambiguous (columns: {', '.join(features)}): name it with --label-column."
     )
 
 
-def _present(features: "Features", column: str, kind: str) -> str:
+def _present(features: Any, column: str, kind: str) -> str:
     """Check that a column exists."""
     if column not in features:
         raise InputError(

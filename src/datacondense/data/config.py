@@ -1,4 +1,4 @@
-"""What a user may say about a data set, checked before torch is loaded."""
+"""Settings for reading a data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from datacondense.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """How to read a data set; every field may stay unset where the data speak for themselves.
+    """How to read a data set; a field may stay unset where the source leaves no doubt.
 
     Attributes:
         image_column: Column that holds the images; found by its type where unset.
@@ -46,15 +46,7 @@ class DataConfig:
 
 
 def check_form(resize: int | None, channels: int | None) -> None:
-    """Check the form that images are asked to take.
-
-    Args:
-        resize: Side of the square in pixels, or None.
-        channels: 1, 3 or None.
-
-    Raises:
-        InputError: The side is below 1, or the channels are neither 1 nor 3.
-    """
+    """Check the size and channels that images are converted to."""
     if resize is not None and resize < 1:
         raise InputError(
             f"resize is {resize}, but a side has at least 1 pixel: choose one such as --resize 32."

@@ -1,4 +1,4 @@
-"""Encoded images of any kind to uint8 pixels: one place decides what grey, transparent or 16 bits become."""
+"""Encoded images of any kind to uint8 pixels: what grey, transparent and 16-bit images become is decided here."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -21,15 +21,15 @@ _INTEGER_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 def decode_images(
     sources: Sequence[Any], names: Iterable[str], *, resize: int | None, channels: int | None
 ) -> Tensor:
-    """Decode images and lay them in one tensor.
+    """Decode images into one tensor.
 
-    Grey stays grey, transparency is laid on white, 16 bits are scaled to 8, a palette is looked up, and the
+    Grey stays grey, transparent images are put on white, 16 bits are scaled to 8, palettes become colours, and the
     orientation that a camera recorded is applied.
 
     Args:
         sources: For each image: encoded bytes, a path, a PIL image, or uint8 pixels `[H, W]`, `[H, W, 1]` or
             `[H, W, 3]`.
-        names: For each image, how a message calls it: a file, or a row of a table.
+        names: For each image, its name in messages: a file, or a row of a table.
         resize: Side of the square to resize to (bilinear, antialiased), or None.
         channels: 1 or 3, or None for 1 where every pixel of every image is grey and 3 otherwise.
 
@@ -48,7 +48,7 @@ def decode_images(
         decoded.append(pixels)
     if not decoded:
         raise InputError("The data set has no images: give at least one of each class.")
-    return _laid_out(decoded, channels)
+    return _stacked(decoded, channels)
 
 
 def widened(images: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ def widened(images: Tensor) -> Tensor:
     return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1).contiguous()
 
 
-def _laid_out(decoded: list[Pixels | None], channels: int | None) -> Tensor:
-    """Move images into one tensor, letting go of each as it is copied so that memory holds them once."""
+def _stacked(decoded: list[Pixels | None], channels: int | None) -> Tensor:
+    """Copy images into one tensor, and free each as it is copied, so that memory holds them once."""
     shapes = [pixels.shape for pixels in decoded if pixels is not None]
     channels = channels or (1 if all(len(shape) == 2 for shape in shapes) else 3)
     images = np.empty((len(shapes), channels, *shapes[0][:2]), dtype=np.uint8)
@@ -93,7 +93,7 @@ def _pixels(source: Any, name: str, resize: int | None, channels: int | None) ->
 
 
 def _opened(source: Any) -> Image.Image:
-    """Give a PIL image for any kind of source."""
+    """Return a PIL image for any kind of source."""
     if isinstance(source, Image.Image):
         return source
     if isinstance(source, np.ndarray):
@@ -108,17 +108,7 @@ def _opened(source: Any) -> Image.Image:
 
 
 def plain_image(image: Image.Image) -> Image.Image:
-    """Bring an image of any mode to 8 bits, upright and opaque.
-
-    Args:
-        image: An image of any PIL mode.
-
-    Returns:
-        An image of mode "L" where the mode is one of grey, "RGB" otherwise.
-
-    Raises:
-        InputError: The pixels are floating-point, or integers wider than 16 bits.
-    """
+    """Convert an image of any mode to 8 bits, upright and opaque."""
     if image.getexif().get(ExifTags.Base.Orientation) is not None:
         image = ImageOps.exif_transpose(image)
     if image.mode in _INTEGER_MODES:
@@ -129,19 +119,14 @@ def plain_image(image: Image.Image) -> Image.Image:
         )
     grey = image.mode in _GREY_MODES
     if image.has_transparency_data:
-        image = _on_white(image)
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     mode = "L" if grey else "RGB"
     return image if image.mode == mode else image.convert(mode)  # `convert` copies even where nothing changes
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Lay a transparent image on white, the background that such pictures are drawn for."""
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-
-
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale 0-65535 to 0-255; PIL's own conversion clips instead."""
+    """Scale 0-65535 to 0-255, which PIL's own conversion clips."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise InputError(

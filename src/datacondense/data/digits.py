@@ -13,10 +13,10 @@ TEST_EVERY = 5
 def read_digits(config: DataConfig) -> tuple[ReadSplit, ReadSplit]:
     """Read 1,797 grey images of 8x8 pixels; the last of every five images of a class is a test image.
 
-    A rule instead of a draw keeps the split the same with every release of scikit-learn.
+    A rule instead of random numbers keeps the split the same with every release of scikit-learn.
 
     Args:
-        config: The form that images are to take.
+        config: The size and channels of the images.
 
     Returns:
         The training split (about 80%) and the test split.

@@ -1,7 +1,7 @@
-"""Image sets in forms that other programs read: a folder of PNG files, parquet, npz.
+"""Image sets in formats that other programs read: a folder of PNG files, parquet, npz.
 
-Learned pixels are real numbers that may lie outside 0..1; these forms hold whole numbers from 0 to 255. Beside the
-rounded images every export keeps the exact set, so that what rounding cost can be measured.
+Learned pixels are real numbers that may lie outside 0..1; these formats hold whole numbers from 0 to 255. Beside the
+rounded images every export holds the exact set, so that the cost of rounding can be measured.
 """
 
 import io
@@ -37,7 +37,7 @@ _LONGEST_NAME = 200  # bytes; file systems take 255
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What an export wrote, and what rounding to 8 bits did to the pixels.
+    """The files of an export, and how rounding to 8 bits changed the pixels.
 
     Attributes:
         num_images: Images written.
@@ -47,7 +47,7 @@ class ExportReport:
         highest: Highest value before rounding, in pixel scale.
         mean_change: Mean absolute change by clamping and rounding, in pixel scale.
         max_change: Largest absolute change, in pixel scale.
-        files: What was written, relative to the folder, sorted.
+        files: The files written, relative to the folder, sorted.
     """
 
     num_images: int
@@ -80,14 +80,20 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
         force: Replace a folder that is not empty.
 
     Returns:
-        What was written and how far pixels moved.
+        The files, and how far pixels moved.
 
     Raises:
         InputError: The format is unknown or cannot hold these images or class names, or the folder is not empty or
             cannot be written.
     """
-    _check_exportable(images, format)
-    rounded = _rounded(images.pixels())
+    if format not in _FORMATS:
+        raise InputError(f"Export format {format!r} is unknown: give one of {', '.join(_FORMATS)}.")
+    channels = images.image_shape[0]
+    if format != "npz" and channels not in _PNG_CHANNELS:
+        raise InputError(
+            f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
+        )
+    rounded = (images.pixels().clamp(0, 1) * 255).round().to(torch.uint8)
     with replacing_folder(Path(folder), force=force) as temporary:
         images.save(temporary / ORIGINAL)
         _FORMATS[format].write(images, rounded.permute(0, 2, 3, 1).cpu().numpy(), temporary)
@@ -97,26 +103,19 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
 
 
 def is_export(path: Path) -> bool:
-    """Tell whether a folder is one that `export` wrote.
-
-    Args:
-        path: Any path.
-
-    Returns:
-        True where it holds the exact set of an export.
-    """
+    """Whether a folder is one that `export` wrote."""
     return (Path(path) / ORIGINAL).is_file()
 
 
 def load_export(folder: Path) -> tuple[ImageSet, ImageSet]:
-    """Read an export back, to measure what rounding cost.
+    """Read an export back, to measure the cost of rounding.
 
     Args:
         folder: A folder that `export` wrote.
 
     Returns:
         The rounded images, read from the files that other programs read, in the order and with the labels, class names,
-        normalisation and record of the original; and the original.
+        normalisation and provenance of the original; and the original.
 
     Raises:
         InputError: The folder is no export, or its files are missing, broken or no longer those that were written.
@@ -148,22 +147,6 @@ def load_export(folder: Path) -> tuple[ImageSet, ImageSet]:
     return replace(original, images=images), original
 
 
-def _check_exportable(images: ImageSet, form: str) -> None:
-    """Check that a format exists and can hold the images."""
-    if form not in _FORMATS:
-        raise InputError(f"Export format {form!r} is unknown: give one of {', '.join(_FORMATS)}.")
-    channels = images.image_shape[0]
-    if form != "npz" and channels not in _PNG_CHANNELS:
-        raise InputError(
-            f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
-        )
-
-
-def _rounded(pixels: Tensor) -> Tensor:
-    """Clamp pixels to 0..1 and round them to uint8, 0..255."""
-    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
 def _report(pixels: Tensor, rounded: Tensor, files: tuple[str, ...]) -> ExportReport:
     """Measure how far pixels moved."""
     change = (rounded.double() / 255 - pixels.double()).abs()
@@ -181,16 +164,14 @@ def _report(pixels: Tensor, rounded: Tensor, files: tuple[str, ...]) -> ExportRe
 
 def _write_folder(images: ImageSet, pixels: Pixels, folder: Path) -> None:
     """Write one PNG file per image into the folder of its class."""
-    places = _image_places(images)
-    for name in {place.parent for place in places}:
-        (folder / name).mkdir(parents=True)
-    for place, array in zip(places, pixels, strict=True):
-        (folder / place).write_bytes(_png(array))
+    for path, array in zip(_image_paths(images), pixels, strict=True):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(_png(array))
 
 
 def _read_folder(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
     """Read the PNG file of every image."""
-    return np.stack([_decoded(folder / place) for place in _image_places(original)]), original.labels.tolist()
+    return np.stack([_decoded(folder / path) for path in _image_paths(original)]), original.labels.tolist()
 
 
 def _write_parquet(images: ImageSet, pixels: Pixels, folder: Path) -> None:
@@ -255,34 +236,30 @@ _FORMATS: Mapping[str, _Form] = {
 }
 
 
-def _image_places(images: ImageSet) -> list[Path]:
-    """Name the file of every image, relative to the export."""
-    folders = _class_folders(images.class_names)
-    places = (Path(_IMAGES, folders[label]) for label in images.labels.tolist())
-    return [place / _png_name(index, len(images)) for index, place in enumerate(places)]
-
-
-def _class_folders(class_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Give each class name as a folder name, refusing two that become one."""
-    folders = tuple(map(_safe_name, class_names))
+def _image_paths(images: ImageSet) -> list[Path]:
+    """Return the file of every image, relative to the export; refuse two classes that would share a folder."""
+    folders = tuple(map(_safe_name, images.class_names))
     for folder, count in Counter(folders).items():
         if count > 1:
-            clash = [name for name, safe in zip(class_names, folders, strict=True) if safe == folder]
+            clash = [name for name, safe in zip(images.class_names, folders, strict=True) if safe == folder]
             raise InputError(
                 f"Classes {clash[0]!r} and {clash[1]!r} would share the folder {folder!r}: rename one, or export as "
                 "parquet or npz."
             )
-    return folders
+    return [
+        Path(_IMAGES, folders[label], _png_name(index, len(images)))
+        for index, label in enumerate(images.labels.tolist())
+    ]
 
 
 def _safe_name(name: str) -> str:
-    """Replace what file systems refuse, and starts that readers take for hidden folders."""
+    """Replace characters that file systems refuse, and starts that readers take for hidden folders."""
     safe = _UNSAFE.sub("_", name).encode()[:_LONGEST_NAME].decode(errors="ignore").strip(" .")
     return re.sub(r"^_+", "_", safe) or "_"
 
 
 def _png_name(index: int, count: int) -> str:
-    """Name an image by its position, so that names sort in order."""
+    """Return an image's name by its position; names sort in order."""
     return f"{index:0{max(5, len(str(count - 1)))}d}.png"
 
 

@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
+from PIL import Image
+
 from datacondense.data.config import DataConfig
 from datacondense.data.decode import decode_images
-from datacondense.data.splits import ReadSplit, select_splits
+from datacondense.data.splits import ReadSplit, Splits, read_splits, select_splits
 from datacondense.errors import InputError
 
 
-def read_folder(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit | None]:
+def read_folder(path: Path, config: DataConfig) -> Splits:
     """Read `<class>/<image>` files, or `<split>/<class>/<image>` files.
 
     Classes and images are taken in the order of their names; images may lie deeper in the folder of their class.
 
     Args:
         path: The folder.
-        config: Splits, and the form that images are to take.
+        config: Splits, and the size and channels of the images.
 
     Returns:
         The training split; the test split, or None where there is none.
@@ -29,15 +31,13 @@ def read_folder(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit | 
         if config.train_split is not None or config.test_split is not None:
             select_splits(splits, config, str(path))
         return _read_split(path, "train", config), None
-    train, test = select_splits(splits, config, str(path))
-    train_split = _read_split(path / train, train, config)
-    return train_split, _read_split(path / test, test, config) if test is not None else None
+    return read_splits(splits, lambda split: _read_split(path / split, split, config), config, str(path))
 
 
 def _read_split(path: Path, split: str, config: DataConfig) -> ReadSplit:
     """Read the class folders of one split."""
     classes = _folders(path)
-    suffixes = _image_suffixes()
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     files = [(label, file) for label, folder in enumerate(classes) for file in _images(folder, suffixes)]
     if not files:
         raise InputError(
@@ -54,18 +54,11 @@ def _read_split(path: Path, split: str, config: DataConfig) -> ReadSplit:
 
 
 def _folders(path: Path) -> list[Path]:
-    """List the folders in a folder by name, without hidden ones."""
+    """Return the folders in a folder by name, without hidden ones."""
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _images(path: Path, suffixes: set[str]) -> list[Path]:
-    """List the image files below a folder by name, without hidden ones."""
+    """Return the image files below a folder by name, without hidden ones."""
     files = (file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     return sorted(file for file in files if not file.name.startswith("."))
-
-
-def _image_suffixes() -> set[str]:
-    """List the suffixes of files that can be decoded."""
-    from PIL import Image  # noqa: PLC0415
-
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}

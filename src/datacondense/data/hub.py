@@ -3,15 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 from datacondense.data.columns import read_table
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import ReadSplit, select_splits
+from datacondense.data.splits import Splits, read_splits
 from datacondense.errors import InputError
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
 
 # The library itself retries an unreachable Hub for half a minute.
 REACH_SECONDS = 5.0
@@ -19,41 +16,17 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_hub_id(source: str) -> bool:
-    """Tell whether a text has the form of a Hub id, "owner/name".
-
-    Args:
-        source: The text.
-
-    Returns:
-        Whether it has.
-    """
+    """Whether a text has the form of a Hub id."""
     return _HUB_ID.fullmatch(source) is not None
 
 
-def read_hub(
-    hub_id: str, config: DataConfig, *, data_files: Mapping[str, str] | None = None
-) -> tuple[ReadSplit, ReadSplit | None]:
-    """Read a data set of the Hub, or of the library's cache where the Hub cannot be reached.
-
-    Args:
-        hub_id: "owner/name".
-        config: Configuration, splits and columns.
-        data_files: For each split, the files to download; all splits of the configuration where None.
-
-    Returns:
-        The training split; the test split, or None where there is none.
-
-    Raises:
-        InputError: The Hub cannot be reached and the data set is not cached, or the Hub does not have it, or a
-            split or column is missing.
-    """
+def read_hub(hub_id: str, config: DataConfig, *, data_files: Mapping[str, str] | None = None) -> Splits:
+    """Read a data set of the Hub, or of the library's cache where the Hub cannot be reached."""
     tables = _downloaded(hub_id, config.config, data_files)
-    train, test = select_splits(list(tables), config, hub_id)
-    test_split = read_table(tables[test], test, config) if test is not None else None
-    return read_table(tables[train], train, config), test_split
+    return read_splits(list(tables), lambda split: read_table(tables[split], split, config), config, hub_id)
 
 
-def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, str] | None) -> "DatasetDict":
+def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, str] | None) -> Any:
     """Download a data set, or find it in the cache."""
     import datasets  # noqa: PLC0415
 
@@ -71,24 +44,19 @@ def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, s
         ) from error
     except Exception as error:  # Network, disk, configuration and format errors are of a dozen kinds.
         if not reachable:
-            raise InputError(_unreachable(hub_id)) from error
+            raise InputError(
+                f"{hub_id} is neither on a local mirror (--data-root or DATACONDENSE_DATA) nor in the Hugging Face "
+                "cache, and the Hub cannot be reached: connect to the internet once, copy a cache and point HF_HOME to "
+                "it, or give a folder that holds the data set with --data-root."
+            ) from error
         raise InputError(
             f"{hub_id} cannot be loaded from the Hugging Face Hub ({_sentence(error)}): check its page for the "
             "configuration (--config) and the format, or download it and give the folder."
         ) from error
 
 
-def _unreachable(hub_id: str) -> str:
-    """Say that a data set is nowhere at hand."""
-    return (
-        f"{hub_id} is neither on a local mirror (--data-root or DATACONDENSE_DATA) nor in the Hugging Face cache, and "
-        "the Hub cannot be reached: connect to the internet once, copy a cache and point HF_HOME to it, or give a "
-        "folder that holds the data set with --data-root."
-    )
-
-
 def _is_reachable(hub_id: str) -> bool:
-    """Ask the Hub once, for a few seconds at most; any answer counts, even a refusal."""
+    """Whether the Hub answers within a few seconds; any answer counts, even a refusal."""
     import datasets  # noqa: PLC0415
     from huggingface_hub import HfApi  # noqa: PLC0415
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
@@ -106,7 +74,7 @@ def _is_reachable(hub_id: str) -> bool:
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Keep the library from retrying an unreachable Hub before it looks into its cache."""
+    """Stop the library from retrying an unreachable Hub before it looks into its cache."""
     import datasets  # noqa: PLC0415
 
     before = datasets.config.HF_HUB_OFFLINE
@@ -136,5 +104,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    """Bring the text of an error to one short line."""
+    """Return the text of an error as one short line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

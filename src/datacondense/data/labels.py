@@ -11,18 +11,7 @@ from datacondense.errors import InputError
 
 
 def named_classes(labels: Sequence[Any], where: str) -> tuple[tuple[str, ...], list[int]]:
-    """Number the labels of a training split by their sorted order, each class named by its value.
-
-    Args:
-        labels: The N values: whole numbers, strings or booleans.
-        where: How a message calls the split.
-
-    Returns:
-        The K class names, and the N class numbers.
-
-    Raises:
-        InputError: A label is missing, or of a kind that is no class.
-    """
+    """Number the labels of a training split by their sorted order; each class is named by its value."""
     check_values(labels, where)
     values = sorted(set(labels))
     number = {value: index for index, value in enumerate(values)}
@@ -30,40 +19,21 @@ def named_classes(labels: Sequence[Any], where: str) -> tuple[tuple[str, ...], l
 
 
 def matched(names: Iterable[str], class_names: Sequence[str], where: str) -> list[int]:
-    """Number the labels of a test split by the classes of the training split.
-
-    Args:
-        names: The class name of each of the N images.
-        class_names: The K class names of the training split.
-        where: How a message calls the split.
-
-    Returns:
-        The N class numbers.
-
-    Raises:
-        InputError: A label is no class of the training split.
-    """
+    """Number the labels of a test split by the classes of the training split."""
     number = {name: index for index, name in enumerate(class_names)}
     names = list(names)
     unknown = sorted(set(names) - number.keys())
     if unknown:
+        first = ", ".join(class_names[:10]) + (", …" if len(class_names) > 10 else "")
         raise InputError(
             f"{where} has the label {unknown[0]!r} ({len(unknown)} such labels), which no training image has "
-            f"(training classes: {_listed(class_names)}): remove these images, or train on that class too."
+            f"(training classes: {first}): remove these images, or train on that class too."
         )
     return [number[name] for name in names]
 
 
 def check_values(labels: Sequence[Any], where: str) -> None:
-    """Check that every label is a value that can name a class.
-
-    Args:
-        labels: The N values.
-        where: How a message calls the split.
-
-    Raises:
-        InputError: A label is missing, or is neither a whole number, a string nor a boolean.
-    """
+    """Check that every label can name a class."""
     for row, label in enumerate(labels):
         if label is None:
             raise InputError(f"{where} has no label in row {row}: remove that row, or give it a label.")
@@ -75,16 +45,7 @@ def check_values(labels: Sequence[Any], where: str) -> None:
 
 
 def check_class_numbers(labels: Sequence[int], class_names: Sequence[str], where: str) -> None:
-    """Check that labels which are class numbers already name a class each.
-
-    Args:
-        labels: The N class numbers.
-        class_names: The K class names.
-        where: How a message calls the split.
-
-    Raises:
-        InputError: A label is -1, the Hub's sign for hidden labels, or outside 0..K-1.
-    """
+    """Check that every class number has a class."""
     check_values(labels, where)
     low, high = min(labels), max(labels)
     if low == -1:
@@ -100,7 +61,7 @@ def check_class_numbers(labels: Sequence[int], class_names: Sequence[str], where
 
 
 def counted_classes(labels: Tensor) -> tuple[str, ...]:
-    """Name the classes of labels that are whole numbers without names.
+    """Return names of classes that have numbers only.
 
     Args:
         labels: Class numbers `[N]`, int64.
@@ -122,7 +83,7 @@ def counted_classes(labels: Tensor) -> tuple[str, ...]:
 
 
 def integer_labels(labels: Any) -> Tensor:
-    """Bring labels of an array, tensor or list to class numbers.
+    """Convert an array, tensor or list of labels to class numbers.
 
     Args:
         labels: N whole numbers.
@@ -139,11 +100,6 @@ def integer_labels(labels: Any) -> Tensor:
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.size == 0:
         raise InputError(
             f"Labels are {array.dtype} of shape {array.shape}, but must be one whole number for each image, shape "
-            "(N,): give class numbers from 0, as argmax(axis=1) makes of one-hot rows."
+            "(N,): give class numbers from 0, as argmax(axis=1) returns them for one-hot rows."
         )
     return torch.from_numpy(array.astype(np.int64))
-
-
-def _listed(names: Sequence[str]) -> str:
-    """List the first few names."""
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

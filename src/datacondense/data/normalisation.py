@@ -15,8 +15,8 @@ STD_FLOOR = 1e-3
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Compute mean and population standard deviation of each channel over all pixels.
 
-    The same images give the same bits on any number of threads, since every later result depends on these: 8-bit pixels
-    are summed as whole numbers, and floating ones by NumPy, which sums on one thread.
+    Equal on any number of threads to the last bit, because every later result depends on these: 8-bit pixels are summed
+    as whole numbers, and floating-point ones by NumPy, which sums on one thread.
 
     Args:
         images: `[N, C, H, W]`, uint8 in 0-255 or float32 in 0-1.

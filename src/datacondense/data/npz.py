@@ -10,27 +10,15 @@ import numpy as np
 from datacondense.data.arrays import image_tensor, reformed
 from datacondense.data.config import DataConfig
 from datacondense.data.labels import counted_classes, integer_labels
-from datacondense.data.splits import ReadSplit
+from datacondense.data.splits import ReadSplit, Splits
 from datacondense.errors import InputError
 
 # Training images and labels, test images and labels.
 _KEYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "test_images", "test_labels"))
 
 
-def read_npz(path: Path, config: DataConfig) -> tuple[ReadSplit, ReadSplit | None]:
-    """Read a `.npz` file; nothing in it is unpickled.
-
-    Args:
-        path: The file, with `x_train` and `y_train` (and `x_test`, `y_test`), or `images` and `labels` (and
-            `test_images`, `test_labels`), as `from_arrays` takes them; optionally `class_names`.
-        config: The form that images are to take.
-
-    Returns:
-        The training split; the test split, or None where there is none.
-
-    Raises:
-        InputError: The file cannot be read, or arrays are missing or break a rule.
-    """
+def read_npz(path: Path, config: DataConfig) -> Splits:
+    """Read a `.npz` file; nothing in it is unpickled."""
     arrays = _arrays(path)
     keys = next((keys for keys in _KEYS if keys[0] in arrays and keys[1] in arrays), None)
     if keys is None:
@@ -53,7 +41,7 @@ def _arrays(path: Path) -> Mapping[str, Any]:
     """Read every array of the file."""
     try:
         # Opened here, since NumPy leaves a broken file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
@@ -64,7 +52,7 @@ def _arrays(path: Path) -> Mapping[str, Any]:
 def _read_split(
     arrays: Mapping[str, Any], keys: tuple[str, ...], names: tuple[str, ...], config: DataConfig, split: str
 ) -> ReadSplit:
-    """Take the images and labels of one split."""
+    """Return the images and labels of one split."""
     images = reformed(image_tensor(arrays[keys[0]]), config.resize, config.channels)
     labels = integer_labels(arrays[keys[1]]).tolist()
     if len(labels) != len(images):

@@ -1,4 +1,4 @@
-"""Resolve what the user named to a reader: a name of the catalogue, a path, or an id of the Hub."""
+"""Find the reader of a data set that the user names: in the catalogue, by its path, or by its id on the Hub."""
 
 import difflib
 import os
@@ -11,7 +11,7 @@ from datacondense.data.folder import read_folder
 from datacondense.data.hub import is_hub_id, read_hub
 from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
-from datacondense.data.splits import DataSplits, Normalisation, ReadSplit, assemble
+from datacondense.data.splits import DataSplits, Splits, assemble
 from datacondense.errors import InputError
 
 MIRROR_VARIABLE = "DATACONDENSE_DATA"
@@ -21,8 +21,6 @@ _PATH_SUFFIXES = (".npz", ".parquet")
 _DEFAULTS = DataConfig()
 _TABLE_FIELDS = ("image_column", "label_column")
 _HUB_FIELDS = (*_TABLE_FIELDS, "config", "train_split", "test_split")
-
-Splits = tuple[ReadSplit, ReadSplit | None]
 
 
 def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
@@ -39,8 +37,8 @@ def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
     3. A Hub id, "owner/name", looked up on the local mirror first (`config.data_root`, or the environment variable
        DATACONDENSE_DATA), then on the Hugging Face Hub or in its cache.
 
-    Columns are found by their types. Grey images have 1 channel, and 3 where any image has colour; transparency is
-    laid on white; 16 bits are scaled to 8. Labels of any kind become 0..K-1 in their sorted order, unless the source
+    Columns are found by their types. Grey images have 1 channel, and 3 where any image has colour; transparent ones are
+    put on white; 16 bits are scaled to 8. Labels of any kind become 0..K-1 in their sorted order, unless the source
     numbers and names them itself. The normalisation is the published one where the catalogue has it for that number
     of channels, else that of the training images; the test images share it.
 
@@ -49,7 +47,7 @@ def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
         config: Columns, configuration, splits, mirror, and the form that images are to take.
 
     Returns:
-        The training set, and the test set or None. Their records hold, under "source": name, hub_id, config, split,
+        The training set, and the test set or None. Their provenance holds, under "source": name, hub_id, config, split,
         resize, channels, num_images, and the fingerprint of the training set.
 
     Raises:
@@ -58,15 +56,15 @@ def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
     name = str(source)
     entry = CATALOGUE.get(name) if isinstance(source, str) else None
     hub_id = entry.hub_id if entry is not None else None
-    published: Normalisation | None = None
-    if entry is not None:
-        train, test, config = _read_entry(entry, config)
-        published = (entry.mean, entry.std) if entry.mean is not None and entry.std is not None else None
-    elif (path := Path(source).expanduser()).exists():
-        train, test = _read_path(path, config)
+    if name == DIGITS and entry is not None:
+        _check_unset(config, _HUB_FIELDS, DIGITS)
+        splits: Splits = read_digits(config)
+    elif entry is None and (path := Path(source).expanduser()).exists():
+        splits = _read_path(path, config)
     else:
-        hub_id = _checked_id(source)
-        train, test = _read_id(hub_id, config, None)
+        hub_id = hub_id or _checked_id(source)
+        config = entry.filled(config) if entry is not None else config
+        splits = _read_id(hub_id, config, entry)
     origin = {
         "name": name,
         "hub_id": hub_id,
@@ -74,25 +72,17 @@ def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
         "resize": config.resize,
         "channels": config.channels,
     }
-    return assemble(train, test, source=origin, published=published)
-
-
-def _read_entry(entry: CatalogueEntry, config: DataConfig) -> tuple[ReadSplit, ReadSplit | None, DataConfig]:
-    """Read a data set of the catalogue; give also the configuration that was filled in."""
-    if entry.hub_id is None:
-        _check_unset(config, _HUB_FIELDS, DIGITS)
-        return *read_digits(config), config
-    config = entry.filled(config)
-    return *_read_id(entry.hub_id, config, entry), config
+    published = entry.normalisation if entry is not None else None
+    return assemble(*splits, source=origin, published=published)
 
 
 def _check_unset(config: DataConfig, names: tuple[str, ...], where: str) -> None:
-    """Refuse settings that would do nothing."""
+    """Refuse settings that have no effect."""
     for name in names:
         value = getattr(config, name)
         if value is not None:
             raise InputError(
-                f"{name} is {value!r}, but {where} has no such choice: leave --{name.replace('_', '-')} out."
+                f"{name} is {value!r}, but {where} has no such setting: leave --{name.replace('_', '-')} out."
             )
 
 
@@ -125,20 +115,20 @@ def _read_id(hub_id: str, config: DataConfig, entry: CatalogueEntry | None) -> S
     folder = parquet_folder(root / hub_id, config.config) if root is not None else None
     if folder is not None:
         return read_parquet(folder, config)
-    files = entry.hub_files if entry is not None and config.config == entry.config else None
+    files = entry.hub_files if entry is not None and config.config == entry.config.config else None
     wanted = {config.train_split, config.test_split}
     return read_hub(hub_id, config, data_files=files if files and wanted <= files.keys() else None)
 
 
 def _mirror_root(config: DataConfig) -> Path | None:
-    """Find the root of the local mirror, if there is one."""
+    """Return the root of the local mirror, if there is one."""
     given, variable = config.data_root, os.environ.get(MIRROR_VARIABLE)
     if given is None and not variable:
         return None
     root = (given if given is not None else Path(str(variable))).expanduser()
     if not root.is_dir():
-        asked = "--data-root" if given is not None else MIRROR_VARIABLE
-        raise InputError(f"{asked} is {root}, but there is no such folder: correct it or leave it unset.")
+        option = "--data-root" if given is not None else MIRROR_VARIABLE
+        raise InputError(f"{option} is {root}, but there is no such folder: correct it or leave it unset.")
     return root
 
 

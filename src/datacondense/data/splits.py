@@ -1,6 +1,6 @@
-"""What every reader gives, and how two of them become the training and the test `ImageSet`."""
+"""What every reader returns, and how two splits become the training and the test `ImageSet`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from datacondense.data.decode import widened
 from datacondense.data.labels import check_class_numbers, check_values, matched, named_classes
 from datacondense.data.normalisation import pixel_statistics
 from datacondense.errors import InputError
+from datacondense.facts import facts_of
 from datacondense.image_set import ImageSet, check_trainable
 
 _TEST_SPLITS = ("test", "validation", "valid", "val")
@@ -21,7 +22,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSplits:
-    """What loading a data set gives.
+    """The two sets of a data set.
 
     Attributes:
         train: The training images.
@@ -41,7 +42,7 @@ class ReadSplit:
         images: `[N, C, H, W]`, uint8 or float32 in 0-1.
         labels: The N labels, of any kind; class numbers where `class_names` is given.
         class_names: The K class names, where the source has them.
-        split: What the source calls the split.
+        split: Name of the split in the source.
     """
 
     images: Tensor
@@ -50,24 +51,23 @@ class ReadSplit:
     split: str
 
 
+Splits = tuple[ReadSplit, ReadSplit | None]
+
+
+def read_splits(
+    names: Sequence[str], read: Callable[[str], ReadSplit], config: DataConfig, where: str
+) -> Splits:
+    """Read the split to train on and the split to test on."""
+    train, test = select_splits(names, config, where)
+    return read(train), None if test is None else read(test)
+
+
 def select_splits(splits: Sequence[str], config: DataConfig, where: str) -> tuple[str, str | None]:
-    """Choose the splits to train and to test on.
-
-    Args:
-        splits: The names of the splits there are.
-        config: The splits asked for, if any.
-        where: How a message calls the data set.
-
-    Returns:
-        The name of the training split, and of the test split or None.
-
-    Raises:
-        InputError: A split that was asked for is missing, or there are several and none is called "train".
-    """
-    for asked, flag in ((config.train_split, "train"), (config.test_split, "test")):
-        if asked is not None and asked not in splits:
+    """Return the names of the splits to train and to test on."""
+    for name, flag in ((config.train_split, "train"), (config.test_split, "test")):
+        if name is not None and name not in splits:
             raise InputError(
-                f"{where} has no split {asked!r} (splits: {', '.join(splits) or 'none'}): name one of these with "
+                f"{where} has no split {name!r} (splits: {', '.join(splits) or 'none'}): name one of these with "
                 f"--{flag}-split."
             )
     train = config.train_split or ("train" if "train" in splits or len(splits) != 1 else splits[0])
@@ -83,20 +83,7 @@ def select_splits(splits: Sequence[str], config: DataConfig, where: str) -> tupl
 def assemble(
     train: ReadSplit, test: ReadSplit | None, *, source: dict[str, Any], published: Normalisation | None
 ) -> DataSplits:
-    """Make image sets of what a reader found: one numbering of classes, one size, one normalisation.
-
-    Args:
-        train: The training split.
-        test: The test split, or None.
-        source: What is known of the origin: "name", "hub_id", "config", "resize", "channels".
-        published: The published mean and std; used where it has one value for each channel.
-
-    Returns:
-        The training and the test set; the test set has the normalisation of the training set.
-
-    Raises:
-        InputError: Labels or sizes do not fit together, or a class has no training image.
-    """
+    """Build image sets from what a reader found: one numbering of classes, one size, one normalisation."""
     train_images, test_images = _same_form(train.images, test.images if test else None)
     class_names, train_labels = _training_classes(train)
     if published is None or len(published[0]) != train_images.shape[1]:
@@ -107,23 +94,24 @@ def assemble(
         class_names=class_names,
         mean=published[0],
         std=published[1],
+        dataset=source["name"],
+        **facts_of(source["name"])._asdict(),
     )
     check_trainable(train_set)
-    source = {**source, "fingerprint": train_set.fingerprint}
+
+    def provenance(part: ReadSplit) -> dict[str, Any]:
+        about = {"fingerprint": train_set.fingerprint, "split": part.split, "num_images": len(part.images)}
+        return {"source": {**source, **about}}
+
     test_set = None
     if test is not None and test_images is not None:
         labels = torch.tensor(_test_classes(test, class_names), dtype=torch.int64)
-        test_set = replace(train_set, images=test_images, labels=labels, provenance=_record(source, test))
-    return DataSplits(train=replace(train_set, provenance=_record(source, train)), test=test_set)
-
-
-def _record(source: dict[str, Any], part: ReadSplit) -> dict[str, Any]:
-    """Note where a split comes from."""
-    return {"source": {**source, "split": part.split, "num_images": len(part.images)}}
+        test_set = replace(train_set, images=test_images, labels=labels, provenance=provenance(test))
+    return DataSplits(train=replace(train_set, provenance=provenance(train)), test=test_set)
 
 
 def _training_classes(train: ReadSplit) -> tuple[tuple[str, ...], Sequence[int]]:
-    """Give class names and numbers of the training split."""
+    """Return class names and numbers of the training split."""
     where = f"The split {train.split!r}"
     if train.class_names is None:
         return named_classes(train.labels, where)
@@ -132,7 +120,7 @@ def _training_classes(train: ReadSplit) -> tuple[tuple[str, ...], Sequence[int]]
 
 
 def _test_classes(test: ReadSplit, class_names: tuple[str, ...]) -> Sequence[int]:
-    """Give class numbers of the test split, matched to the training classes by name."""
+    """Return class numbers of the test split, matched to the training classes by name."""
     where = f"The split {test.split!r}"
     if test.class_names is None:
         check_values(test.labels, where)
@@ -144,7 +132,7 @@ def _test_classes(test: ReadSplit, class_names: tuple[str, ...]) -> Sequence[int
 
 
 def _same_form(train: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Give both splits the same channels, and check that they have the same size."""
+    """Return both splits with the same channels; check that they have the same size."""
     if test is None:
         return train, None
     if train.shape[2:] != test.shape[2:]:

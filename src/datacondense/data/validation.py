@@ -1,4 +1,4 @@
-"""A validation part held out of the training images: where a choice must be made, the test set must not make it."""
+"""A validation part held out of the training images: settings must not be selected on the test images."""
 
 from dataclasses import replace
 
@@ -20,8 +20,8 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Im
         seed: Whole number from 0 that decides which images.
 
     Returns:
-        The rest and the validation part, each in the order of the set, with its classes and normalisation; the
-        records say so under "hold_out".
+        The rest and the validation part, each in the order of the set, with its classes and normalisation; their
+        provenance says so under "hold_out".
 
     Raises:
         InputError: The fraction is not between 0 and 1, or a class has fewer than 2 images.

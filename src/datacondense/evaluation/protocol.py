@@ -1,18 +1,16 @@
-"""How a set is scored: the paper's protocol as one config, and the score that carries it."""
+"""How a set is scored: the paper's protocol, and the score that carries it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from datacondense.augment.names import check_strategy, resolved_strategy
-from datacondense.data.catalogue import default_augmentation, may_be_mirrored
+from datacondense.augment.strategies import check_strategy, resolved_strategy
 from datacondense.errors import InputError
-from datacondense.matching.names import Precision, check_precision
-from datacondense.networks.names import Engine, canonical_name, check_engine, evaluation_name, parse_name
-
-if TYPE_CHECKING:
-    from datacondense.training import SGD
+from datacondense.networks.backend import Engine, Precision, check_engine, check_precision
+from datacondense.networks.names import canonical_network, evaluation_name
+from datacondense.settings import Named, narrowed, plain_settings
+from datacondense.training import SGD
 
 EPOCHS = 300
 EPOCHS_AUGMENTED = 1000
@@ -48,7 +46,7 @@ class EvaluationConfig:
             (torch's own layers). Results differ by rounding only.
     """
 
-    network: str | None = None
+    network: Named | None = None
     repeats: int = 20
     epochs: int | None = None
     augmentation: str | None = None
@@ -79,33 +77,56 @@ class EvaluationConfig:
         check_precision(self.precision)
         check_engine(self.engine)
 
-    def resolved(self, condensed_with: str | None, dataset: str | None) -> "EvaluationConfig":
-        """Fill in the defaults that depend on the set.
+    def resolved(
+        self, *, condensed_with: str | None = None, augmentation: str = "none", may_be_mirrored: bool = True
+    ) -> "ResolvedProtocol":
+        """Return the protocol with the defaults filled in that depend on the set.
 
         Args:
-            condensed_with: Name of the network that the set was condensed with; None for other sets.
-            dataset: Name of the data set that it stands for, as in `load`.
+            condensed_with: Network that the set was condensed with; None for other sets.
+            augmentation: What published evaluation trains with on the data set.
+            may_be_mirrored: Whether a mirrored image of the data set keeps its class.
 
         Returns:
-            The protocol without None, its network by its canonical name, its augmentation spelled out.
+            The protocol without None, its augmentation spelled out.
         """
-        network = evaluation_name(condensed_with or "convnet") if self.network is None else self.network
-        augmentation = resolved_strategy(
-            self.augmentation or default_augmentation(dataset), mirrored=may_be_mirrored(dataset)
+        resolved = resolved_strategy(self.augmentation or augmentation, mirrored=may_be_mirrored)
+        protocol: ResolvedProtocol = narrowed(
+            ResolvedProtocol,
+            self,
+            network=canonical_network(self.network or evaluation_name(condensed_with or "convnet")),
+            augmentation=resolved,
+            epochs=self.epochs or (EPOCHS if resolved == "none" else EPOCHS_AUGMENTED),
         )
-        epochs = self.epochs or (EPOCHS if augmentation == "none" else EPOCHS_AUGMENTED)
-        return replace(
-            self, network=canonical_name(parse_name(network)), augmentation=augmentation, epochs=epochs
-        )
+        return protocol
 
-    @property
-    def sgd(self) -> "SGD":
-        """The optimiser with which training starts."""
-        from datacondense.training import SGD  # noqa: PLC0415
+    def sgd(self, epoch: int, epochs: int) -> SGD:
+        """Return the optimiser of an epoch: the learning rate drops to a tenth after half of the epochs.
 
-        return SGD(
-            lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size
-        )
+        Args:
+            epoch: The epoch, from 0.
+            epochs: Epochs in all.
+
+        Returns:
+            Learning rate, momentum, weight decay and batch size.
+        """
+        lr = self.lr if epoch < epochs // 2 else self.lr * 0.1
+        return SGD(lr=lr, momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedProtocol(EvaluationConfig):
+    """A protocol without None.
+
+    Attributes:
+        network: Network to train.
+        epochs: Passes over the set.
+        augmentation: The augmentation, spelled out.
+    """
+
+    network: Named = field()
+    epochs: int = field()
+    augmentation: str = field()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +135,14 @@ class Score:
 
     Attributes:
         accuracies: Share of right answers on the test images, 0 to 1, one for each network.
-        protocol: The config, every default filled in.
+        protocol: The protocol, every default filled in.
         trained_on: Fingerprint of the set that was scored.
         tested_on: Source and fingerprint of the test images.
         environment: Device, threads and versions.
     """
 
     accuracies: tuple[float, ...]
-    protocol: EvaluationConfig
+    protocol: ResolvedProtocol
     trained_on: str
     tested_on: Mapping[str, Any]
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -145,9 +166,10 @@ class Score:
         return f"{100 * self.mean:.2f} ± {100 * self.std:.2f} % (n = {self.n})"
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the score as plain JSON values.
+        """Return the score as plain JSON values.
 
         Returns:
-            Accuracies, their mean, std and n, and the recipe.
+            Accuracies, their mean, std and n, and the protocol.
         """
-        return {"mean": self.mean, "std": self.std, "n": self.n, **asdict(self)}
+        values = {**asdict(self), "protocol": plain_settings(self.protocol)}
+        return {"mean": self.mean, "std": self.std, "n": self.n, **values}

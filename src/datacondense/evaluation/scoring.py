@@ -1,23 +1,22 @@
 """Scoring: fresh networks are trained on a set and measured on test images, which influence nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 
-from datacondense.augment.by_name import augmented
+from datacondense.augment.strategies import augmented
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import train_by_learned_steps
-from datacondense.evaluation.protocol import EvaluationConfig, Score
+from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol, Score
 from datacondense.image_set import ImageSet, check_trainable
+from datacondense.networks.backend import Backend, NetworkFunction, choose_backend, first_order_model
 from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend, NetworkFunction, choose_backend, first_order_model
 from datacondense.networks.network import Network, Parameters, moved
 from datacondense.random import seeded_generator
-from datacondense.training import train, zero_velocity
+from datacondense.training import TrainState, train
 
 _TEST_BATCH = 500  # images per forward pass: large enough to be fast, small enough for any memory
 
@@ -41,11 +40,11 @@ def evaluate(
         observer: Called after each network with its number, from 0, and its accuracy, 0 to 1.
 
     Returns:
-        Every accuracy, with the whole recipe.
+        Every accuracy, with the full protocol.
 
     Raises:
-        InputError: The two sets have different image shapes or classes, a name in the config is unknown, or the engine
-            cannot compute this network.
+        InputError: The two sets have different image shapes or classes, a name in the protocol is unknown, or the
+            engine cannot compute this network.
     """
     protocol = resolved(config or EvaluationConfig(), images)
     accuracies = []
@@ -53,11 +52,12 @@ def evaluate(
         accuracies.append(evaluate_one(images, test, protocol, repeat, device=device))
         if observer is not None:
             observer(repeat, accuracies[-1])
+    source = test.provenance.get("source", {})
     return Score(
         accuracies=tuple(accuracies),
         protocol=protocol,
         trained_on=images.fingerprint,
-        tested_on={**_source(test), "fingerprint": test.fingerprint, "num_images": len(test)},
+        tested_on={**source, "fingerprint": test.fingerprint, "num_images": len(test)},
         environment={**environment(device), **backend(images, protocol, device)._asdict()},
     )
 
@@ -65,17 +65,17 @@ def evaluate(
 def evaluate_one(
     images: ImageSet,
     test: ImageSet,
-    protocol: EvaluationConfig,
+    protocol: ResolvedProtocol,
     repeat: int,
     *,
     device: torch.device | str = "cpu",
 ) -> float:
-    """Give the accuracy of one of the networks that `evaluate` trains; each can be had alone, in any order.
+    """Compute the accuracy of one of the networks that `evaluate` trains, alone and in any order.
 
     Args:
         images: The set to score.
         test: Images never used in training.
-        protocol: A protocol without None, see `resolved`.
+        protocol: A resolved protocol, see `resolved`.
         repeat: The network's number, from 0.
         device: Where to compute.
 
@@ -94,12 +94,12 @@ def evaluate_one(
     return accuracy(model, parameters, buffers, test, images)
 
 
-def backend(images: ImageSet, protocol: EvaluationConfig, device: torch.device | str) -> Backend:
-    """Settle how a protocol computes here, for the record.
+def backend(images: ImageSet, protocol: ResolvedProtocol, device: torch.device | str) -> Backend:
+    """Return how a protocol computes here, for provenance.
 
     Args:
         images: The set to score.
-        protocol: A protocol without None, see `resolved`.
+        protocol: A resolved protocol.
         device: Where to compute.
 
     Returns:
@@ -108,69 +108,48 @@ def backend(images: ImageSet, protocol: EvaluationConfig, device: torch.device |
     return _backend(_network(images, protocol), protocol, device)
 
 
-def resolved(config: EvaluationConfig, images: ImageSet) -> EvaluationConfig:
-    """Fill in the defaults that depend on the set.
-
-    Args:
-        config: A protocol, perhaps with None in it.
-        images: The set to be scored; its record tells network and data set.
-
-    Returns:
-        The protocol without None.
-    """
-    return config.resolved(images.provenance.get("settings", {}).get("network"), _source(images).get("name"))
+def resolved(config: EvaluationConfig, images: ImageSet) -> ResolvedProtocol:
+    """Return a protocol with the defaults filled in that depend on the set."""
+    return config.resolved(
+        condensed_with=images.provenance.get("settings", {}).get("network"),
+        augmentation=images.augmentation,
+        may_be_mirrored=images.may_be_mirrored,
+    )
 
 
 def train_one(
-    network: Network, images: ImageSet, protocol: EvaluationConfig, repeat: int
+    network: Network, images: ImageSet, protocol: ResolvedProtocol, repeat: int
 ) -> tuple[Parameters, Parameters]:
-    """Train one fresh network on a set, the learning rate dropping to a tenth after half of the epochs.
-
-    Args:
-        network: The structure to train.
-        images: The set to train on.
-        protocol: A protocol without None, see `resolved`.
-        repeat: The network's number; with the seed it fixes parameters, orders and augmentations.
-
-    Returns:
-        Its parameters and buffers.
-    """
-    assert protocol.epochs is not None
-    assert protocol.augmentation is not None
-    inputs = images.normalised()
-    if protocol.precision == "float64":
-        inputs = inputs.double()
-    drawn = network.draw(seeded_generator(protocol.seed, "evaluation network", repeat))
+    """Train one fresh network on a set, the learning rate dropping to a tenth after half of the epochs."""
+    seed, epochs = protocol.seed, protocol.epochs
+    inputs = images.normalised().to(dtype_of(protocol))
+    drawn = network.draw(seeded_generator(seed, "evaluation network", repeat))
     parameters, buffers = (
         moved(tensors, inputs.device, inputs.dtype) for tensors in (drawn, network.buffers())
     )
     model = first_order_model(network, _backend(network, protocol, inputs.device))
     if protocol.learned_steps:
-        return train_by_learned_steps(network, model, images, protocol.seed, repeat, inputs.dtype), buffers
-    velocity = zero_velocity(parameters)
-    order = seeded_generator(protocol.seed, "evaluation order", repeat)
-    change = seeded_generator(protocol.seed, "evaluation augmentation", repeat)
-    half = protocol.epochs // 2
-    for epochs, lr in ((half, protocol.lr), (protocol.epochs - half, protocol.lr * 0.1)):
-        parameters, velocity = train(
-            partial(model, buffers=buffers, training=True),
-            parameters,
-            velocity,
-            inputs,
-            images.labels,
-            sgd=replace(protocol.sgd, lr=lr),
-            epochs=epochs,
-            generator=order,
-            augmentation=partial(augmented, protocol.augmentation, generator=change),
-        )
-    return parameters, buffers
+        return train_by_learned_steps(network, model, images, seed, repeat, inputs.dtype), buffers
+    order = seeded_generator(seed, "evaluation order", repeat)
+    change = seeded_generator(seed, "evaluation augmentation", repeat)
+    trained = train(
+        partial(model, buffers=buffers, training=True),
+        TrainState.begun(parameters),
+        inputs,
+        images.labels,
+        epochs=epochs,
+        sgd=lambda epoch: protocol.sgd(epoch, epochs),
+        order=lambda _: order,
+        inputs=lambda _: partial(augmented, protocol.augmentation, generator=change),
+    )
+    return trained.parameters, buffers
 
 
 @torch.inference_mode()
 def accuracy(
     model: NetworkFunction, parameters: Parameters, buffers: Parameters, test: ImageSet, scale: ImageSet
 ) -> float:
-    """Measure the share of right answers.
+    """Compute the share of right answers.
 
     Args:
         model: A network, or its faster form.
@@ -191,21 +170,17 @@ def accuracy(
     return right / len(test)
 
 
-def _network(images: ImageSet, protocol: EvaluationConfig) -> Network:
-    """Build the structure that a protocol trains."""
-    assert protocol.network is not None
+def dtype_of(protocol: EvaluationConfig) -> torch.dtype:
+    """Return the type of parameters and images under a protocol."""
+    return torch.float64 if protocol.precision == "float64" else torch.float32
+
+
+def _network(images: ImageSet, protocol: ResolvedProtocol) -> Network:
     return build_network(protocol.network, images.image_shape, images.num_classes)
 
 
 def _backend(network: Network, protocol: EvaluationConfig, device: torch.device | str) -> Backend:
-    """Settle how the protocol computes here."""
     return choose_backend(network, device, precision=protocol.precision, engine=protocol.engine)
-
-
-def _source(images: ImageSet) -> Mapping[str, Any]:
-    """Look up where a set came from."""
-    source: Mapping[str, Any] = images.provenance.get("source", {})
-    return source
 
 
 def _check_same_kind(images: ImageSet, test: ImageSet) -> None:

@@ -27,12 +27,12 @@ _SECONDS = 120
 
 
 class UnavailableError(Exception):
-    """The kernels cannot be had on this machine; the text says why."""
+    """The kernels are not available on this machine; the text says why."""
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """Load the compiled kernels, after compiling them (about a second) where no earlier process has.
+    """Load the compiled kernels; compile them first, in about a second, where no earlier process has.
 
     The file lies in the user's cache folder under a name that changes with the sources, the options, the compiler and
     the processor, so that machines may share a home folder.
@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL:
     """
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if platform.system() != "Linux":
-        raise UnavailableError(f"the kernels are made for Linux, and this is {platform.system()}")
+        raise UnavailableError(f"the kernels run on Linux only, and this is {platform.system()}")
     if compiler is None:
         raise UnavailableError("there is no C compiler (cc, gcc or clang)")
     try:
@@ -54,11 +54,11 @@ def library() -> ctypes.CDLL:
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
-        raise UnavailableError(f"{compiler} made no library of the kernels ({_reason(error)})") from error
+        raise UnavailableError(f"{compiler} cannot compile the kernels ({_reason(error)})") from error
 
 
 def _key(compiler: str) -> str:
-    """Give a name to what the compiled file depends on."""
+    """Return a hash of all that the compiled file depends on."""
     version = subprocess.run(
         [compiler, "--version"], check=True, capture_output=True, timeout=_SECONDS
     ).stdout
@@ -69,7 +69,7 @@ def _key(compiler: str) -> str:
 
 
 def _processor() -> str:
-    """Describe the instructions that the processor knows."""
+    """Return the instructions that the processor knows."""
     described = {
         line
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
@@ -79,16 +79,16 @@ def _processor() -> str:
 
 
 def _compile(compiler: str, path: Path) -> None:
-    """Make the library beside its place and move it there, so that no process sees half of it."""
+    """Compile under another name, then rename, so that no process loads a part of the library."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        command = [compiler, *_OPTIONS, *map(str, _SOURCES), "-o", str(made), "-lm"]
+        compiled = Path(folder) / path.name
+        command = [compiler, *_OPTIONS, *map(str, _SOURCES), "-o", str(compiled), "-lm"]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
-        made.replace(path)
+        compiled.replace(path)
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words what went wrong."""
-    said = getattr(error, "stderr", None)
-    return str(said).strip().splitlines()[0] if said else str(error)
+    """Return what failed in a few words."""
+    output = getattr(error, "stderr", None)
+    return str(output).strip().splitlines()[0] if output else str(error)

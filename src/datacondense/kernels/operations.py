@@ -16,22 +16,22 @@ def norm_relu_pool(
 ) -> Tensor:
     """Compute `avg_pool2d(relu(instance_norm(images + level) * weight + bias), 2)`.
 
-    Three layers whose feature maps torch would write and read seven times are one pass forward and one backward, with
-    nothing kept but the input and two numbers per channel. Sums are float32, whatever the images are.
+    Torch writes and reads the feature maps of these three layers seven times; here they take one pass forward and one
+    backward, and keep only the input and two numbers per channel. Sums are float32, whatever the images are.
 
     Args:
         images: `[N, C, H, W]` on the CPU, float32 or bfloat16, C a multiple of `CHANNEL_BLOCK`.
         weight: One factor per channel `[C]`, float32.
         bias: One summand per channel `[C]`, float32.
         eps: Added to the variance.
-        level: One summand per channel `[C]`, such as a convolution's bias, which the norm takes off again: nothing is
+        level: One summand per channel `[C]`, such as a convolution's bias, which the norm removes again: nothing is
             added, and its gradient is zero.
 
     Returns:
         `[N, C, H // 2, W // 2]`, of the images' dtype, in channels_last order.
 
     Raises:
-        UnavailableError: The kernels cannot be had on this machine.
+        UnavailableError: The kernels are not available on this machine.
     """
     result: Tensor = _NormReluPool.apply(images, weight, bias, level, eps)  # type: ignore[no-untyped-call]
     return result
@@ -74,7 +74,7 @@ class _NormReluPool(torch.autograd.Function):
 
 
 def _like(images: Tensor, size: tuple[int, int, int, int]) -> Tensor:
-    """Make room for images of another size."""
+    """Return an empty tensor for images of another size."""
     return torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
 
 
@@ -83,5 +83,5 @@ def _address(tensor: Tensor) -> ctypes.c_void_p:
 
 
 def _kind(images: Tensor) -> tuple[ctypes.c_int, ctypes.c_int]:
-    """Tell the kernel the number type and the threads to use."""
+    """Return the number type and the threads to use, as the kernel takes them."""
     return ctypes.c_int(images.dtype == torch.bfloat16), ctypes.c_int(torch.get_num_threads())

@@ -1,12 +1,12 @@
-"""Which part of pixel gradients belongs to the data, and which to the network and the batch that happened to be drawn.
+"""Which part of pixel gradients belongs to the data, and which to the network and to the batch drawn at random.
 
 R random networks and D real batches are crossed: every network sees every batch. The gradients are modelled as
 
     y[r, d] = mu + a[r] + b[d] + e[r, d],
 
 vectors with random effects of the network (a), of the batch (b) and of both together (e), and the expected squared
-length `E|y|²` is split into |mu|², E|a|², E|b|² and E|e|². Everything here is computed from the inner products of the
-gradients, so their number of pixels costs time once and no precision.
+length `E|y|²` is split into |mu|², E|a|², E|b|² and E|e|². All of it is computed from the inner products of the
+gradients, so the number of pixels costs time once and no precision.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from torch import Tensor
 from datacondense.errors import InputError
 
 _LEVEL = 0.95
-_LEAST_FOR_INTERVALS = 3  # one network or batch is left out, and two must remain
+_LEAST_FOR_INTERVALS = 3  # the jackknife leaves out one network or batch, and two must remain
 _MOST_STRETCH = 2.0  # of the odds of a share, as the logarithm of a factor
 _PIXELS_AT_ONCE = 2**16  # which are copied in float64
 
@@ -84,16 +84,16 @@ def decompose(gradients: Tensor) -> Decomposition:
     networks, batches = gradients.shape[:2]
     if min(networks, batches) < 2:
         raise InputError(
-            f"The gradients are those of {networks} networks and {batches} batches, but 2 of each are the least that "
-            "can be told apart: give more."
+            f"There are gradients of {networks} networks and {batches} batches, but a decomposition needs at least 2 "
+            "of each: give more."
         )
     products = _inner_products(gradients)
     parts = _parts(products)
     total = float(parts.sum())
     if not 0 < total < float("inf"):
         raise InputError(
-            f"The mean squared length of the gradients is {total}, but must be above 0 and finite: there is nothing to "
-            "split."
+            f"The mean squared length of the gradients is {total}, but must be above 0 and finite: give gradients that "
+            "are not all zero, NaN or infinite."
         )
     shares = (parts / total).tolist()
     errors = _standard_errors(products)
@@ -106,7 +106,7 @@ def decompose(gradients: Tensor) -> Decomposition:
 
 
 def _inner_products(gradients: Tensor) -> Tensor:
-    """Give the inner products `[R, D, R, D]` of all pairs of gradients, in float64."""
+    """Compute the inner products `[R, D, R, D]` of all pairs of gradients, in float64."""
     networks, batches = gradients.shape[:2]
     products = torch.zeros(networks * batches, networks * batches, dtype=torch.float64)
     for part in gradients.reshape(networks * batches, -1).split(_PIXELS_AT_ONCE, dim=1):
@@ -116,7 +116,7 @@ def _inner_products(gradients: Tensor) -> Tensor:
 
 
 def _parts(products: Tensor) -> Tensor:
-    """Estimate the four parts `[4]` from the mean inner products of pairs that share no, one or both draws."""
+    """Estimate the four parts `[4]` from the mean inner products of pairs that share nothing, one thing or both."""
     # For a complete grid these are the estimates of the analysis of variance: pairs of different networks and different
     # batches have |mu|² in common, pairs of one network E|a|² too, and so on.
     networks, batches = products.shape[:2]
@@ -132,7 +132,7 @@ def _parts(products: Tensor) -> Tensor:
 
 
 def _standard_errors(products: Tensor) -> list[float] | None:
-    """Give t times the standard error of each share; None where there are too few networks or batches for it."""
+    """Compute t times the standard error of each share; None for too few networks or batches."""
     sizes = products.shape[:2]
     if min(sizes) < _LEAST_FOR_INTERVALS:
         return None
@@ -147,10 +147,10 @@ def _standard_errors(products: Tensor) -> list[float] | None:
 
 
 def _without(products: Tensor, axis: int, index: int) -> Tensor:
-    """Leave one network (axis 0) or batch (axis 1) out of both sides."""
+    """Return the products without one network (axis 0) or batch (axis 1) on both sides."""
     kept = [other for other in range(products.shape[axis]) if other != index]
-    places = torch.tensor(kept)
-    return products.index_select(axis, places).index_select(axis + 2, places)
+    indices = torch.tensor(kept)
+    return products.index_select(axis, indices).index_select(axis + 2, indices)
 
 
 def _interval(share: float, half: float) -> tuple[float, float]:

@@ -10,14 +10,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from datacondense.matching.names import check_distance
+from datacondense.errors import InputError
+from datacondense.user_code import check_user_name, user_callable
 
 Gradients: TypeAlias = Sequence[Tensor]
 Distance: TypeAlias = Callable[[Gradients, Gradients], Tensor]
 
-_EPSILON = (
-    1e-6  # added to the product of norms, so that a dead unit (zero gradient) gives distance 1 and no NaN
-)
+# Added to the product of norms, so that a dead unit (zero gradient) gives distance 1 and no NaN.
+_EPSILON = 1e-6
 
 
 def layerwise_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
@@ -39,7 +39,7 @@ def layerwise_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
 
 
 def flat_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
-    """Compare the whole gradients as one vector: `1 - cos(real, synthetic)`.
+    """Compare the gradients as one vector: `1 - cos(real, synthetic)`.
 
     Args:
         real: Gradients for real images, each of its parameter's shape.
@@ -52,7 +52,7 @@ def flat_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
 
 
 def squared(real: Gradients, synthetic: Gradients) -> Tensor:
-    """Compare the whole gradients as one vector: `sum of (real - synthetic)²`.
+    """Compare the gradients as one vector: `sum of (real - synthetic)²`.
 
     Args:
         real: Gradients for real images, each of its parameter's shape.
@@ -71,24 +71,46 @@ DISTANCES: dict[str, Distance] = {
 }
 
 
-def distance_named(name: str) -> Distance:
-    """Look a distance up by its name.
+def check_distance(distance: str | Distance) -> None:
+    """Check a distance as settings give it; nothing is imported.
 
     Args:
-        name: One of the keys of `DISTANCES`.
+        distance: One of the keys of `DISTANCES`; or the user's own as "package.module:callable" or as the callable.
+
+    Raises:
+        InputError: There is no such distance.
+    """
+    if not isinstance(distance, str) or distance in DISTANCES:
+        return
+    if ":" not in distance:
+        raise InputError(
+            f"There is no distance {distance!r}: choose one of {', '.join(DISTANCES)}, or give your own as "
+            "package.module:callable."
+        )
+    check_user_name(distance, "distance")
+
+
+def distance_named(distance: str | Distance) -> Distance:
+    """Return a distance, however it is given.
+
+    Args:
+        distance: One of the keys of `DISTANCES`; or the user's own as "package.module:callable" or as the callable
+            itself, from the gradients for real and for synthetic images to a scalar.
 
     Returns:
         The distance.
 
     Raises:
-        InputError: There is no such distance.
+        InputError: There is no such distance, or it cannot be imported or called.
     """
-    check_distance(name)
-    return DISTANCES[name]
+    check_distance(distance)
+    if isinstance(distance, str) and distance in DISTANCES:
+        return DISTANCES[distance]
+    return user_callable(distance, "distance", "(real gradients, synthetic gradients)")
 
 
 def _rows(gradient: Tensor) -> Tensor:
-    """View a gradient as one row per output unit `[O, rest]`; a vector is a single row."""
+    """Return a gradient as one row per output unit `[O, rest]`; a vector is a single row."""
     return gradient[None] if gradient.dim() < 2 else gradient.flatten(1)
 
 

@@ -30,15 +30,15 @@ _NOISY_SHARE = 1 / 8  # of the real batch, whose gradient is computed once more 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is matched, and how.
+    """What gradients are compared, and how.
 
     Attributes:
         model: Function from (parameters, images) to logits `[N, K]`, differentiable twice: the synthetic side.
-        real_model: The same function, differentiable once, as fast as can be: the real side.
+        real_model: The same function, differentiable once and faster: the real side.
         compared: Names of the parameters whose gradients are compared.
         distance: How two lists of gradients are compared.
-        transforms: What is done to both before, in order.
-        perturbed: Puts small noise on real images of a class `[N, C, H, W]`, for transforms that want it.
+        transforms: Transforms of both before, in order.
+        perturbed: Puts small noise on real images of a class `[N, C, H, W]`, for transforms that need it.
         stacked_model: The same function for many classes in one graph, each with parameters of its own.
         classes_at_once: Classes in one such graph; at 1 `model` is used.
         real_classes_at_once: Classes whose real images are differentiated together where only their mean is wanted.
@@ -56,7 +56,7 @@ class Objective:
 
 
 def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
-    """Choose the parameters whose gradients are compared.
+    """Return the parameters whose gradients are compared.
 
     Args:
         parameters: A network's parameters by name.
@@ -65,10 +65,10 @@ def compared_parameters(parameters: Parameters, compare: str = "weights") -> tup
             "features.*.weight".
 
     Returns:
-        The chosen names, in the network's order.
+        Their names, in the network's order.
 
     Raises:
-        InputError: Nothing is chosen.
+        InputError: No parameter has such a name.
     """
     patterns = [pattern.strip() for pattern in compare.split(",")]
     selected = tuple(
@@ -118,14 +118,15 @@ def parameter_gradients(
 def real_gradients(
     objective: Objective, parameters: Parameters, real_batch: RealBatch, labels: Sequence[int]
 ) -> RealGradients:
-    """Differentiate the mean loss of real images of some classes, in as many parts as the transforms ask for.
+    """Differentiate the mean loss of real images of some classes, in as many parts as the transforms need.
 
     Parts cost no second pass: where images do not see each other, the batch's gradient is the mean of theirs.
 
     Args:
-        objective: What is matched, and how.
+        objective: What gradients are compared, and how.
         parameters: All parameters by name.
-        real_batch: Gives the normalised real images `[B, C, H, W]` of a class, as many for each; called once per class.
+        real_batch: Returns the normalised real images `[B, C, H, W]` of a class, the same number for each; called once
+            per class.
         labels: The classes, in 0..K-1.
 
     Returns:
@@ -151,7 +152,7 @@ def pixel_gradient(
     """Differentiate the matching distance of one class with respect to its synthetic images (paper, equation 9).
 
     Args:
-        objective: What is matched, and how.
+        objective: What gradients are compared, and how.
         parameters: All parameters by name.
         real: Normalised real images of the class `[B, C, H, W]`.
         synthetic: Normalised synthetic images of the class `[S, C, H, W]`.
@@ -176,9 +177,9 @@ def matching_gradient(
     """Differentiate the matching objective, the sum of the classes' distances, with respect to all images.
 
     Args:
-        objective: What is matched, and how.
+        objective: What gradients are compared, and how.
         parameters: All parameters by name.
-        real_batch: Gives the normalised real images `[B, C, H, W]` of a class; called once per class, so that
+        real_batch: Returns the normalised real images `[B, C, H, W]` of a class; called once per class, so that
             no more than one batch need be in memory.
         synthetic: Normalised synthetic images `[K, S, C, H, W]`.
 
@@ -203,14 +204,15 @@ def class_collective_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Differentiate the distance of the mean gradients of all classes, taken together (Lee et al. 2022).
 
-    What a network asks of the images of every class alike cancels in the mean over classes, because the slopes of the
-    logits sum to zero: less of the network and more of what tells the classes apart is left to be matched.
+    The part of the gradients that is the same for every class cancels in the mean over classes, because the slopes of
+    the logits sum to zero: what remains to be matched depends less on the network and more on what tells the classes
+    apart.
 
-    Where not all classes fit into one graph, each group's is made a second time: with the slope of the distance, which
-    depends on all of them.
+    Where not all classes fit into one graph, each group's is built a second time, for the slope of the distance depends
+    on all of them.
 
     Args:
-        objective: What is matched, and how.
+        objective: What gradients are compared, and how.
         parameters: All parameters by name.
         real_batch: As in `matching_gradient`.
         synthetic: Normalised synthetic images `[K, S, C, H, W]`.
@@ -260,7 +262,7 @@ def _group_gradients(
 
     def gradients(batches: Sequence[Tensor]) -> Gradients:
         target: int | Tensor
-        # One class, as nearly always, needs no copy, neither of its images nor of labels to their device.
+        # One class, the usual case, needs no copy: neither of its images nor of labels to their device.
         if len(labels) == 1:
             images, target = batches[0], labels[0]
         else:
@@ -281,7 +283,7 @@ def _group_gradients(
 
 
 def _divided(images: Tensor, number: int, *, wants_noise: bool) -> Sequence[Tensor]:
-    """Divide the real images of a class into sub-batches; noise is put on the first."""
+    """Divide the real images of a class into sub-batches, the first of which gets the noise."""
     if number:
         return images.tensor_split(number)
     if wants_noise and len(images) > 1:
@@ -290,13 +292,13 @@ def _divided(images: Tensor, number: int, *, wants_noise: bool) -> Sequence[Tens
 
 
 def _distance(objective: Objective, real: RealGradients, synthetic: Gradients) -> Tensor:
-    """Compare what the transforms leave of both sides."""
+    """Compare both sides after the transforms."""
     pair = transformed(objective.transforms, real, synthetic)
     return objective.distance(pair.real.mean, pair.synthetic)
 
 
 def _weighted(found: Sequence[Gradients], weights: Sequence[float]) -> Gradients:
-    """Average gradients; a single one is left as it is, to the last bit."""
+    """Average gradients; a single one stays as it is, to the last bit."""
     if len(found) == 1:
         return found[0]
     return [
@@ -312,7 +314,7 @@ def _stacked_matching_gradient(
     real_batch: RealBatch,
     synthetic: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Take several classes at once: the same as class by class, in fewer and larger operations."""
+    """Compute several classes at once: the same as class by class, in fewer and larger operations."""
     distances, gradient = [], torch.empty_like(synthetic)
     for labels in torch.arange(len(synthetic), device=synthetic.device).split(objective.classes_at_once):
         real = [real_gradients(objective, parameters, real_batch, [label]) for label in labels.tolist()]

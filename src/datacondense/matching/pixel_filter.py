@@ -1,4 +1,4 @@
-"""A filter of pixel gradients, by which networks can be compared, unlike by the gradients of their parameters."""
+"""A filter of pixel gradients, which networks have in common, unlike the gradients of their parameters."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ _DECAY = 0.9  # of the running means: about the last twenty steps count
 
 
 class Moments(NamedTuple):
-    """Running means over steps, each with the network of its draw and a real batch of its own.
+    """Running means over steps, each with the network of its iteration and a real batch of its own.
 
     Attributes:
         mean: Of the pixel gradient `[K, S, C, H, W]`, not yet divided by the sum of its weights.
@@ -25,12 +25,11 @@ def shrink_pixels(gradient: Tensor, moments: Moments | None, steps: int) -> tupl
 
     With the mean m and the variance v of a pixel's gradient over the last steps, exponentially weighted, and n the
     number of steps that such a mean is worth, the gradient is multiplied by m² / (m² + v / n): what the networks and
-    batches agree on stays, what they contradict each other in goes. At the first step nothing is known and nothing is
-    changed.
+    batches agree on stays, and the rest goes. The first step changes nothing, because nothing is known yet.
 
     Args:
         gradient: Of this step `[K, S, C, H, W]`.
-        moments: As this function gave them at the step before; None at the first.
+        moments: Those that the step before returned; None at the first.
         steps: Number of this step, from 1.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The matching objective by explicit loops: slow, obvious, and the truth in the tests of the fast path.
+"""The matching objective by explicit loops: slow, obvious, and what the tests compare the fast path with.
 
 Nothing here is shared with `gradients.py`, `distances.py` or `transforms.py` on purpose. Images are taken one at a
 time, layers one at a time, output units, kernels and entries one at a time, and all classes stay in one graph until a
@@ -17,12 +17,12 @@ _EPSILON = 1e-6
 
 
 class Gradients(NamedTuple):
-    """The gradients of one class, in every form that a transform looks at.
+    """The gradients of one class, in every form that a transform uses.
 
     Attributes:
         real: For the real images, one tensor per compared parameter.
         parts: For each sub-batch of the real images.
-        noisy: For the first sub-batch with noise on its images; nothing where no transform wants it.
+        noisy: For the first sub-batch with noise on its images; empty where no transform needs it.
         synthetic: For the synthetic images.
     """
 
@@ -137,10 +137,10 @@ def matching_gradient(
 
 
 def sub_batches(images: Tensor, transforms: Sequence[str]) -> list[Tensor]:
-    """Divide real images as the transforms ask: into P parts, the first ones larger by one where P leaves a rest.
+    """Divide real images for the transforms: into P parts, the first ones larger by one where P leaves a rest.
 
-    P is the largest number that a transform asks for, 4 for "keep-snr". Where only noise is asked for, the first
-    eighth is apart; where nothing is, there are no parts.
+    P is the largest number that a transform needs, 4 for "keep-snr". Where only noise is needed, the first eighth is
+    apart; where nothing is, there are no parts.
 
     Args:
         images: Real images `[B, C, H, W]`.
@@ -192,7 +192,7 @@ def transform(name: str, gradients: Gradients) -> Gradients:
 
 
 def pool_kernels(gradient: Tensor, pooling: str, size: int) -> Tensor:
-    """Let size × size values stand for each kernel; a kernel that is smaller stands for itself.
+    """Pool each kernel into size × size values; a smaller kernel stays as it is.
 
     Window i of an axis of length k holds the entries that touch the stretch from i·k/size to (i+1)·k/size.
 
@@ -222,7 +222,7 @@ def pool_kernels(gradient: Tensor, pooling: str, size: int) -> Tensor:
 
 
 def scores(kind: str, gradients: Gradients) -> list[list[float]]:
-    """Score the entries by which a mask chooses.
+    """Score the entries as a mask ranks them.
 
     Args:
         kind: A mask's name without its fraction.
@@ -242,7 +242,7 @@ def scores(kind: str, gradients: Gradients) -> list[list[float]]:
 
 
 def keep(scores: list[list[float]], fraction: str, *, together: bool) -> list[list[float]]:
-    """Choose the entries with the highest scores, among equal ones the first.
+    """Return the entries with the highest scores, among equal ones the first.
 
     Args:
         scores: For each tensor the scores of its entries.
@@ -290,12 +290,12 @@ def _ratio(mean: float, parts: list[float]) -> float:
 
 
 def _want_noise(transforms: Sequence[str]) -> bool:
-    """Tell whether a mask looks at noisy images."""
+    """Whether a mask needs noisy images."""
     return any(name.startswith(("keep-stable", "keep-sensitive")) for name in transforms)
 
 
 def _groups(gradients: Gradients) -> list[list[Tensor]]:
-    """List real, noisy, synthetic, then the parts."""
+    """Return real, noisy, synthetic, then the parts."""
     return [gradients.real, gradients.noisy, gradients.synthetic, *gradients.parts]
 
 
@@ -315,22 +315,22 @@ def _times(group: list[Tensor], factors: list[list[float]]) -> list[Tensor]:
 
 
 def _numbers(gradient: Tensor) -> list[float]:
-    """List the entries, row by row."""
+    """Return the entries, row by row."""
     numbers: list[float] = gradient.detach().flatten().tolist()
     return numbers
 
 
 def _touching(window: int, length: int, windows: int) -> list[int]:
-    """List the places of an axis that a window overlaps."""
+    """Return the indices of an axis that a window overlaps."""
     return [
-        place
-        for place in range(length)
-        if (place + 1) * windows > window * length and place * windows < (window + 1) * length
+        index
+        for index in range(length)
+        if (index + 1) * windows > window * length and index * windows < (window + 1) * length
     ]
 
 
 def _stand_in(window: list[Tensor], pooling: str) -> Tensor:
-    """Give the value for a window, the first where some are equal."""
+    """Return the value for a window, the first where some are equal."""
     if pooling == "mean":
         return torch.stack(window).sum() / len(window)
     best = window[0]
@@ -349,5 +349,5 @@ def _one_minus_cosine(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Te
 
 
 def _root(square: Tensor) -> Tensor:
-    """Take the root; a dead unit's is 0 with slope 0, where the formula's slope would be infinite."""
+    """Compute the root; a dead unit's is 0 with slope 0, where the formula's slope is infinite."""
     return square.sqrt() if float(square.detach()) > 0 else square

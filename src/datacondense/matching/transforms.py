@@ -1,24 +1,56 @@
 """Gradient transforms: what is done to the gradients of real and of synthetic images before they are compared.
 
-Three families. *Representative pooling* lets one value, or four, stand for the spatial gradient of each convolution
-kernel. *Masks* keep a fraction of the entries, chosen on the real images' gradient and applied to both. *Filters* weigh
-the entries of the real images' gradient by how far they rise above its sampling noise, which sub-batches show.
-Transforms are composed in order and are differentiable through the synthetic side.
+Three families. *Representative pooling* (`pooling.py`) replaces the spatial gradient of each convolution kernel by one
+value or four. *Masks* keep a fraction of the entries, selected on the real images' gradient and applied to both sides.
+*Filters* weight the entries of the real images' gradient by how far they rise above its sampling noise, as sub-batches
+show it. Transforms compose in order and are differentiable through the synthetic side.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial, reduce
-from math import ceil, inf
-from typing import NamedTuple, TypeAlias
+from math import ceil, inf, nan
+from typing import NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.matching.distances import Gradients
-from datacondense.matching.names import GLOBAL, SUB_BATCHES, parse_transform
+from datacondense.matching.pooling import is_kernel, pool_kernels
+from datacondense.user_code import check_user_name, imported, name_of, user_callable
+
+Change: TypeAlias = Callable[[Gradients], Gradients]
+
+GLOBAL = "-global"  # ends the name of a mask that ranks the entries of all layers together
+MASKS = ("keep-magnitude", "keep-stable", "keep-sensitive")
+SUB_BATCHES = 4  # of "wiener" without a number, and of "keep-snr"
+_POOLINGS = tuple(f"{pooling}-pool-{size}" for pooling in ("max", "mean", "abs-max") for size in (1, 2))
+
+# What follows the colon in the names of the other kinds: what to call it, and its rule.
+_FRACTION = ("FRACTION", "which fraction of the entries it keeps, above 0 and at most 1", "0.1")
+_NUMBERS = {
+    **{f"{mask}{end}": _FRACTION for mask in MASKS for end in ("", GLOBAL)},
+    "keep-snr": ("RATIO", "a ratio above 0", "1"),
+    "wiener": ("SUBBATCHES", "a whole number of sub-batches from 2 on", str(SUB_BATCHES)),
+}
+
+
+class TransformName(NamedTuple):
+    """The name of a gradient transform, read.
+
+    Attributes:
+        kind: What it does, without its number: "max-pool-1", "keep-magnitude", "wiener", …; the name of a user's own.
+        value: Its number: the fraction that a mask keeps, the sub-batches of "wiener", the ratio of "keep-snr"; 0 for
+            poolings and a user's own, which have none.
+    """
+
+    kind: str
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value:.12g}" if self.value else self.kind
 
 
 class RealGradients(NamedTuple):
@@ -26,15 +58,15 @@ class RealGradients(NamedTuple):
 
     Attributes:
         mean: The gradient of the mean loss of the batch, each tensor of its parameter's shape.
-        parts: The same for each of the sub-batches, where a transform asks for them.
-        perturbed: The same for the first sub-batch with noise on its images, where a transform asks for it.
+        parts: The same for each of the sub-batches, where a transform needs them.
+        perturbed: The same for the first sub-batch with noise on its images, where a transform needs it.
     """
 
     mean: Gradients
     parts: tuple[Gradients, ...] = ()
     perturbed: Gradients | None = None
 
-    def map(self, change: Callable[[Gradients], Gradients]) -> "RealGradients":
+    def map(self, change: Change) -> Self:
         """Change every gradient in the same way.
 
         Args:
@@ -44,7 +76,8 @@ class RealGradients(NamedTuple):
             The changed gradients.
         """
         perturbed = None if self.perturbed is None else change(self.perturbed)
-        return RealGradients(change(self.mean), tuple(change(part) for part in self.parts), perturbed)
+        parts = tuple(change(part) for part in self.parts)
+        return self._replace(mean=change(self.mean), parts=parts, perturbed=perturbed)
 
 
 class Pair(NamedTuple):
@@ -64,11 +97,11 @@ class Transform:
     """A gradient transform, and what it must know of the real images.
 
     Attributes:
-        name: As in settings.
+        name: As in settings; "package.module:name" for a user's own, so that its records can be read.
         apply: A function from a pair to a pair.
-        parts: Sub-batches of the real batch whose gradients it wants.
-        wants_noise: Whether it wants the gradient of noisy images.
-        wants_kernels: Whether it does something to kernels of convolutions only.
+        parts: Sub-batches of the real batch whose gradients it needs.
+        wants_noise: Whether it needs the gradient of noisy images.
+        wants_kernels: Whether it changes kernels of convolutions only.
     """
 
     name: str
@@ -81,8 +114,47 @@ class Transform:
 _Rank: TypeAlias = Callable[[RealGradients], Gradients]  # scores entries; the highest ones are kept
 
 
-def transform_named(name: str) -> Transform:
-    """Make a transform from its name.
+def parse_transform(transform: str | Transform | Change) -> TransformName:
+    """Read a gradient transform as settings give it; nothing is imported.
+
+    Args:
+        transform: Such as "max-pool-1", "keep-magnitude:0.0025" or "wiener:4"; or the user's own, as `transform_named`
+            takes it.
+
+    Returns:
+        The name; equal transforms are written alike by `str`.
+
+    Raises:
+        InputError: There is no such transform, or its number is missing or breaks its rule.
+    """
+    if not isinstance(transform, str):
+        return TransformName(transform.name if isinstance(transform, Transform) else name_of(transform))
+    kind, colon, number = transform.partition(":")
+    if kind in _POOLINGS and not colon:
+        return TransformName(kind)
+    if kind not in _NUMBERS:
+        # The names of built-in kinds have hyphens, those of modules have none.
+        if colon and kind.replace(".", "").isidentifier():
+            check_user_name(transform, "transform")
+            return TransformName(transform)
+        known = ", ".join([*_POOLINGS, *(f"{kind}:{number}" for kind, (number, *_) in _NUMBERS.items())])
+        raise InputError(
+            f"There is no gradient transform {transform!r}: choose from {known}, or give your own as "
+            "package.module:name."
+        )
+    _, rule, example = _NUMBERS[kind]
+    try:
+        value = float(number or (example if kind == "wiener" and not colon else "nan"))
+    except ValueError:
+        value = nan
+    most = 1 if kind.startswith(MASKS) else inf
+    if not (2 <= value < inf and value % 1 == 0 if kind == "wiener" else 0 < value <= most and value < inf):
+        raise InputError(f"{transform!r} must say {rule}, as in {kind}:{example}.")
+    return TransformName(kind, value)
+
+
+def transform_named(transform: str | Transform | Change) -> Transform:
+    """Return a transform, however it is given.
 
     - `max-pool-1`, `mean-pool-1`, `abs-max-pool-1`: for each kernel of a convolution its maximum, its mean, or its
       entry of largest magnitude with its sign; `…-pool-2`: for each of 2×2 adaptive windows. Real and synthetic
@@ -92,19 +164,22 @@ def transform_named(name: str) -> Transform:
     - `…-global:F`: the same, ranked over all tensors together.
     - `keep-snr:RATIO`: entries whose squared mean is at least RATIO times its variance, estimated from 4 sub-batches.
     - `wiener:P`: each entry m of the real gradient times m² / (m² + v), v being the variance of m, from P sub-batches.
+    - `package.module:name`: the user's own, a `Transform` or a function from a list of gradients to a list of
+      gradients, which is applied to both sides.
 
     Args:
-        name: The name.
+        transform: The name, or the user's own transform or function itself.
 
     Returns:
         The transform.
 
     Raises:
-        InputError: There is no such transform, or its number breaks its rule.
+        InputError: There is no such transform, its number breaks its rule, or it cannot be imported or called.
     """
-    parsed = parse_transform(name)
-    kind, value = parsed
-    text = str(parsed)
+    parsed = parse_transform(transform)
+    text, (kind, value) = str(parsed), parsed
+    if kind not in _NUMBERS and kind not in _POOLINGS:
+        return _users_own(transform, text)
     if "-pool-" in kind:
         pooling, size = kind.split("-pool-")
         change = partial(pool_kernels, pooling=pooling, size=int(size))
@@ -139,7 +214,7 @@ def transformed(transforms: Sequence[Transform], real: RealGradients, synthetic:
 def check_applicable(
     transforms: Sequence[Transform], compared: Gradients, network: str, real_batch: int
 ) -> None:
-    """Check that transforms can do what they say on a network's gradients.
+    """Check that transforms apply to a network's gradients.
 
     Args:
         transforms: The transforms.
@@ -152,7 +227,7 @@ def check_applicable(
     """
     for transform in transforms:
         if transform.wants_kernels and not any(
-            _is_kernel(tensor) and tensor[0, 0].numel() > 1 for tensor in compared
+            is_kernel(tensor) and tensor[0, 0].numel() > 1 for tensor in compared
         ):
             raise InputError(
                 f"transform is {transform.name!r}, which pools the kernels of convolutions, but none of the compared "
@@ -165,25 +240,8 @@ def check_applicable(
             )
 
 
-def pool_kernels(gradients: Gradients, *, pooling: str, size: int) -> list[Tensor]:
-    """Let one or four values stand for each kernel of a convolution.
-
-    Window i of `size` along an axis of length k reaches from ⌊i·k/size⌋ to ⌈(i+1)·k/size⌉, so 2×2 windows of a 3×3
-    kernel overlap in its middle. Where a kernel is smaller than `size`, its entries stand for themselves.
-
-    Args:
-        gradients: Gradients, those of convolutions `[O, I, h, w]`; others pass unchanged.
-        pooling: "max", "mean" or "abs-max" (the entry of largest magnitude, with its sign).
-        size: Windows along each axis.
-
-    Returns:
-        The gradients, those of convolutions `[O, I, min(size, h), min(size, w)]`.
-    """
-    return [_pooled(g, pooling, size) if _is_kernel(g) else g for g in gradients]
-
-
 def largest(scores: Tensor, number: int) -> Tensor:
-    """Mark the entries with the largest scores; among equal ones the first.
+    """Return a mask of the entries with the largest scores; among equal ones the first.
 
     Args:
         scores: Any shape.
@@ -199,40 +257,16 @@ def largest(scores: Tensor, number: int) -> Tensor:
     return (above | (equal & (equal.cumsum(0) <= wanted))).view_as(scores)
 
 
-def _is_kernel(gradient: Tensor) -> bool:
-    """Tell whether a tensor belongs to a convolution over the plane."""
-    return gradient.dim() == 4
+def _users_own(transform: str | Transform | Change, name: str) -> Transform:
+    """Return the user's own transform."""
+    found = imported(transform, "transform") if isinstance(transform, str) else transform
+    if isinstance(found, Transform):
+        return found
+    change = user_callable(transform, "transform", "a list of gradients")
+    return Transform(name=name, apply=partial(_on_both, change))
 
 
-def _pooled(gradient: Tensor, pooling: str, size: int) -> Tensor:
-    """Pool `[O, I, h, w]` over adaptive windows."""
-    rows, columns = (_windows(length, size) for length in gradient.shape[2:])
-    return torch.stack(
-        [
-            torch.stack(
-                [_representative(gradient[..., row, column].flatten(2), pooling) for column in columns], -1
-            )
-            for row in rows
-        ],
-        -2,
-    )
-
-
-def _windows(length: int, size: int) -> list[slice]:
-    """Divide an axis into adaptive windows."""
-    size = min(size, length)
-    return [slice(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
-
-
-def _representative(window: Tensor, pooling: str) -> Tensor:
-    """Choose or average over the last axis."""
-    if pooling == "mean":
-        return window.mean(-1)
-    selected = (window.abs() if pooling == "abs-max" else window).argmax(-1, keepdim=True)
-    return window.gather(-1, selected).squeeze(-1)
-
-
-def _on_both(change: Callable[[Gradients], Gradients], pair: Pair) -> Pair:
+def _on_both(change: Change, pair: Pair) -> Pair:
     """Change both sides in the same way."""
     return Pair(pair.real.map(change), change(pair.synthetic))
 
@@ -255,18 +289,18 @@ def _keep_fraction(pair: Pair, *, rank: _Rank, fraction: Fraction, together: boo
 
 
 def _magnitude(real: RealGradients) -> Gradients:
-    """Rank by magnitude."""
+    """Score by magnitude."""
     return [g.abs() for g in real.mean]
 
 
 def _sensitivity(real: RealGradients) -> Gradients:
-    """Rank by how much noise on the images changes an entry."""
+    """Score by how much noise on the images changes an entry."""
     assert real.perturbed is not None
     return [(noisy - clean).abs() for noisy, clean in zip(real.perturbed, real.parts[0], strict=True)]
 
 
 def _stability(real: RealGradients) -> Gradients:
-    """Rank by how little noise on the images changes an entry."""
+    """Score by how little noise on the images changes an entry."""
     return [-change for change in _sensitivity(real)]
 
 

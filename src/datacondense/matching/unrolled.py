@@ -1,4 +1,4 @@
-"""Gradient descent that can itself be differentiated: what methods need that judge images by the training on them."""
+"""Gradient descent that can itself be differentiated, for methods that learn images through the training on them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class InnerStep(NamedTuple):
     """One step of gradient descent.
 
     Attributes:
-        images: Normalised images `[N, C, H, W]`, the whole batch.
+        images: Normalised images `[N, C, H, W]`, all of the batch.
         labels: Their classes `[N]`.
         lr: Learning rate, a number or a scalar tensor.
     """
@@ -26,7 +26,7 @@ class InnerStep(NamedTuple):
 
 
 def unrolled_sgd(model: Model, parameters: Parameters, steps: Sequence[InnerStep]) -> Parameters:
-    """Go some steps of plain gradient descent and keep the graph of all of them.
+    """Run steps of plain gradient descent and keep the graph of all of them.
 
     With the mean cross-entropy L of a batch, step i is θ_{i+1} = θ_i - η_i ∇_θ L(θ_i; x_i, y_i). Memory grows with the
     number of steps.

@@ -1,10 +1,6 @@
-"""The user's own network, named "package.module:callable" and called as `callable(image_shape, num_classes)`."""
+"""The user's own network: a function or class called as `callable(image_shape, num_classes)`."""
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,20 +8,20 @@ from torch import Tensor, nn
 
 from datacondense.errors import InputError
 from datacondense.networks.layers import ImageShape
-from datacondense.networks.names import CustomSpec, canonical_name
 from datacondense.networks.network import Network, Parameters
+from datacondense.user_code import name_of, user_callable
 
 _STRUCTURE_SEED = 0  # of the copy that lends its structure and buffers; its parameters are never used
 
 
-def build_custom(spec: CustomSpec, image_shape: ImageShape, num_classes: int) -> Network:
+def build_custom(network: str | Callable[..., Any], image_shape: ImageShape, num_classes: int) -> Network:
     """Wrap the user's module as a network.
 
-    The module initialises itself from PyTorch's global generator, so every draw builds it anew under a seed that
-    is drawn from the explicit generator, and puts the global state back.
+    The module initialises itself from PyTorch's global generator, so `Network.draw` builds it anew under a seed that
+    is drawn from the explicit generator, and restores the global state.
 
     Args:
-        spec: Where the callable is.
+        network: "package.module:callable", or the callable itself.
         image_shape: C, H, W of the images.
         num_classes: The number of classes K.
 
@@ -33,13 +29,14 @@ def build_custom(spec: CustomSpec, image_shape: ImageShape, num_classes: int) ->
         The network.
 
     Raises:
-        InputError: The callable cannot be imported or called, or does not give an `nn.Module` with logits `[N, K]`.
+        InputError: The callable cannot be imported or called, or does not return an `nn.Module` with logits `[N, K]`.
     """
-    name = canonical_name(spec)
-    make = _import_callable(spec)
+    name, make = name_of(network), user_callable(network, "network", "(image_shape, num_classes)")
 
     def build(seed: int) -> nn.Module:
-        with _seeded(seed):
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed, which would seed the generators of every GPU too.
+            torch.default_generator.manual_seed(seed)
             return _called(name, make, image_shape, num_classes)
 
     def draw(generator: torch.Generator) -> Parameters:
@@ -47,7 +44,7 @@ def build_custom(spec: CustomSpec, image_shape: ImageShape, num_classes: int) ->
         return {key: _detached(value) for key, value in build(seed).named_parameters()}
 
     structure = build(_STRUCTURE_SEED)
-    network = Network(
+    built = Network(
         name=name,
         image_shape=image_shape,
         num_classes=num_classes,
@@ -55,58 +52,12 @@ def build_custom(spec: CustomSpec, image_shape: ImageShape, num_classes: int) ->
         draw=draw,
         buffers={key: _detached(value) for key, value in structure.named_buffers()},
     )
-    _check_logits(network)
-    return network
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """Let modules beside the user's data be imported, as `python -m` does."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _import_callable(spec: CustomSpec) -> Callable[..., Any]:
-    """Import the callable."""
-    name = canonical_name(spec)
-    try:
-        with _current_folder_importable():
-            importlib.invalidate_caches()  # the file may be newer than Python's listing of the folder
-            module = importlib.import_module(spec.module)
-    except Exception as error:
-        raise InputError(
-            f"{name}: the module {spec.module} cannot be imported ({type(error).__name__}: {error}): run from the "
-            "folder that holds it, or install it."
-        ) from error
-    if not hasattr(module, spec.attribute):
-        raise InputError(
-            f"{name}: the module {spec.module} has no {spec.attribute!r}: name a function or class that it defines."
-        )
-    found = getattr(module, spec.attribute)
-    if not callable(found):
-        raise InputError(
-            f"{name} is of type {type(found).__name__}, which cannot be called: name a function or class that takes "
-            "(image_shape, num_classes)."
-        )
-    make: Callable[..., Any] = found
-    return make
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the global CPU generator, and put its state back at the end."""
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the generators of every GPU too.
-        torch.default_generator.manual_seed(seed)
-        yield
+    _check_logits(built)
+    return built
 
 
 def _called(name: str, make: Callable[..., Any], image_shape: ImageShape, num_classes: int) -> nn.Module:
-    """Call the user's callable and check what it gives."""
+    """Call the user's callable and check what it returns."""
     try:
         module = make(image_shape, num_classes)
     except Exception as error:

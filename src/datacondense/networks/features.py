@@ -15,14 +15,14 @@ _BATCH = 500  # images per forward pass: large enough to be fast, small enough f
 
 
 class Images(Protocol):
-    """What `features_of` asks of an `ImageSet`, whose own module reads files: networks know no files."""
+    """The part of an `ImageSet` that `features_of` needs; networks do not import its module, which reads files."""
 
     @property
     def labels(self) -> Tensor:
         """Class numbers `[N]`."""
 
     def normalised(self, indices: Tensor) -> Tensor:
-        """Give images as networks see them.
+        """Return images as networks see them.
 
         Args:
             indices: Positions `[M]`.
@@ -67,7 +67,7 @@ def penultimate_features(
 def features_of(
     network: Network, parameters: Parameters, images: Images, buffers: Parameters | None = None
 ) -> Tensor:
-    """Compute `penultimate_features` of a whole image set, some hundred images at a time.
+    """Compute `penultimate_features` of an image set, some hundred images at a time.
 
     Args:
         network: The network; it does not change.
@@ -90,7 +90,7 @@ def features_of(
 
 
 def embedding_network(network: Network) -> Network:
-    """Leave out the last linear layer, so that the network gives features instead of logits.
+    """Return a network without its last linear layer, whose outputs are features instead of logits.
 
     Where the network ends in that layer the outputs are those of `penultimate_features`, here differentiable and, as
     for any network, faster where that is possible (see `first_order_model`).
@@ -126,7 +126,7 @@ def embedding_network(network: Network) -> Network:
 
 
 def _only(noted: Mapping[str, Tensor], name: str) -> tuple[str, Tensor]:
-    """Give the last linear layer's name and input."""
+    """Return the last linear layer's name and input."""
     if not noted:
         raise InputError(
             f"{name} calls no nn.Linear, but features are the input of its last one: choose a network that ends in a "
@@ -138,7 +138,7 @@ def _only(noted: Mapping[str, Tensor], name: str) -> tuple[str, Tensor]:
 
 @contextmanager
 def _last_linear_call(structure: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Note what the linear layer that was called last got, by its name; nothing before the first call."""
+    """Record the input of the linear layer that was called last, by its name; nothing before the first call."""
     noted: dict[str, Tensor] = {}
     names = {layer: name for name, layer in structure.named_modules()}
 

@@ -17,7 +17,7 @@ def draw_parameters(structure: nn.Module, generator: torch.Generator) -> Paramet
     norms start as the identity.
 
     Args:
-        structure: Layers on any device, the meta device included; they are left as they are.
+        structure: Layers on any device, the meta device included; not changed.
         generator: A CPU generator, which advances.
 
     Returns:
@@ -31,7 +31,7 @@ def draw_parameters(structure: nn.Module, generator: torch.Generator) -> Paramet
 
 
 def initial_buffers(structure: nn.Module) -> Parameters:
-    """Give the buffers that batch normalisation starts with: mean 0, variance 1, no batches seen.
+    """Return the buffers that batch normalisation starts with: mean 0, variance 1, no batches seen.
 
     Args:
         structure: Layers on any device, the meta device included.

@@ -1,9 +1,10 @@
 """The layers that networks share: norms, activations, poolings, and the padding of the first convolution.
 
-No layer works in place, so every network can be differentiated twice.
+No layer changes its input in place, so every network can be differentiated twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,7 +14,15 @@ from datacondense.networks.names import GROUPS, Activation, Norm, Pooling
 
 ImageShape = tuple[int, int, int]  # C, H, W
 
-# Layers that depend on nothing but parameters and input; among others there is no telling.
+ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "leaky": partial(nn.LeakyReLU, 0.01),
+    "swish": nn.SiLU,
+}
+POOLINGS: Mapping[Pooling, Callable[[int], nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+
+# Layers that depend on nothing but parameters and input.
 _PLAIN = (
     nn.AvgPool2d,
     nn.Conv2d,
@@ -30,45 +39,29 @@ _PLAIN = (
 
 
 def plain_sequence(structure: nn.Module) -> list[tuple[str, nn.Module]] | None:
-    """List the layers of a network that can be rewritten layer by layer.
+    """Return the layers of a network that can be rewritten layer by layer.
 
     Args:
         structure: A network's layers.
 
     Returns:
-        Names and layers in order; None for anything but a sequence of layers without buffers, modes or branches.
+        Names and layers in order; None for anything but a sequence of layers without buffers, modes, branches, hooks or
+        shared parameters.
     """
     if type(structure) is not nn.Sequential or any(type(layer) not in _PLAIN for layer in structure):
         return None
-    return list(structure.named_children())
-
-
-def activation_layer(activation: Activation) -> nn.Module:
-    """Make an activation.
-
-    Args:
-        activation: Its name; "leaky" has slope 0.01, "swish" is x·sigmoid(x).
-
-    Returns:
-        A layer without parameters.
-    """
-    match activation:
-        case "sigmoid":
-            return nn.Sigmoid()
-        case "relu":
-            return nn.ReLU()
-        case "leaky":
-            return nn.LeakyReLU(0.01)
-        case "swish":
-            return nn.SiLU()
+    hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in structure.modules())
+    shared = len(list(structure.named_parameters(remove_duplicate=False))) > len(list(structure.parameters()))
+    # Not `named_children`, which lists an activation that is used several times once.
+    return None if hooked or shared else list(structure._modules.items())
 
 
 def norm_layers(norm: Norm, channels: int, size: tuple[int, int] | None = None) -> list[nn.Module]:
-    """Make the norm of a feature map.
+    """Return the norm of a feature map.
 
     Args:
-        norm: Its name. "instance" normalises each channel of each image, "group" 4 groups of channels, "layer" the
-            whole map (with one weight per value), "batch" each channel over the batch.
+        norm: Its name. "instance" normalises each channel of each image, "group" 4 groups of channels, "layer" all
+            of the map (with one weight per value), "batch" each channel over the batch.
         channels: C of the map.
         size: H, W of the map, which only "layer" needs.
 
@@ -90,28 +83,10 @@ def norm_layers(norm: Norm, channels: int, size: tuple[int, int] | None = None) 
             return [nn.GroupNorm(GROUPS, channels)]
 
 
-def pooling_layers(pooling: Pooling) -> list[nn.Module]:
-    """Make the 2x2 pooling, of stride 2, that halves a feature map.
-
-    Args:
-        pooling: Its name.
-
-    Returns:
-        One layer without parameters, or none.
-    """
-    match pooling:
-        case "none":
-            return []
-        case "max":
-            return [nn.MaxPool2d(2)]
-        case "average":
-            return [nn.AvgPool2d(2)]
-
-
 def border(image_shape: ImageShape, *, smallest: int = 0, grow_28: bool = True) -> tuple[int, int]:
-    """Give the pixels of zero border that the first convolution's padding adds on each side.
+    """Return the pixels of zero border that the first convolution's padding adds on each side.
 
-    28x28 images, of any number of channels, become 32x32 inside, the size that the published networks were made
+    28x28 images, of any number of channels, become 32x32 inside, the size that the published networks are made
     for. Images too small for a network of fixed depth grow to the smallest size it can take.
 
     Args:
@@ -143,9 +118,9 @@ def padded(base: int, extra: tuple[int, int]) -> tuple[int, int]:
 
 
 def num_features(layers: Iterable[nn.Module], image_shape: ImageShape) -> int:
-    """Count the values of the feature map that convolutions and poolings in sequence make of an image.
+    """Return the number of values that convolutions and poolings in sequence compute from an image.
 
-    Worked out from kernels, strides and paddings: a forward pass on the meta device would import a compiler.
+    Computed from kernels, strides and paddings, because a forward pass on the meta device imports a compiler.
 
     Args:
         layers: Convolutions, poolings, and layers that keep the shape.
@@ -159,11 +134,22 @@ def num_features(layers: Iterable[nn.Module], image_shape: ImageShape) -> int:
         if isinstance(layer, nn.Conv2d):
             channels = layer.out_channels
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-            windows = zip(sides, *map(_pair, (layer.kernel_size, layer.stride, layer.padding)), strict=True)
-            sides = [(side + 2 * padding - kernel) // stride + 1 for side, kernel, stride, padding in windows]
+            sides = [_size_after(layer, axis, side) for axis, side in enumerate(sides)]
     return channels * prod(sides)
 
 
-def _pair(size: Any) -> tuple[int, int]:
-    """Spell out one number for height and width as two, as layers keep either."""
-    return size if isinstance(size, tuple) else (size, size)
+def _size_after(layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, axis: int, side: int) -> int:
+    """Return the height (axis 0) or width (axis 1) of a layer's output."""
+
+    def along(size: Any) -> Any:
+        return size[axis] if isinstance(size, tuple) else size
+
+    if layer.padding == "same":
+        return side
+    padding = 0 if layer.padding == "valid" else along(layer.padding)
+    stride, reach = along(layer.stride), along(getattr(layer, "dilation", 1)) * (along(layer.kernel_size) - 1)
+    span = side + 2 * padding - reach - 1
+    if not getattr(layer, "ceil_mode", False):
+        return int(span // stride + 1)
+    windows = -(-span // stride) + 1
+    return int(windows - ((windows - 1) * stride >= side + padding))  # the last one must begin inside

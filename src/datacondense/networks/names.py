@@ -1,4 +1,4 @@
-"""Short names of networks, such as "convnet-w64-d2-bn", to frozen specs and back; the only place that reads them.
+"""Short names of networks, such as "convnet-w64-d2-bn", to frozen specs and back; nothing else reads them.
 
 A name is a family followed by tokens in any order, joined by hyphens. Its canonical form leaves the defaults out
 and keeps one order, so that two names of one network compare equal. A name with a colon,
@@ -6,32 +6,18 @@ and keeps one order, so that two names of one network compare equal. A name with
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 from datacondense.errors import InputError
+from datacondense.user_code import check_user_name, name_of
 
 Activation: TypeAlias = Literal["sigmoid", "relu", "leaky", "swish"]
 Norm: TypeAlias = Literal["none", "batch", "layer", "instance", "group"]
 Pooling: TypeAlias = Literal["none", "max", "average"]
-Engine: TypeAlias = Literal["auto", "fused", "eager"]
 
-ENGINES: tuple[str, ...] = get_args(Engine)
 GROUPS = 4  # of group normalisation, as in the published networks
-
-
-def check_engine(name: str) -> None:
-    """Check the name of an engine.
-
-    Args:
-        name: The name.
-
-    Raises:
-        InputError: There is no such engine.
-    """
-    if name not in ENGINES:
-        raise InputError(f"engine is {name!r}: choose one of {', '.join(ENGINES)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +45,10 @@ class ConvNetSpec:
                 "1: choose such as convnet-w128-d3."
             )
         if self.norm == "group" and self.width % GROUPS:
+            next_multiple = -(-self.width // GROUPS) * GROUPS
             raise InputError(
                 f"A convnet of width {self.width} cannot have group normalisation, which splits the channels into "
-                f"{GROUPS} equal groups: choose a width that {GROUPS} divides, such as -w{_next_multiple(self.width)}."
+                f"{GROUPS} equal groups: choose a width that {GROUPS} divides, such as -w{next_multiple}."
             )
 
 
@@ -120,12 +107,10 @@ class CustomSpec:
     """The user's own network.
 
     Attributes:
-        module: The Python module that holds it, as in an import statement.
-        attribute: The name there of a callable `(image_shape, num_classes) -> nn.Module`.
+        name: "package.module:callable", of a callable `(image_shape, num_classes) -> nn.Module`.
     """
 
-    module: str
-    attribute: str
+    name: str
 
 
 NetworkSpec: TypeAlias = (
@@ -156,66 +141,58 @@ _FAMILIES: Mapping[str, tuple[type[Any], _Tokens]] = {
 }
 
 
-def parse_name(name: str) -> NetworkSpec:
-    """Read a network's short name.
-
-    Args:
-        name: A family and its tokens, such as "convnet-w64-d2-bn", or "package.module:callable".
-
-    Returns:
-        The spec of its family.
-
-    Raises:
-        InputError: The family or a token is unknown, or two tokens set one thing.
-    """
-    if ":" in name:
-        return _parse_custom(name)
+def parse_name(name: str | Callable[..., Any]) -> NetworkSpec:
+    """Read a network's short name."""
+    if not isinstance(name, str) or ":" in name:
+        if isinstance(name, str):
+            check_user_name(name, "network")
+        return CustomSpec(name=name_of(name))
     family, *tokens = name.lower().split("-")
     if family not in _FAMILIES:
         raise InputError(
             f"There is no network {name!r}: choose one of {', '.join(_FAMILIES)}, with tokens such as "
             "convnet-w64-d2-bn, or give your own as package.module:callable."
         )
-    spec_type, _ = _FAMILIES[family]
-    spec: NetworkSpec = spec_type(**_settings(name, family, tokens))
+    settings: dict[str, int | str] = {}
+    for token in tokens:
+        field, value = _read_token(name, family, token)
+        if field in settings:
+            first = _token(family, field, settings[field])
+            raise InputError(
+                f"{name!r} sets the {field} twice, by {first!r} and {token!r}: keep one of the two."
+            )
+        settings[field] = value
+    spec: NetworkSpec = _FAMILIES[family][0](**settings)
     return spec
 
 
 def canonical_name(spec: NetworkSpec) -> str:
-    """Give the one short name of a spec: defaults left out, tokens in the order of the spec's fields.
-
-    Args:
-        spec: The spec of any family.
-
-    Returns:
-        The name that `parse_name` reads back as the same spec.
-    """
+    """Return the one short name of a spec: defaults left out, tokens in the order of the spec's fields."""
     if isinstance(spec, CustomSpec):
-        return f"{spec.module}:{spec.attribute}"
+        return spec.name
     family = next(family for family, (spec_type, _) in _FAMILIES.items() if type(spec) is spec_type)
     values = {field.name: getattr(spec, field.name) for field in fields(spec)}
     changed = [field.name for field in fields(spec) if values[field.name] != field.default]
     return "-".join([family, *(_token(family, field, values[field]) for field in changed)])
 
 
-def varied(name: str, **changes: Any) -> str:
-    """Change one thing of a named network, such as its activation.
+def network_name(network: str | Callable[..., Any]) -> str:
+    """Return the canonical name of a network, however it is given."""
+    return canonical_name(parse_name(network))
 
-    Args:
-        name: The network.
-        **changes: Fields of its family's spec, such as `pooling="max"`.
 
-    Returns:
-        The canonical name of the changed network.
+def canonical_network(network: str | Callable[..., Any]) -> str | Callable[..., Any]:
+    """Return a network by its canonical name."""
+    return network_name(network) if isinstance(network, str) else network
 
-    Raises:
-        InputError: The family has no such field, or not that value.
-    """
+
+def varied(name: str | Callable[..., Any], **changes: Any) -> str:
+    """Return the name of a network that differs from another in a setting, such as its activation."""
     spec = parse_name(name)
     for field, value in changes.items():
         if field not in {known.name for known in fields(spec)} or isinstance(spec, CustomSpec):
             raise InputError(
-                f"{name} has no {field} to vary: give a network that has, such as --network convnet."
+                f"{canonical_name(spec)} has no {field} to vary: give a network that has, such as --network convnet."
             )
         spec = replace(spec, **{field: value})
     canonical = canonical_name(spec)
@@ -223,13 +200,13 @@ def varied(name: str, **changes: Any) -> str:
     return canonical
 
 
-def evaluation_name(name: str) -> str:
-    """Give the network that a condensed set is scored on (Zhao et al. 2021): batch becomes instance normalisation.
+def evaluation_name(name: str | Callable[..., Any]) -> str:
+    """Return the network that a condensed set is scored on (Zhao et al. 2021): batch becomes instance normalisation.
 
     A few synthetic images are too small a sample for batch statistics.
 
     Args:
-        name: The network that the set is learned on.
+        name: The network that the set is learned on, as `parse_name` takes it.
 
     Returns:
         The canonical name of its twin with instance normalisation; its own canonical name where it has no batch
@@ -241,41 +218,15 @@ def evaluation_name(name: str) -> str:
     return canonical_name(spec)
 
 
-def _parse_custom(name: str) -> CustomSpec:
-    """Read "package.module:callable"."""
-    module, _, attribute = name.partition(":")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise InputError(
-            f"{name!r} does not name a network of your own: write package.module:callable, with one colon, such "
-            "as my_networks:small_net for small_net in my_networks.py."
-        )
-    return CustomSpec(module=module, attribute=attribute)
-
-
-def _settings(name: str, family: str, tokens: list[str]) -> dict[str, int | str]:
-    """Turn tokens into the fields they set, each at most once."""
-    settings: dict[str, int | str] = {}
-    origins: dict[str, str] = {}
-    for token in tokens:
-        field, value = _read_token(name, family, token)
-        if field in settings:
-            raise InputError(
-                f"{name!r} sets the {field} twice, by {origins[field]!r} and {token!r}: keep one of the two."
-            )
-        settings[field], origins[field] = value, token
-    return settings
-
-
 def _read_token(name: str, family: str, token: str) -> tuple[str, int | str]:
-    """Find the field that a token sets, and its value."""
+    """Return the field that a token sets, and its value."""
     known = _FAMILIES[family][1]
     if token in known:
         return known[token]
     number = re.fullmatch(r"([wd])([0-9]{1,6})", token) if family == "convnet" else None
     if number:
         return _NUMBERS[number[1]], int(number[2])
-    numbered = ["w<width>", "d<depth>"] if family == "convnet" else []
-    choices = [*numbered, *known]
+    choices = [*(["w<width>", "d<depth>"] if family == "convnet" else []), *known]
     remedy = (
         f"choose from {', '.join(choices)}" if choices else f"{family} has no tokens, so write just {family}"
     )
@@ -283,7 +234,7 @@ def _read_token(name: str, family: str, token: str) -> tuple[str, int | str]:
 
 
 def _token(family: str, field: str, value: int | str) -> str:
-    """Write one field as its token."""
+    """Return the token of a field."""
     if isinstance(value, int):
         return next(letter for letter, number in _NUMBERS.items() if number == field) + str(value)
     tokens = {meaning: token for token, meaning in _FAMILIES[family][1].items()}
@@ -291,8 +242,3 @@ def _token(family: str, field: str, value: int | str) -> str:
         known = ", ".join(str(choice) for name, choice in tokens if name == field)
         raise InputError(f"A {family} cannot have the {field} {value!r}: choose from {known}.")
     return tokens[field, value]
-
-
-def _next_multiple(width: int) -> int:
-    """Round a width up to what the groups divide."""
-    return -(-width // GROUPS) * GROUPS

@@ -1,7 +1,7 @@
 """`Network`: the structure of a network, kept apart from its numbers.
 
 Condensation differentiates through many freshly drawn networks, so parameters and buffers are arguments, and
-nothing that a call computes stays in the object.
+the object keeps nothing that a call computes.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 class Network:
-    """A function from parameters, buffers and images to logits, with a recipe for fresh parameters.
+    """A function from parameters, buffers and images to logits, which can draw fresh parameters.
 
     Attributes:
         name: The canonical short name, such as "convnet-w64-d2" or "package.module:callable".
@@ -48,7 +48,7 @@ class Network:
 
     @property
     def structure(self) -> nn.Module:
-        """The layers, whose own numbers mean nothing; not to be changed."""
+        """The layers, whose own numbers have no meaning; not to be changed."""
         return self._structure
 
     @property
@@ -73,7 +73,7 @@ class Network:
         return self._draw(generator)
 
     def buffers(self) -> Parameters:
-        """Give the buffers that the network starts with.
+        """Return the buffers that the network starts with.
 
         Returns:
             Fresh CPU tensors by name; empty for most networks.
@@ -91,12 +91,12 @@ class Network:
         """Compute logits; differentiable any number of times with respect to parameters and images.
 
         Args:
-            parameters: What `draw` gives, or those numbers moved, trained or converted.
+            parameters: From `draw`, possibly moved, trained or converted.
             images: Normalised images `[N, C, H, W]`, of the parameters' dtype and device.
-            buffers: What `buffers` or `measure_statistics` gives; the initial ones where None.
+            buffers: From `buffers` or `measure_statistics`; the initial ones where None.
             training: Whether batch normalisation uses (and, in place, updates the running statistics in
-                `buffers` by) the statistics of these images, and a user's dropout drops. Nothing of it stays
-                in the network: the next call starts from its own arguments.
+                `buffers` by) the statistics of these images, and a user's dropout drops. The network keeps
+                nothing of it: the next call starts from its own arguments.
 
         Returns:
             Logits `[N, K]`.
@@ -148,14 +148,14 @@ class Network:
         )
 
     def _buffers_like(self, images: Tensor) -> Parameters:
-        """Give fresh initial buffers on the images' device, the floating ones in their dtype."""
+        """Return fresh initial buffers on the images' device, the floating ones in their dtype."""
         return {
             name: buffer.to(images.device, images.dtype if buffer.is_floating_point() else None, copy=True)
             for name, buffer in self._initial_buffers.items()
         }
 
     def _batch_norms(self) -> dict[str, nn.BatchNorm2d]:
-        """Find the layers that keep running statistics, by the prefix of their buffers' names."""
+        """Return the layers that keep running statistics, by the prefix of their buffers' names."""
         return {
             name: cast(nn.BatchNorm2d, module)
             for name, module in self._structure.named_modules()
@@ -164,7 +164,7 @@ class Network:
 
 
 def moved(tensors: Parameters, device: torch.device | str, dtype: torch.dtype) -> Parameters:
-    """Bring parameters or buffers, drawn on the CPU in float32, to where and how a network computes.
+    """Convert parameters or buffers, which are float32 on the CPU, to a device and a number type.
 
     Args:
         tensors: Tensors by name.
@@ -181,13 +181,13 @@ def moved(tensors: Parameters, device: torch.device | str, dtype: torch.dtype) -
 
 
 def _statistics(prefix: str) -> tuple[str, str, str]:
-    """Name the buffers of a batch normalisation."""
+    """Return the names of a batch normalisation's buffers."""
     stem = f"{prefix}." if prefix else ""
     return f"{stem}running_mean", f"{stem}running_var", f"{stem}num_batches_tracked"
 
 
 def _weight_of_batches(momentum: float | None, num_batches: int) -> float:
-    """Weigh the batches seen against the starting value 0, in a running average."""
+    """Return the weight of all batches in a running average that starts at 0."""
     if momentum is None:
         return float(num_batches > 0)
     return float(1 - (1 - momentum) ** num_batches)

@@ -1,7 +1,7 @@
 """Several copies of one network, each with its own parameters and images, as one network with grouped convolutions.
 
 One call does the work of many small ones, and gradients come apart by copy: what matching needs per class, from one
-graph. Differentiable any number of times, for it is made of torch's own layers.
+graph. Differentiable any number of times, since it consists of torch's own layers.
 """
 
 from typing import Protocol, cast
@@ -13,7 +13,10 @@ from torch.nn import functional as F
 from datacondense.networks.layers import num_features, plain_sequence
 from datacondense.networks.network import Network, Parameters
 
-_KEPT = 6  # tensors of each feature map's and each parameter's size that a graph for second derivatives holds, about
+_KEPT = 6  # about: copies of each feature map and parameter that a graph for second derivatives holds
+
+
+_OF_MAPS = (nn.AvgPool2d, nn.Conv2d, nn.GroupNorm, nn.MaxPool2d)
 
 
 class StackedNetwork(Protocol):
@@ -24,19 +27,17 @@ class StackedNetwork(Protocol):
 
 
 def stack_network(network: Network) -> StackedNetwork | None:
-    """Make the function of R networks at once.
+    """Return the function of R networks at once.
 
     Args:
         network: The structure that all share.
 
     Returns:
-        The function; None for structures other than a sequence of convolutions, group and instance norms, activations,
-        poolings and linear layers.
+        The function; None for structures other than convolutions, group and instance norms, activations and poolings,
+        one flattening, then linear layers and activations.
     """
     layers = plain_sequence(network.structure)
-    if layers is None or any(
-        isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros" for _, layer in layers
-    ):
+    if layers is None or not _can_be_stacked([layer for _, layer in layers]):
         return None
 
     def run(parameters: Parameters, images: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ def stack_network(network: Network) -> StackedNetwork | None:
 
 
 def bytes_of_graph(network: Network, num_images: int) -> int:
-    """Estimate the memory of one copy's graph for second derivatives.
+    """Return about the memory of one copy's graph for second derivatives.
 
     Args:
         network: One that can be stacked.
@@ -64,6 +65,21 @@ def bytes_of_graph(network: Network, num_images: int) -> int:
     layers = list(cast(nn.Sequential, network.structure))
     maps = sum(num_features(layers[: end + 1], network.image_shape) for end in range(len(layers)))
     return 4 * _KEPT * (maps * num_images + network.num_parameters)
+
+
+def _can_be_stacked(layers: list[nn.Module]) -> bool:
+    """Whether every layer of a plain sequence has a stacked form where it stands."""
+    flattenings = [(end, layer) for end, layer in enumerate(layers) if isinstance(layer, nn.Flatten)]
+    if len(flattenings) != 1:
+        return False
+    ((end, flatten),) = flattenings
+    before, after = layers[:end], layers[end:]
+    return (
+        (flatten.start_dim, flatten.end_dim) == (1, -1)
+        and not any(isinstance(layer, nn.Linear) for layer in before)
+        and not any(isinstance(layer, _OF_MAPS) for layer in after)
+        and all(layer.padding_mode == "zeros" for layer in before if isinstance(layer, nn.Conv2d))
+    )
 
 
 def _stacked_layer(layer: nn.Module, own: Parameters, x: Tensor, copies: int) -> Tensor:
@@ -83,7 +99,7 @@ def _stacked_layer(layer: nn.Module, own: Parameters, x: Tensor, copies: int) ->
         case nn.GroupNorm():
             return F.group_norm(x, layer.num_groups * copies, flat.get("weight"), flat.get("bias"), layer.eps)
         case nn.Flatten():
-            return x.view(len(x), copies, -1).transpose(0, 1)
+            return x.reshape(len(x), copies, -1).transpose(0, 1)
         case nn.Linear():
             product = torch.bmm(x, own["weight"].mT)
             return product + own["bias"][:, None] if "bias" in own else product

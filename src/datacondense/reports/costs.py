@@ -1,14 +1,12 @@
-"""What the sets of a study cost beside what they give: share of the data, time and memory."""
+"""The costs of a study's sets beside their accuracy: size, time and memory."""
 
 from collections.abc import Sequence
 from itertools import product
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from datacondense.reports.layout import NOTHING, accuracy, plain, table
-
-if TYPE_CHECKING:
-    from datacondense.studies.results import EntryResult, StudyResult
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
 
 COST_COLUMNS = ("ratio", "shared_seconds", "memory_peak", "memory_added", "evaluating_seconds")
 _HEADER = (
@@ -16,30 +14,30 @@ _HEADER = (
     "n",
     "sets",
     "accuracy, %",
-    "outer draws",
+    "iterations",
     "condensing, s",
     "shared, s",
     "peak memory, MiB (added)",
     "evaluation, s",
 )
 _NOTES = (
-    "Ratio is the share of the training images that a set holds. Times and memory are means over the sets: condensing "
-    "is learning or selections one set, shared is what selections needs once for all sets of a network (training it on the "
-    "whole set, and its features), and evaluation is training and testing one network. Choosing learning rates is not "
-    "counted. Peak memory is that of the process (on a GPU, of its tensors) while the set was made, in brackets the "
-    "part that was not there before (program and images were). Times hold for the machine below and what ran beside."
+    "Ratio is the size of a set in percent of the training images. Times and memory are means over the sets: "
+    "condensing is the time to condense or select one set, shared is the time that selection needs once for all sets "
+    "of a network (full training, and its features), and evaluation is the time to train and test one network. "
+    "Learning-rate search is not counted. Peak memory is that of the process (on a GPU, of its tensors), in brackets "
+    "the part that the set added to program and images. Times are valid only for the machine below and its load."
 )
 
 
-def costs_part(result: "StudyResult") -> str:
-    """Write the part of a page that lists accuracy, time and memory of every entry.
+def costs_part(result: StudyResult) -> str:
+    """Return the part of a page that lists accuracy, time and memory of every entry.
 
     Args:
         result: The study and its numbers.
 
     Returns:
-        Heading, a table with a line for each entry and one for the whole data set, and what the words mean; nothing
-        for studies that list no costs.
+        Heading, a table with a line for each entry and one for full training, and notes; empty for studies that list no
+        costs.
     """
     study = result.study
     if not study.ratios:
@@ -50,28 +48,28 @@ def costs_part(result: "StudyResult") -> str:
         if (row, column) in result.entries
     ]
     if result.full is not None:
-        rows.append(["whole data set", "all", "100", *_numbers(result.full)])
+        rows.append(["full data set", "all", "100", *_numbers(result.full)])
     header = [plain(study.row_axis), plain(study.column_axis), *_HEADER]
     return "\n\n".join(["## Costs", table(header, rows, words=2), _NOTES])
 
 
-def cost_numbers(entry: "EntryResult", ratio: float) -> list[str]:
-    """Give the costs of an entry for `COST_COLUMNS`.
+def cost_numbers(entry: EntryResult, ratio: float) -> list[str]:
+    """Return the costs of an entry for `COST_COLUMNS`.
 
     Args:
         entry: The entry.
-        ratio: Share of the training images, in percent.
+        ratio: Size in percent of the training images.
 
     Returns:
-        Percent, mean seconds and MiB; what is unknown is empty.
+        Percent, mean seconds and MiB; unknown values are empty.
     """
     peaks, added = _memory(entry)
     means = (entry.shared_seconds, peaks, added, entry.evaluating_seconds)
     return [f"{ratio:.6f}", *(f"{fmean(values):.3f}" if values else "" for values in means)]
 
 
-def _numbers(entry: "EntryResult") -> list[str]:
-    """Write the numbers of an entry."""
+def _numbers(entry: EntryResult) -> list[str]:
+    """Return the numbers of an entry as texts."""
     peaks, added = _memory(entry)
     memory = f"{fmean(peaks):.0f} ({fmean(added):.0f})" if peaks else NOTHING
     return [
@@ -86,13 +84,13 @@ def _numbers(entry: "EntryResult") -> list[str]:
     ]
 
 
-def _memory(entry: "EntryResult") -> tuple[list[float], list[float]]:
-    """Part peaks and what was added."""
+def _memory(entry: EntryResult) -> tuple[list[float], list[float]]:
+    """Return the peaks, and the parts that the sets added."""
     return [peak for peak, _ in entry.memory], [added for _, added in entry.memory]
 
 
 def _seconds(values: Sequence[float]) -> str:
-    """Write a mean of seconds, with tenths where it is short."""
+    """Return a mean of seconds as text, with tenths if it is short."""
     if not values:
         return NOTHING
     mean = fmean(values)

@@ -1,11 +1,11 @@
-"""Where the numbers of a page were computed."""
+"""The environments in which the numbers of a page were computed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datacondense.reports.layout import plain
 
-_ENVIRONMENT = ("engine", "precision", "threads", "torch", "device", "datacondense")  # what is said first
+_ENVIRONMENT = ("engine", "precision", "threads", "torch", "device", "datacondense")  # listed first
 _MIXED = {
     "precision": "precisions",
     "threads": "numbers of threads",
@@ -16,13 +16,13 @@ _MIXED = {
 
 
 def environments_part(environments: Sequence[Mapping[str, Any]]) -> str:
-    """Write the part of a page that lists where cells were computed, and warn where numbers depend on it.
+    """Return the part of a page that lists the environments, and warns if they differ in what numbers depend on.
 
     Args:
-        environments: What the records of the cells say.
+        environments: The environments that the records have.
 
     Returns:
-        Heading, a line for each, and a warning where they differ; nothing where none is known.
+        Heading, a line for each, and a warning if they differ; empty if none is known.
     """
     if not environments:
         return ""
@@ -32,12 +32,14 @@ def environments_part(environments: Sequence[Mapping[str, Any]]) -> str:
         for name, words in _MIXED.items()
         if len({str(environment.get(name)) for environment in environments}) > 1
     ]
-    warning = f"**The table mixes different {' and '.join(mixed)}**: entries may differ for that reason too."
+    warning = (
+        f"**The table mixes different {' and '.join(mixed)}**, which may cause differences between entries."
+    )
     return "\n\n".join(["## Environments", "\n".join(lines), *([warning] if mixed else [])])
 
 
 def _environment(values: Mapping[str, Any]) -> str:
-    """Write one environment."""
+    """Return one environment as a line."""
     first = [name for name in _ENVIRONMENT if name in values]
     names = [*first, *sorted(set(values) - set(first))]
     return "- " + plain(", ".join(f"{name} {values[name]}" for name in names))

@@ -1,4 +1,4 @@
-"""A picture of an image set: one row of tiles for each class, with its name."""
+"""A plot of an image set: one row of tiles for each class, with its name."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from datacondense.errors import InputError
 from datacondense.files import replacing
 from datacondense.image_set import ImageSet
 
-# Pixels of the picture.
+# Pixels.
 _TILE = 64
 _LARGEST_TILE = 128
 _GAP = 3
@@ -26,22 +26,22 @@ _TEXT = 15
 _WIDEST_NAME = 170
 _NARROWEST_PICTURE = 360
 _LONGEST_SOURCE = 32  # letters
-_ASPECT = 1.4  # width over height that many classes are arranged towards
+_ASPECT = 1.4  # width over height that the arrangement of many classes aims at
 
 
 def plot_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_class: int = 10) -> None:
-    """Draw a set as a PNG picture: one row per class with its name at the left, and its origin below.
+    """Plot a set as a PNG file: one row per class with its name at the left, and the provenance below.
 
-    Many classes are laid in several columns, read downwards. Pixels are clamped to 0..1. One channel is drawn grey,
-    three in colour; of two channels the first is drawn, of four or more the first three. Names are drawn without
-    accents; a name in a script that Pillow's own font lacks is drawn as the class number.
+    Many classes are arranged in several columns, read downwards. Pixels are clamped to 0..1. One channel is plotted
+    grey, three in colour; of two channels the first is plotted, of four or more the first three. Names are written
+    without accents, and as the class number in a script that Pillow's default font lacks.
 
     Args:
         images: The set.
         path: The PNG file to write.
-        zoom: Side in the picture of one pixel of an image. Where None, images are enlarged to about 64 pixels, and
-            reduced to 128 where they are larger.
-        max_per_class: Images drawn of each class, the first ones.
+        zoom: Side of one pixel of an image in the plot. None enlarges images to about 64 pixels, and reduces larger
+            ones to 128.
+        max_per_class: Images plotted of each class, the first ones.
 
     Raises:
         InputError: `zoom` or `max_per_class` is below 1, or the file cannot be written.
@@ -56,7 +56,7 @@ def plot_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """Where things are: sizes in pixels of the picture, and how classes are spread over columns."""
+    """Sizes in pixels, and how classes are arranged in columns."""
 
     tile: tuple[int, int]  # width, height
     tiles: int
@@ -78,13 +78,13 @@ class _Layout:
         return width, self.num_rows * self.row_height - _GAP
 
     def corner(self, label: int) -> tuple[int, int]:
-        """Give the upper left corner of a class's row."""
+        """Return the upper left corner of a class's row."""
         column, row = divmod(label, self.num_rows)
         return _MARGIN + column * (self.column_width + _COLUMN_GAP), _MARGIN + row * self.row_height
 
 
 def _picture(images: ImageSet, tile: tuple[int, int], max_per_class: int) -> Image.Image:
-    """Draw the whole picture."""
+    """Plot the set."""
     font = ImageFont.load_default(_TEXT)
     assert isinstance(font, FreeTypeFont), "Pillow was built without FreeType"
     names = [_shortened(_drawable(n, i, font), _WIDEST_NAME, font) for i, n in enumerate(images.class_names)]
@@ -93,20 +93,20 @@ def _picture(images: ImageSet, tile: tuple[int, int], max_per_class: int) -> Ima
     width, height = layout.grid_size
     width = max(width, _NARROWEST_PICTURE)
     picture = Image.new("RGB", (width + 2 * _MARGIN, height + 3 * _MARGIN + _TEXT), "white")
-    draw = ImageDraw.Draw(picture)
+    canvas = ImageDraw.Draw(picture)
     for label, name in enumerate(names):
         x, y = layout.corner(label)
-        draw.text((x, y + tile[1] / 2), name, font=font, fill="black", anchor="lm")
-        for position, array in enumerate(_arrays(images.pixels(images.class_indices[label][:max_per_class]))):
-            place = (x + name_width + position * (tile[0] + _GAP), y)
-            picture.paste(_tile(array, tile), place)
+        canvas.text((x, y + tile[1] / 2), name, font=font, fill="black", anchor="lm")
+        for index, array in enumerate(_arrays(images.pixels(images.class_indices[label][:max_per_class]))):
+            corner = (x + name_width + index * (tile[0] + _GAP), y)
+            picture.paste(_tile(array, tile), corner)
     caption = _shortened(_drawable(_caption(images), None, font), width, font)
-    draw.text((_MARGIN, height + 2 * _MARGIN), caption, font=font, fill="#555555")
+    canvas.text((_MARGIN, height + 2 * _MARGIN), caption, font=font, fill="#555555")
     return picture
 
 
 def _arranged(tile: tuple[int, int], tiles: int, name_width: int, num_classes: int) -> _Layout:
-    """Spread classes over the number of columns whose picture comes closest to the wanted shape."""
+    """Arrange classes in the number of columns whose shape comes closest to `_ASPECT`."""
 
     def layout(num_columns: int) -> _Layout:
         num_rows = -(-num_classes // num_columns)
@@ -126,7 +126,7 @@ def _arranged(tile: tuple[int, int], tiles: int, name_width: int, num_classes: i
 
 
 def _tile_size(image_shape: tuple[int, int, int], zoom: int | None) -> tuple[int, int]:
-    """Give width and height of an image in the picture."""
+    """Return width and height of an image in the plot."""
     _, height, width = image_shape
     side = max(height, width)
     if zoom is None and side > _LARGEST_TILE:
@@ -136,7 +136,7 @@ def _tile_size(image_shape: tuple[int, int, int], zoom: int | None) -> tuple[int
 
 
 def _arrays(pixels: Tensor) -> NDArray[np.uint8]:
-    """Give images `[N, C, H, W]` in pixel scale as arrays `[N, H, W]` (grey) or `[N, H, W, 3]`."""
+    """Return images `[N, C, H, W]` in pixel scale as arrays `[N, H, W]` (grey) or `[N, H, W, 3]`."""
     channels = 3 if pixels.shape[1] >= 3 else 1
     scaled = pixels[:, :channels].permute(0, 2, 3, 1).cpu().numpy().clip(0, 1) * 255
     arrays: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
@@ -144,17 +144,17 @@ def _arrays(pixels: Tensor) -> NDArray[np.uint8]:
 
 
 def _tile(array: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
-    """Give one image as a picture of the size."""
+    """Return one image, resized."""
     image = Image.fromarray(array)
-    # Single pixels are what there is to see in small images; large ones are reduced.
+    # Small images show their single pixels; large ones are averaged.
     return image.resize(size, Image.Resampling.NEAREST if size >= image.size else Image.Resampling.BOX)
 
 
 def _caption(images: ImageSet) -> str:
-    """Say what the record tells: method, data set, images per class, seed."""
-    record = images.provenance
-    method, source = record.get("method"), _entry(record, "source", "name")
-    ipc, seed = _entry(record, "settings", "ipc"), _entry(record, "run", "seed")
+    """Return what the provenance tells: method, data set, images per class, seed."""
+    provenance = images.provenance
+    method, source = provenance.get("method"), _entry(provenance, "source", "name")
+    ipc, seed = _entry(provenance, "settings", "ipc"), _entry(provenance, "run", "seed")
     parts = [
         method if isinstance(method, str) else None,
         None if source is None else _ending(str(source)),
@@ -166,19 +166,19 @@ def _caption(images: ImageSet) -> str:
 
 
 def _ending(text: str) -> str:
-    """Cut a path to its end, which says most."""
+    """Cut a path to its end, its most telling part."""
     return text if len(text) <= _LONGEST_SOURCE else "..." + text[3 - _LONGEST_SOURCE :]
 
 
-def _entry(record: Any, *keys: str) -> Any:
-    """Look up a nested entry; None where there is none."""
+def _entry(values: Any, *keys: str) -> Any:
+    """Look up a nested entry; None if there is none."""
     for key in keys:
-        record = record.get(key) if isinstance(record, dict) else None
-    return record
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _drawable(text: str, label: int | None, font: FreeTypeFont) -> str:
-    """Give text in the glyphs that the font has: without accents, or else the class number, or question marks."""
+    """Return text in glyphs of the font: without accents, or else the class number, or question marks."""
     letters = [c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)]
     lacking = _lacking(letters, font)
     if lacking and label is not None:
@@ -187,7 +187,7 @@ def _drawable(text: str, label: int | None, font: FreeTypeFont) -> str:
 
 
 def _lacking(letters: Sequence[str], font: FreeTypeFont) -> set[str]:
-    """List the letters that the font draws as an empty box."""
+    """Return the letters that the font shows as an empty box."""
     box = bytes(font.getmask("\uffff"))
     return {letter for letter in letters if bytes(font.getmask(letter)) == box}
 

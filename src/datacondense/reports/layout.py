@@ -1,17 +1,15 @@
-"""Markdown of the pages of results: text that stays text, tables, and numbers as they are printed."""
+"""Markdown of result pages: escaped text, tables, and numbers as they are printed."""
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from datacondense.studies.results import EntryResult
+from datacondense.studies.differences import EntryResult
 
 NOTHING = "–"
 
 
 def plain(text: str) -> str:
-    """Put text on one line, where none of its letters is taken for Markdown.
+    """Return text on one line, with the characters of Markdown escaped.
 
     Args:
         text: Any text.
@@ -20,30 +18,30 @@ def plain(text: str) -> str:
         The line.
     """
     line = " ".join(str(text).split())
-    # Inside a word an underscore is no emphasis; escaped everywhere, names would be hard to read and to search for.
+    # An underscore inside a word is no emphasis, and names with escapes are hard to read and to search for.
     return re.sub(r"[\\`*\[\]<|~$&]|(?<!\w)_|_(?!\w)|^#", r"\\\g<0>", line)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
-    """Lay out a table.
+    """Return a table.
 
     Args:
-        header: What the columns are.
-        rows: The cells of each row, as Markdown.
-        words: Columns that are text; those after them are numbers, which stand at the right.
+        header: Titles of the columns.
+        rows: The texts of each row, as Markdown.
+        words: How many columns are text; the others are numbers, aligned right.
 
     Returns:
         The table.
     """
     rules = [*["---"] * words, *["---:"] * (len(header) - words)]
-    return "\n".join(f"| {' | '.join(tasks)} |" for tasks in (header, rules, *rows))
+    return "\n".join(f"| {' | '.join(texts)} |" for texts in (header, rules, *rows))
 
 
-def accuracy(entry: "EntryResult") -> str:
-    """Write the accuracy of an entry.
+def accuracy(entry: EntryResult) -> str:
+    """Return the accuracy of an entry as text.
 
     Args:
-        entry: Its numbers, of one network at least.
+        entry: Its numbers, of at least one network.
 
     Returns:
         Mean±standard deviation in percent; a single network has no deviation.
@@ -52,10 +50,10 @@ def accuracy(entry: "EntryResult") -> str:
 
 
 def points(difference: float) -> str:
-    """Write a difference of accuracies.
+    """Return a difference of accuracies as text.
 
     Args:
-        difference: Of accuracies from 0 to 1.
+        difference: A difference of accuracies from 0 to 1.
 
     Returns:
         Percentage points with their sign; zero is +0.00.

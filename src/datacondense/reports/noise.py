@@ -1,71 +1,66 @@
-"""The numbers of a measurement of gradient noise as a page for people and as a table for programs."""
+"""The numbers of a gradient noise measurement as a Markdown page and a CSV table."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from datacondense.files import write_text
+from datacondense.matching.decomposition import Component, Decomposition
 from datacondense.reports.environments import environments_part
 from datacondense.reports.layout import NOTHING, plain, table
-
-if TYPE_CHECKING:
-    from datacondense.matching.decomposition import Component, Decomposition
-    from datacondense.studies.noise_running import NoiseEntry, NoiseResult, Variant
-
-PARTS = ("data", "network", "batch", "interaction")
+from datacondense.studies.noise_running import PARTS, NoiseEntry, NoiseResult, Variant
 
 _TITLE = "What the matching gradient is made of"
 _COLUMNS = ("network", "transform", "class", "part", "squared_length", "share", "low", "high")
 _MODEL = (
-    "The gradient y of the matching loss with respect to the pixels was taken for R random networks and D real "
+    "The gradient y of the matching loss with respect to the pixels was computed for R random networks and D real "
     "batches, each network on each batch, and is modelled as y[r, d] = μ + a[r] + b[d] + e[r, d], with random effects "
     "of the network, of the batch and of both together. Its expected squared length E|y|² is then the sum of four "
-    "parts: |μ|², on which all networks and batches agree (data), E|a|² (network), E|b|² (batch) and E|e|² "
+    "parts: |μ|², which all networks and batches have in common (data), E|a|² (network), E|b|² (batch) and E|e|² "
     "(interaction)."
 )
 _READING = (
-    "Entries are shares of E|y|² in %, with 95 % intervals in brackets. The share of the data is also the agreement "
-    "that is to be expected of two networks on two batches, E⟨y, y'⟩ / E|y|². The estimates have no bias, so those of "
-    "small parts fall below zero by chance, and intervals may reach beyond 0 and 100."
+    "Entries are shares of E|y|² in %, with 95 % intervals in brackets. The share of the data is also the expected "
+    "agreement of two networks on two batches, E⟨y, y'⟩ / E|y|². The estimates are unbiased, so those of small parts "
+    "can fall below zero by chance, and intervals can extend beyond 0 and 100."
 )
 
 
-def write_noise(result: "NoiseResult", facts: Mapping[str, str], folder: Path | str, stem: str) -> list[Path]:
-    """Write page, table and picture of a measurement, each atomically; the page shows the picture.
+def write_noise(result: NoiseResult, facts: Mapping[str, str], folder: Path | str, stem: str) -> list[Path]:
+    """Write page, table and plot of a measurement, each atomically; the page shows the plot.
 
     Args:
         result: The numbers.
         facts: As in `noise_markdown`.
-        folder: Where to; made where missing.
-        stem: Name of the files without their endings.
+        folder: The folder; it is created if missing.
+        stem: Name of the files without their suffixes.
 
     Returns:
-        The paths of the page (.md), the table (.csv) and the picture (.png).
+        The paths of the page (.md), the table (.csv) and the plot (.png).
 
     Raises:
         InputError: The folder cannot be written.
     """
-    from datacondense.reports.noise_plot import plot_noise  # noqa: PLC0415
+    from datacondense.reports.noise_plot import plot_noise  # noqa: PLC0415 — loads matplotlib
 
-    page, numbers, picture = (Path(folder) / f"{stem}.{ending}" for ending in ("md", "csv", "png"))
-    plot_noise(result, picture)
+    page, numbers, plot = (Path(folder) / f"{stem}.{suffix}" for suffix in ("md", "csv", "png"))
+    plot_noise(result, plot)
     write_text(numbers, noise_csv_text(result))
-    write_text(page, noise_markdown(result, facts, picture=quote(picture.name)))
-    return [page, numbers, picture]
+    write_text(page, noise_markdown(result, facts, picture=quote(plot.name)))
+    return [page, numbers, plot]
 
 
 def noise_markdown(
-    result: "NoiseResult", facts: Mapping[str, str], *, picture: str | None = None, by_class: bool = True
+    result: NoiseResult, facts: Mapping[str, str], *, picture: str | None = None, by_class: bool = True
 ) -> str:
-    """Write a measurement as a Markdown page; the same numbers give the same page.
+    """Return a measurement as a Markdown page; the same numbers give the same page.
 
     Args:
         result: The numbers.
-        facts: What to say first, such as data set, networks and command: name and value, as plain text.
-        picture: Link to a picture of the numbers.
+        facts: What comes first, such as data set, networks and command: name and value, as plain text.
+        picture: Link to a plot of the numbers.
         by_class: Whether to write the shares of each class too.
 
     Returns:
@@ -85,20 +80,20 @@ def noise_markdown(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def noise_csv_text(result: "NoiseResult") -> str:
-    """Write a measurement as CSV, four lines for each gradient; what is unknown is empty.
+def noise_csv_text(result: NoiseResult) -> str:
+    """Return a measurement as CSV, four lines for each gradient; unknown values are empty.
 
     Args:
         result: The numbers.
 
     Returns:
-        The lines, after one with the names of the columns. `class` is empty for all classes together; `share` and the
-        ends of its 95 % interval, `low` and `high`, are in percent.
+        A line of column names, then the numbers. `class` is empty for all classes together; `share` and the ends of its
+        95 % interval, `low` and `high`, are in percent.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for variant in variants(result):
+    for variant in result.rows:
         entry = result.entries.get(variant)
         found = [("", None if entry is None else entry.all_classes), *(entry.classes if entry else ())]
         for name, decomposition in found:
@@ -107,25 +102,13 @@ def noise_csv_text(result: "NoiseResult") -> str:
     return text.getvalue()
 
 
-def variants(result: "NoiseResult") -> list["Variant"]:
-    """List what was to be measured.
-
-    Args:
-        result: The numbers.
-
-    Returns:
-        Network and variant, network by network, finished or not.
-    """
-    return [(network, variant) for network in result.networks for variant in result.variants]
+def _finished(result: NoiseResult) -> Iterator[tuple[Variant, NoiseEntry]]:
+    """Iterate over the finished entries, row by row."""
+    return ((variant, result.entries[variant]) for variant in result.rows if variant in result.entries)
 
 
-def _finished(result: "NoiseResult") -> Iterator[tuple["Variant", "NoiseEntry"]]:
-    """Go through what is finished, in order."""
-    return ((variant, result.entries[variant]) for variant in variants(result) if variant in result.entries)
-
-
-def _csv_numbers(decomposition: "Decomposition | None", part: str) -> list[str]:
-    """Give the numbers of a part from `squared_length` to `high`."""
+def _csv_numbers(decomposition: Decomposition | None, part: str) -> list[str]:
+    """Return the numbers of a part from `squared_length` to `high`."""
     if decomposition is None:
         return [""] * 4
     found: Component = getattr(decomposition, part)
@@ -133,52 +116,52 @@ def _csv_numbers(decomposition: "Decomposition | None", part: str) -> list[str]:
     return [f"{found.squared_length:.9g}", *percents, *[""] * (3 - len(percents))]
 
 
-def _all_classes_table(result: "NoiseResult") -> str:
-    """Write the shares for all classes together."""
+def _all_classes_table(result: NoiseResult) -> str:
+    """Return the table of the shares for all classes together."""
 
-    def row(variant: "Variant") -> list[str]:
+    def row(variant: Variant) -> list[str]:
         entry = result.entries.get(variant)
         return [*map(plain, variant), *_shares(None if entry is None else entry.all_classes)]
 
-    return table(["architecture", "transform", *PARTS], map(row, variants(result)), words=2)
+    return table(["architecture", "transform", *PARTS], map(row, result.rows), words=2)
 
 
-def _classes_part(pair: "Variant", entry: "NoiseEntry") -> str:
-    """Write the shares for each class."""
+def _classes_part(pair: Variant, entry: NoiseEntry) -> str:
+    """Return the part with the shares for each class."""
     network, variant = map(plain, pair)
     rows: Iterable[list[str]] = ([plain(name), *_shares(found)] for name, found in entry.classes)
     return f"## {network}, {variant}: by class\n\n{table(['class', *PARTS], rows)}"
 
 
-def _shares(decomposition: "Decomposition | None") -> list[str]:
-    """Write the four shares."""
+def _shares(decomposition: Decomposition | None) -> list[str]:
+    """Return the four shares as texts."""
     if decomposition is None:
         return [NOTHING] * len(PARTS)
     return [_share(getattr(decomposition, part)) for part in PARTS]
 
 
-def _share(part: "Component") -> str:
-    """Write a share in percent, with its interval where there is one."""
+def _share(part: Component) -> str:
+    """Return a share in percent as text, with its interval if it has one."""
     interval = "" if part.interval is None else " ({} to {})".format(*map(_percent, part.interval))
     return _percent(part.share) + interval
 
 
 def _percent(share: float) -> str:
-    """Write a share; zero has no sign."""
+    """Return a share in percent as text; zero has no sign."""
     return f"{round(100 * share, 1) + 0.0:.1f}"
 
 
-def _missing(result: "NoiseResult") -> str:
-    """Explain what is not there."""
+def _missing(result: NoiseResult) -> str:
+    """Explain missing numbers."""
     found = [entry for _, entry in _finished(result)]
     gradients = [one for entry in found for one in (entry.all_classes, *(one for _, one in entry.classes))]
     known = [one for one in gradients if one is not None]
     sentences = [
-        "There are no intervals: they need three networks and three batches."
+        "Intervals need at least three networks and three batches."
         if known and all(one.data.interval is None for one in known)
         else "",
-        f"{NOTHING} means failed or not yet run." if len(found) < len(variants(result)) else "",
-        f"{NOTHING} in a finished row means that the transform leaves nothing of the gradient: it is zero."
+        f"{NOTHING} means failed or not yet run." if len(found) < len(result.rows) else "",
+        f"{NOTHING} in a finished row means that the transform sets the gradient to zero."
         if None in gradients
         else "",
     ]

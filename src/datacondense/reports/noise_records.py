@@ -1,17 +1,15 @@
-"""The numbers of a measurement of gradient noise as plain JSON values, from which its page can be made again."""
+"""The numbers of a gradient noise measurement as plain JSON values, from which its page can be written again."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from datacondense.matching.decomposition import Decomposition
 from datacondense.studies.noise_running import NoiseResult, read_entry
-
-if TYPE_CHECKING:
-    from datacondense.matching.decomposition import Decomposition
 
 
 def noise_record(result: NoiseResult) -> dict[str, Any]:
-    """Write a measurement, class by class.
+    """Return a measurement as plain JSON values, class by class.
 
     Args:
         result: The numbers.
@@ -39,7 +37,7 @@ def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
     """Read what `noise_record` wrote.
 
     Args:
-        values: Plain JSON values; others than those of `noise_record` are left alone.
+        values: Plain JSON values; additional ones are ignored.
 
     Returns:
         The numbers.
@@ -52,6 +50,6 @@ def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
     )
 
 
-def _parts(decomposition: "Decomposition | None") -> dict[str, Any] | None:
-    """Write a decomposition."""
+def _parts(decomposition: Decomposition | None) -> dict[str, Any] | None:
+    """Return a decomposition as plain JSON values."""
     return None if decomposition is None else asdict(decomposition)

@@ -1,24 +1,26 @@
-"""What the pictures of studies share: fonts, colours, labels that fit, and files with the same bytes.
+"""What the plots of studies share: fonts, colours, labels that fit, and files with reproducible bytes.
 
-matplotlib is imported by what draws, so that importing this module costs nothing, and its settings are left alone.
+Plots use `Figure` objects, never pyplot, so that matplotlib's global state stays untouched. Import the modules with
+plots only where a plot is written: they load matplotlib.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import text_to_path
 
 from datacondense.files import replacing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Points of text; inches everywhere else.
 TITLE = 11
 FONT = 9
 SMALL = 7
-MOST_LINES = 3  # of a label
+MAX_LINES = 3  # of a label
 
-# Okabe and Ito's colours without the yellow, told apart with every kind of colour vision; markers differ too.
+# Okabe and Ito's colours without yellow, distinguishable with every kind of colour vision; markers differ too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -26,11 +28,11 @@ _DPI = 200
 _ROW_LABEL = 1.8
 
 
-def save_png(figure: "Figure", path: Path | str) -> None:
+def save_png(figure: Figure, path: Path | str) -> None:
     """Write a figure atomically; the same figure gives the same bytes with the same matplotlib.
 
     Args:
-        figure: The figure; what lies outside of it is in the picture too.
+        figure: The figure; what lies outside of its area is saved too.
         path: The PNG file to write.
 
     Raises:
@@ -42,14 +44,14 @@ def save_png(figure: "Figure", path: Path | str) -> None:
             dpi=_DPI,
             format="png",
             facecolor="white",
-            bbox_inches="tight",  # labels lie outside the figure, which is no larger than the table or the first panel
+            bbox_inches="tight",  # the figure is as large as its first panel or table; labels lie outside
             pad_inches=0.12,
-            metadata={"Software": None},  # the format would note the program that made it
+            metadata={"Software": None},  # would name the version of matplotlib
         )
 
 
-def new_figure(size: tuple[float, float]) -> tuple["Figure", "Axes"]:
-    """Make a figure that is filled by its axes, so that inches of one are inches of the other.
+def new_figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Return a figure filled by its axes, so that both have the same size in inches.
 
     Args:
         size: Width and height in inches.
@@ -57,14 +59,12 @@ def new_figure(size: tuple[float, float]) -> tuple["Figure", "Axes"]:
     Returns:
         The figure and its axes.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     figure = Figure(figsize=size)
     return figure, figure.add_axes((0, 0, 1, 1))
 
 
-def bare(axes: "Axes") -> None:
-    """Give a panel a light grid, small numbers, and no lines on top and at the right.
+def bare(axes: Axes) -> None:
+    """Style a panel: a light grid, small numbers, no lines at the top and right.
 
     Args:
         axes: The panel.
@@ -77,7 +77,7 @@ def bare(axes: "Axes") -> None:
 
 
 def row_style(index: int) -> dict[str, Any]:
-    """Choose how a row of a table is drawn.
+    """Return the style of a row's points and lines.
 
     Args:
         index: Its number, from 0.
@@ -89,7 +89,7 @@ def row_style(index: int) -> dict[str, Any]:
 
 
 def row_label(label: str) -> str:
-    """Wrap the label of a row, in more than its usual width where it would be too high.
+    """Wrap the label of a row, wider than usual if it needs too many lines.
 
     Args:
         label: What `drawable` gives.
@@ -98,34 +98,32 @@ def row_label(label: str) -> str:
         The label in a few lines.
     """
     inches = _ROW_LABEL
-    while (lines := wrapped(label, inches, FONT)).count("\n") >= MOST_LINES:
+    while (lines := wrapped(label, inches, FONT)).count("\n") >= MAX_LINES:
         inches += 0.5
     return lines
 
 
 def drawable(text: str) -> str:
-    """Put text on one line in letters that the font has, where no dollar sign begins a formula.
+    """Return text on one line, with only the glyphs of the font, and without formulas.
 
     Args:
         text: Any text.
 
     Returns:
-        Text that can be drawn.
+        Text that can be plotted.
     """
-    from matplotlib.font_manager import FontProperties, findfont, get_font  # noqa: PLC0415
-
     font = get_font(findfont(FontProperties()))
     line = " ".join(text.split())
     return "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in line).replace("$", r"\$")
 
 
 def wrapped(text: str, inches: float, size: float) -> str:
-    """Break text between words into lines of a width; a longer word has a line of its own.
+    """Wrap text between words; a word longer than the width has its own line.
 
     Args:
         text: What `drawable` gives.
         inches: The width.
-        size: Of the letters, in points.
+        size: Font size in points.
 
     Returns:
         The lines.
@@ -141,17 +139,14 @@ def wrapped(text: str, inches: float, size: float) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Measure a line of text.
+    """Return the width of a line of text.
 
     Args:
         text: The line.
-        size: Of the letters, in points.
+        size: Font size in points.
 
     Returns:
         Its width in inches.
     """
-    from matplotlib.font_manager import FontProperties  # noqa: PLC0415
-    from matplotlib.textpath import text_to_path  # noqa: PLC0415
-
     width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
     return float(width) / 72

@@ -1,11 +1,17 @@
-"""The table of a study as curves along columns that are numbers."""
+"""The table of a study as curves over columns that are numbers."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 from math import inf, isfinite, log10, nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
 
 from datacondense.errors import InputError
 from datacondense.reports.plotting import (
@@ -18,41 +24,37 @@ from datacondense.reports.plotting import (
     text_width,
     wrapped,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from datacondense.studies.results import EntryResult, StudyResult
-    from datacondense.studies.study import Study
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
+from datacondense.studies.study import Study
 
 # Inches.
 _PANEL = (4.2, 3.2)
 _PANEL_GAP = 0.85
 _LEGEND = 2.2
 
-_CLOSEST_COLUMNS = 0.05  # of the axis, before it is logarithmic
-_WIDEST_COLUMNS = 20  # last to first, before the axis is logarithmic
-_MARGIN = 0.05  # on both sides of the columns, of what they span
-_SMALLEST_SPAN = 5.0  # percent that intervals may add above and below the means
+_CLOSEST_COLUMNS = 0.05  # of the axis; closer ones make it logarithmic
+_WIDEST_COLUMNS = 20  # ratio of last to first; a larger one makes the axis logarithmic
+_MARGIN = 0.05  # of the axis, on both sides
+_SMALLEST_SPAN = 5.0  # percent; intervals may extend at least this far beyond the means
 
 _BAND: Any = {"alpha": 0.18, "linewidth": 0}
 _PUBLISHED: Any = {"linestyle": "--", "linewidth": 1.1, "markersize": 4.5, "markerfacecolor": "white"}
 
 
-def curves(result: "StudyResult") -> "Figure":
-    """Draw one line per row along the columns, and the same relative to the whole data set.
+def curves(result: StudyResult) -> Figure:
+    """Plot one line per row over the columns, and the same relative to the full data set.
 
     Bands are 95 % intervals of the means; published values are dashed.
 
     Args:
-        result: The study and its numbers; what is missing leaves a gap.
+        result: The study and its numbers; missing ones leave a gap.
 
     Returns:
-        The picture.
+        The figure.
 
     Raises:
-        InputError: A column is no number.
+        InputError: A column is not a number.
     """
     study = result.study
     values = _column_values(study)
@@ -61,8 +63,8 @@ def curves(result: "StudyResult") -> "Figure":
     _plot_published(axes, study, values)
     panels = [(axes, "accuracy, %")]
     if result.full is not None and result.full.n and result.full.mean:
-        place = (1 + _PANEL_GAP / _PANEL[0], 0, 1, 1)
-        panels.append((figure.add_axes(place), "relative to the whole data set, %"))
+        beside = (1 + _PANEL_GAP / _PANEL[0], 0, 1, 1)
+        panels.append((figure.add_axes(beside), "relative to the full data set, %"))
         _plot_lines(panels[1][0], result, values, 1 / result.full.mean)
     for panel, unit in panels:
         _finish_panel(panel, study, values, unit)
@@ -73,8 +75,8 @@ def curves(result: "StudyResult") -> "Figure":
     return figure
 
 
-def _column_values(study: "Study") -> dict[str, float]:
-    """Read the labels of the columns as numbers, and give them in rising order."""
+def _column_values(study: Study) -> dict[str, float]:
+    """Return the labels of the columns with their numbers, in ascending order."""
     values = {}
     for label in study.columns:
         try:
@@ -83,31 +85,36 @@ def _column_values(study: "Study") -> dict[str, float]:
             values[label] = nan
         if not isfinite(values[label]):
             raise InputError(
-                f"The column {label!r} of {study.name} is no number, but curves are drawn along numbers: choose the "
-                "plot 'heat map'."
+                f"The column {label!r} of {study.name} is not a number, but curves need numbers: choose the plot 'heat "
+                "map'."
             )
     return dict(sorted(values.items(), key=lambda item: item[1]))
 
 
-def _plot_lines(axes: "Axes", result: "StudyResult", values: dict[str, float], factor: float) -> None:
-    """Draw means and their intervals, of all rows, in percent of something; what is missing leaves a gap."""
+def _plot_lines(axes: Axes, result: StudyResult, values: dict[str, float], factor: float) -> None:
+    """Plot means and intervals of all rows, times a factor, in percent; missing ones leave a gap."""
     known = result.known
-    places = list(values.values())
+    numbers = list(values.values())
     for index, row in enumerate(result.study.rows):
         entries = [known.get((row, column)) for column in values]
         means = [nan if entry is None else 100 * factor * entry.mean for entry in entries]
         low, high = zip(*(_band(entry, factor) for entry in entries), strict=True)
         style = row_style(index)
-        axes.fill_between(places, low, high, color=style["color"], **_BAND)
-        for at in _alone(low):  # a band has no width there
-            axes.vlines(places[at], low[at], high[at], **_BAND | {"color": style["color"], "linewidth": 5})
-        axes.plot(places, means, markersize=4.5, linewidth=1.4, **style)
+        axes.fill_between(numbers, low, high, color=style["color"], **_BAND)
+        for index_alone in _alone(low):  # where a band has no width
+            axes.vlines(
+                numbers[index_alone],
+                low[index_alone],
+                high[index_alone],
+                **_BAND | {"color": style["color"], "linewidth": 5},
+            )
+        axes.plot(numbers, means, markersize=4.5, linewidth=1.4, **style)
     if not known:
         axes.set_ylim(0, 100)
 
 
-def _band(entry: "EntryResult | None", factor: float) -> tuple[float, float]:
-    """Give the interval of a mean in percent of something, as far as accuracies go; a single number has none."""
+def _band(entry: EntryResult | None, factor: float) -> tuple[float, float]:
+    """Return the interval of a mean, times a factor, in percent, cut to the range of accuracies; nan without one."""
     if entry is None or not isfinite(entry.interval[0]):
         return nan, nan
     low, high = entry.interval
@@ -115,7 +122,7 @@ def _band(entry: "EntryResult | None", factor: float) -> tuple[float, float]:
 
 
 def _alone(values: Sequence[float]) -> list[int]:
-    """Find the numbers that have gaps, or nothing, on both sides."""
+    """Return the indices of numbers without a neighbour."""
     padded = [nan, *values, nan]
     triples = zip(padded, values, padded[2:], strict=False)
     return [
@@ -123,8 +130,8 @@ def _alone(values: Sequence[float]) -> list[int]:
     ]
 
 
-def _plot_published(axes: "Axes", study: "Study", values: dict[str, float]) -> None:
-    """Draw published means, dashed and with hollow markers."""
+def _plot_published(axes: Axes, study: Study, values: dict[str, float]) -> None:
+    """Plot published means, dashed and with hollow markers."""
     for index, row in enumerate(study.rows):
         found = {
             value: study.published[row, label].mean
@@ -134,7 +141,7 @@ def _plot_published(axes: "Axes", study: "Study", values: dict[str, float]) -> N
         axes.plot(list(found), list(found.values()), **_PUBLISHED, **row_style(index))
 
 
-def _finish_panel(axes: "Axes", study: "Study", values: dict[str, float], unit: str) -> None:
+def _finish_panel(axes: Axes, study: Study, values: dict[str, float], unit: str) -> None:
     """Label a panel, and mark its columns."""
     _mark_columns(axes, values)
     _limit_heights(axes)
@@ -143,8 +150,8 @@ def _finish_panel(axes: "Axes", study: "Study", values: dict[str, float], unit: 
     bare(axes)
 
 
-def _limit_heights(axes: "Axes") -> None:
-    """Show all points, and of intervals no more than leaves the points far enough apart to be told."""
+def _limit_heights(axes: Axes) -> None:
+    """Limit the axis so that wide intervals do not squeeze the points together."""
     heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     heights = heights[np.isfinite(heights)]
     if heights.size:
@@ -153,10 +160,8 @@ def _limit_heights(axes: "Axes") -> None:
         axes.set_ylim(max(bottom, heights.min() - span), min(top, heights.max() + span))
 
 
-def _mark_columns(axes: "Axes", values: dict[str, float]) -> None:
-    """Mark the columns along the axis, logarithmic where they span much or lie close; no label touches another."""
-    from matplotlib.ticker import NullLocator  # noqa: PLC0415
-
+def _mark_columns(axes: Axes, values: dict[str, float]) -> None:
+    """Mark the columns on the axis, which is logarithmic if they span much or lie close; labels do not touch."""
     numbers = list(values.values())
     closest = min((after - before for before, after in pairwise(numbers)), default=inf)
     wide = numbers[-1] > _WIDEST_COLUMNS * numbers[0] or closest < _CLOSEST_COLUMNS * (
@@ -165,39 +170,35 @@ def _mark_columns(axes: "Axes", values: dict[str, float]) -> None:
     logarithmic = numbers[0] > 0 and wide
     if logarithmic:
         axes.set_xscale("log")
-    places = [log10(number) for number in numbers] if logarithmic else numbers
-    kept = _apart(values, places)
+    positions = [log10(number) for number in numbers] if logarithmic else numbers
+    kept = _apart(values, positions)
     axes.set_xticks([values[label] for label in kept], [drawable(label) for label in kept])
     axes.xaxis.set_minor_locator(NullLocator())
-    margin = _MARGIN * (places[-1] - places[0]) or 1
-    ends = (places[0] - margin, places[-1] + margin)
+    margin = _MARGIN * (positions[-1] - positions[0]) or 1
+    ends = (positions[0] - margin, positions[-1] + margin)
     axes.set_xlim(*((10**end for end in ends) if logarithmic else ends))
 
 
-def _apart(labels: Iterable[str], places: Sequence[float]) -> list[str]:
-    """Leave out labels that would touch the one before."""
-    inches = _PANEL[0] / (1 + 2 * _MARGIN) / ((places[-1] - places[0]) or 1)
+def _apart(labels: Iterable[str], positions: Sequence[float]) -> list[str]:
+    """Return the labels without those that would touch the one before."""
+    inches = _PANEL[0] / (1 + 2 * _MARGIN) / ((positions[-1] - positions[0]) or 1)
     kept, end = [], -inf
-    for label, place in zip(labels, places, strict=True):
+    for label, position in zip(labels, positions, strict=True):
         half = text_width(drawable(label), FONT) / 2 + 0.03
-        if inches * place - half > end:
+        if inches * position - half > end:
             kept.append(label)
-            end = inches * place + half
+            end = inches * position + half
     return kept
 
 
-def _add_legend(axes: "Axes", result: "StudyResult") -> None:
-    """Name the rows, and what else is drawn, at the right of the panel."""
-    from matplotlib.artist import Artist  # noqa: PLC0415
-    from matplotlib.lines import Line2D  # noqa: PLC0415
-    from matplotlib.patches import Patch  # noqa: PLC0415
-
+def _add_legend(axes: Axes, result: StudyResult) -> None:
+    """Add the legend at the right of the panel."""
     study = result.study
     handles: list[Artist] = [
         Line2D([], [], markersize=4.5, **row_style(index)) for index in range(len(study.rows))
     ]
     labels = [wrapped(drawable(row), _LEGEND, FONT) for row in study.rows]
-    if any(place in study.published for place in product(study.rows, study.columns)):
+    if any(entry in study.published for entry in product(study.rows, study.columns)):
         handles.append(Line2D([], [], color="#555555", marker="o", **_PUBLISHED))
         labels.append("published")
     banded = [entry for entry in result.known.values() if isfinite(entry.interval[0])]
@@ -209,7 +210,7 @@ def _add_legend(axes: "Axes", result: "StudyResult") -> None:
         )
     axes.legend(
         handles,
-        # Labels that begin with an underscore would be left out.
+        # matplotlib leaves out labels that begin with an underscore.
         [f" {label}" if label.startswith("_") else label for label in labels],
         title=wrapped(drawable(study.row_axis), _LEGEND, FONT),
         title_fontsize=FONT,

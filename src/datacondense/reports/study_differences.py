@@ -1,8 +1,13 @@
-"""Paired differences of a study as points with intervals around zero, a panel for each column."""
+"""The paired differences of a study as points with intervals, a panel for each column."""
 
 from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from datacondense.errors import InputError
 from datacondense.reports.plotting import (
@@ -16,13 +21,9 @@ from datacondense.reports.plotting import (
     row_label,
     wrapped,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from datacondense.studies.results import Difference, StudyResult
-    from datacondense.studies.study import Study
+from datacondense.studies.differences import Difference
+from datacondense.studies.results import StudyResult
+from datacondense.studies.study import Study
 
 # Inches.
 _PANEL_WIDTH = 2.5
@@ -35,10 +36,10 @@ _ABOVE = 0.15  # the title of a panel
 _NARROWEST_TEXT = 3.6
 
 _PANELS_BESIDE = 3
-_LINEAR = 10.0  # points on both sides of zero, before the axis is logarithmic
-_MARGIN = 0.06  # at both ends, of what differences span
+_LINEAR = 10.0  # points on both sides of zero; beyond, the axis is logarithmic
+_MARGIN = 0.06  # of the axis, at both ends
 _SMALLEST_SPAN = 0.2  # points
-_MOST = 100.0  # points that a difference can have
+_MAX = 100.0  # points, the largest possible difference
 
 _STYLES: Mapping[str, Any] = {
     "gain": {"color": COLOURS[0], "marker": "o"},
@@ -49,17 +50,17 @@ _STYLES: Mapping[str, Any] = {
 _POINT: Any = {"markersize": 5, "linewidth": 1.4}
 
 
-def differences(result: "StudyResult") -> "Figure":
-    """Draw what each paired entry is above its partner, in points, with the 95 % interval of Student's t.
+def differences(result: StudyResult) -> Figure:
+    """Plot the difference of each paired entry to its partner, in points, with the 95 % interval of Student's t.
 
-    All panels have one scale. Where differences are large it is linear up to one point and logarithmic beyond, so that
-    losses of many points leave gains of less than one to be seen.
+    All panels share a scale. For large differences it is linear up to one point and logarithmic beyond, so that gains
+    of less than one point stay visible beside losses of many.
 
     Args:
         result: The study and its numbers; a single set has a point without an interval.
 
     Returns:
-        The picture.
+        The figure.
 
     Raises:
         InputError: The study pairs no entries.
@@ -67,10 +68,10 @@ def differences(result: "StudyResult") -> "Figure":
     study = result.study
     if not study.paired:
         raise InputError(
-            f"{study.name} is drawn as differences, but pairs no entries: choose the plot 'heat map'."
+            f"{study.name} is plotted as differences, but pairs no entries: choose the plot 'heat map'."
         )
     rows, columns = (
-        [label for label in labels if any(place[axis] == label for place in study.paired)]
+        [label for label in labels if any(entry[axis] == label for entry in study.paired)]
         for axis, labels in enumerate((study.rows, study.columns))
     )
     titles = [wrapped(drawable(column), _PANEL_WIDTH, FONT) for column in columns]
@@ -90,20 +91,20 @@ def differences(result: "StudyResult") -> "Figure":
     return figure
 
 
-def _panels(labels: list[str], titles: list[str]) -> tuple["Figure", list["Axes"]]:
-    """Place the panels, a few beside each other."""
+def _panels(labels: list[str], titles: list[str]) -> tuple[Figure, list[Axes]]:
+    """Create the panels, a few in each row."""
     lines = max(label.count("\n") + 1 for label in labels)
     width, height = _PANEL_WIDTH, len(labels) * max(_ROW_HEIGHT, (lines + 0.5) * _LINE_HEIGHT)
     figure, first = new_figure((width, height))
     across = 1 + _BESIDE / width
     title = max(text.count("\n") + 1 for text in titles) * _LINE_HEIGHT
     down = 1 + (_BELOW + title + _ABOVE) / height
-    places = [divmod(index, _PANELS_BESIDE) for index in range(1, len(titles))]
-    return figure, [first, *(figure.add_axes((across * x, -down * y, 1, 1)) for y, x in places)]
+    others = [divmod(index, _PANELS_BESIDE) for index in range(1, len(titles))]
+    return figure, [first, *(figure.add_axes((across * x, -down * y, 1, 1)) for y, x in others)]
 
 
-def _mark_rows(axes: "Axes", labels: list[str], *, named: bool) -> None:
-    """Give each row a line, and a name where the panel is the first of its row."""
+def _mark_rows(axes: Axes, labels: list[str], *, named: bool) -> None:
+    """Draw a line for each row, and its name if the panel is the first of its row."""
     bare(axes)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels if named else [""] * len(labels), fontsize=FONT)
@@ -112,8 +113,8 @@ def _mark_rows(axes: "Axes", labels: list[str], *, named: bool) -> None:
     axes.axvline(0, color="black", linewidth=0.9)
 
 
-def _plot_point(axes: "Axes", y: int, difference: "Difference") -> None:
-    """Draw one difference, and write it at the right."""
+def _plot_point(axes: Axes, y: int, difference: Difference) -> None:
+    """Plot one difference, and write it at the right."""
     style = _STYLES[_kind(difference)]
     low, high = (100 * end for end in difference.interval)
     if isfinite(low):
@@ -131,23 +132,21 @@ def _plot_point(axes: "Axes", y: int, difference: "Difference") -> None:
     )
 
 
-def _kind(difference: "Difference") -> str:
-    """Tell how a difference is drawn."""
+def _kind(difference: Difference) -> str:
+    """Return the style of a difference."""
     return difference.verdict if difference.sets > 1 else "single set"
 
 
-def _ends(known: Iterable["Difference"]) -> tuple[float, float]:
-    """Find the ends of the axis: zero, all differences and their intervals, as far as differences go."""
+def _ends(known: Iterable[Difference]) -> tuple[float, float]:
+    """Return the ends of the axis: zero, all differences and their intervals, within the possible differences."""
     percents = [100 * end for found in known for end in (found.mean, *found.interval) if isfinite(end)]
     low, high = min(percents, default=0.0), max(percents, default=0.0)
-    low, high = max(min(low, -_SMALLEST_SPAN / 2), -_MOST), min(max(high, _SMALLEST_SPAN / 2), _MOST)
+    low, high = max(min(low, -_SMALLEST_SPAN / 2), -_MAX), min(max(high, _SMALLEST_SPAN / 2), _MAX)
     return low, high
 
 
-def _scale(axes: "Axes", ends: tuple[float, float]) -> None:
-    """Give the axis of differences its scale; zero is always on it."""
-    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator  # noqa: PLC0415
-
+def _scale(axes: Axes, ends: tuple[float, float]) -> None:
+    """Set the scale of the axis of differences; it always includes zero."""
     logarithmic = _is_logarithmic(ends)
     if logarithmic:
         axes.set_xscale("symlog", linthresh=1.0)
@@ -166,12 +165,12 @@ def _scale(axes: "Axes", ends: tuple[float, float]) -> None:
 
 
 def _is_logarithmic(ends: tuple[float, float]) -> bool:
-    """Tell whether differences are so large that small ones could not be seen beside them."""
+    """Return whether differences are so large that small ones would not be visible beside them."""
     return max(map(abs, ends)) > _LINEAR
 
 
-def _write_around(figure: "Figure", panels: list["Axes"], study: "Study", ends: tuple[float, float]) -> None:
-    """Write the title above all panels, and below them what the axes are."""
+def _write_around(figure: Figure, panels: list[Axes], study: Study, ends: tuple[float, float]) -> None:
+    """Write the title above all panels, and the unit below them."""
     beside = min(len(panels), _PANELS_BESIDE)
     width = beside * _PANEL_WIDTH + (beside - 1) * _BESIDE
     titles = (panel.get_title() for panel in panels[:_PANELS_BESIDE])
@@ -185,20 +184,18 @@ def _write_around(figure: "Figure", panels: list["Axes"], study: "Study", ends: 
         figure.text(width / _PANEL_WIDTH / 2, y, words, fontsize=size, ha="center", va=va)
 
 
-def _partner(study: "Study") -> str:
-    """Name the row that all entries of a column are paired with, where there is one."""
+def _partner(study: Study) -> str:
+    """Return the row that all entries of a column are paired with, if it is one."""
     rows = {partner[0] for partner in study.paired.values()}
-    in_columns = all(place[1] == partner[1] for place, partner in study.paired.items())
+    in_columns = all(entry[1] == partner[1] for entry, partner in study.paired.items())
     return f'"{rows.pop()}"' if in_columns and len(rows) == 1 else "the paired entry"
 
 
-def _add_legend(axes: "Axes", drawn: Collection[str]) -> None:
-    """Say at the right what the kinds of points are."""
-    from matplotlib.lines import Line2D  # noqa: PLC0415
-
-    if not drawn:
+def _add_legend(axes: Axes, plotted: Collection[str]) -> None:
+    """Add the legend of the kinds of points at the right."""
+    if not plotted:
         return
-    kinds = [kind for kind in _STYLES if kind in drawn]
+    kinds = [kind for kind in _STYLES if kind in plotted]
     axes.legend(
         [Line2D([], [], **_POINT, **_STYLES[kind]) for kind in kinds],
         kinds,

@@ -1,20 +1,18 @@
-"""The numbers of a study as plain JSON values, from which its page and its picture can be made again."""
+"""The numbers of a study as plain JSON values, from which its page and its plot can be written again."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datacondense.renamed import current_names
-from datacondense.studies.results import EntryResult, StudyResult
-from datacondense.studies.study import Claim, Published, Study
-
-if TYPE_CHECKING:
-    from datacondense.studies.study import Entry
+from datacondense.studies.differences import EntryResult
+from datacondense.studies.results import StudyResult
+from datacondense.studies.study import Claim, Entry, Published, Study
 
 _WORDS = ("name", "title", "rows", "columns", "row_axis", "column_axis", "source", "plot")
 
 
 def study_record(result: StudyResult) -> dict[str, Any]:
-    """Write a study and every accuracy of it; cells are left out.
+    """Return a study and all its accuracies as plain JSON values, without its tasks.
 
     Args:
         result: The study and its numbers.
@@ -30,22 +28,22 @@ def study_record(result: StudyResult) -> dict[str, Any]:
             for (row, column), entry in result.entries.items()
         ],
         "full": None if result.full is None else _entry_record(result.full),
-        "published": [[*place, *value] for place, value in study.published.items()],
+        "published": [[*entry, *value] for entry, value in study.published.items()],
         "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
-        "paired": [[place, partner] for place, partner in study.paired.items()],
+        "paired": [[entry, partner] for entry, partner in study.paired.items()],
         "environments": list(result.environments),
         "ratios": dict(study.ratios),
     }
 
 
 def read_study_record(values: Mapping[str, Any]) -> StudyResult:
-    """Read what `study_record` wrote, also before it knew of pairs, learning rates and costs.
+    """Read what `study_record` wrote, in this or an earlier release.
 
     Args:
-        values: Plain JSON values; others than those of `study_record` are left alone.
+        values: Plain JSON values; additional ones are ignored.
 
     Returns:
-        The study, which has no cells any more, and its numbers.
+        The study, without its tasks, and its numbers.
     """
     values = current_names(values)
     words = values["study"]
@@ -54,7 +52,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
         entries={},
         published={(row, column): Published(mean, std) for row, column, mean, std in values["published"]},
         claims=tuple(
-            Claim(text=text, better=_places(better), worse=_places(worse), strict=strict)
+            Claim(text=text, better=_entries(better), worse=_entries(worse), strict=strict)
             for text, better, worse, strict in values["claims"]
         ),
         paired={(a, b): (c, d) for (a, b), (c, d) in values.get("paired", ())},
@@ -69,7 +67,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
 
 
 def _entry_record(entry: EntryResult) -> dict[str, Any]:
-    """Write the numbers of an entry, accuracies by seed and number of the network."""
+    """Return the numbers of an entry as plain JSON values."""
     return {
         "missing": entry.missing,
         "accuracies": [[seed, repeat, value] for (seed, repeat), value in sorted(entry.accuracies.items())],
@@ -98,6 +96,6 @@ def _entry(values: Mapping[str, Any]) -> EntryResult:
     )
 
 
-def _places(listed: Sequence[Sequence[str]]) -> "tuple[Entry, ...]":
-    """Read the places of entries."""
+def _entries(listed: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
+    """Read entries, which are lists in JSON."""
     return tuple((row, column) for row, column in listed)

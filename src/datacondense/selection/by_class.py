@@ -1,4 +1,4 @@
-"""What every selection shares: the loop over classes, the check of `ipc`, and the record of what was chosen."""
+"""What every selection shares: the loop over classes, the check of `ipc`, and the provenance of what was selected."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,13 +21,13 @@ def select_by_class(
     Args:
         train: The real images.
         ipc: Images per class.
-        choose: From a class number and the positions `[n]` of its images in `train`, makes the choice: `ipc`
+        choose: From a class number and the positions `[n]` of its images in `train`, selects: `ipc`
             different numbers `[ipc]` from 0 to n-1, each a place among those positions.
-        method: The method's name in the record.
-        run: What else decided the choice, such as a seed, for the record; nothing where None.
+        method: The method's name in the provenance.
+        run: What else decided the choice, such as a seed, for the provenance; nothing where None.
 
     Returns:
-        The chosen images, class by class; the record keeps their positions in `train` as "indices".
+        The selected images, class by class; the provenance keeps their positions in `train` as "indices".
 
     Raises:
         InputError: A class has fewer than `ipc` images, or none.
@@ -49,9 +49,9 @@ def select_by_class(
 
 
 def _check_ipc(train: ImageSet, ipc: int) -> None:
-    """Check that every class has as many images as are asked of it."""
+    """Check that every class has as many images as are requested."""
     for name, size in zip(train.class_names, train.class_sizes, strict=True):
         if ipc < 1 or ipc > size:
             raise InputError(
-                f"ipc is {ipc}, but the class {name!r} has {size} images to choose from: give 1 to {size}."
+                f"ipc is {ipc}, but the class {name!r} has {size} images to select from: give 1 to {size}."
             )

@@ -1,6 +1,6 @@
 """What the selections by features share: the check of the features, and exact distances within one class.
 
-Distances are taken in float64 on the CPU, so that the choice depends neither on the device nor on the precision
+Distances are taken in float64 on the CPU, so that the selection depends neither on the device nor on the precision
 of the features, and from differences: `|a|² - 2ab + |b|²`, the usual short cut through matrix products, loses
 the small distances and gives equal rows unequal ones, depending on where a row falls in the product's blocks.
 """
@@ -27,11 +27,11 @@ def select_by_features(train: ImageSet, ipc: int, features: Tensor, order: Order
         train: The real images.
         ipc: Images per class.
         features: One row of finite numbers per image of `train`, `[N, D]`; any floating dtype, any device.
-        order: The rule: from the features `[n, D]` of one class and a count, the rows `[count]` to choose.
-        method: The method's name in the record.
+        order: The rule: from the features `[n, D]` of one class and a count, the rows `[count]` to select.
+        method: The method's name in the provenance.
 
     Returns:
-        The chosen images, class by class; the record keeps their positions in `train` as "indices".
+        The selected images, class by class; the provenance keeps their positions in `train` as "indices".
 
     Raises:
         InputError: A class has fewer than `ipc` images, or none; or the features are not one row of finite
@@ -82,7 +82,7 @@ def scaled_rows(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Args:
         features: Features of one class, `[n, D]`.
-        count: How many rows will be chosen.
+        count: How many rows are selected.
 
     Returns:
         n times the features `[n, D]` and n times their mean `[D]`, float64 on the CPU.
@@ -92,14 +92,14 @@ def scaled_rows(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     if count < 1 or count > len(features):
         raise InputError(
-            f"count is {count}, but there are {len(features)} rows to choose from: give 1 to {len(features)}."
+            f"count is {count}, but there are {len(features)} rows to select from: give 1 to {len(features)}."
         )
     rows = features.detach().cpu().double()
     return rows * len(rows), rows.sum(0)
 
 
 def distances_to(point: Tensor, rows: Tensor) -> Tensor:
-    """Measure how far each row is from a point; equal rows are equally far, to the last bit.
+    """Compute how far each row is from a point; equal rows are equally far, to the last bit.
 
     Args:
         point: `[D]`.

@@ -17,8 +17,8 @@ def select_herding(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
             before its last layer; any floating dtype, any device.
 
     Returns:
-        The chosen images, class by class, each class in the order of choice; the record keeps their positions
-        in `train` as "indices". Deterministic: of equally good images the one with the lowest position is chosen.
+        The selected images, class by class, each class in the order of selection; the provenance keeps their positions
+        in `train` as "indices". Deterministic: of equally good images the one with the lowest position is selected.
 
     Raises:
         InputError: A class has fewer than `ipc` images, or none; or the features are not one row of finite
@@ -30,17 +30,17 @@ def select_herding(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
 def herding_order(features: Tensor, count: int) -> Tensor:
     """Order the rows of one class by greedy herding (Welling, "Herding dynamical weights to learn", 2009).
 
-    After the rows f_1 to f_i the next one is the row f, not chosen before, with the smallest
-    `||(i+1)·mean - (f_1 + … + f_i) - f||`: with it, the mean of the chosen rows comes as close as one row can
+    After the rows f_1 to f_i the next one is the row f, not selected before, with the smallest
+    `||(i+1)·mean - (f_1 + … + f_i) - f||`: with it, the mean of the selected rows comes as close as one row can
     bring it to the mean of all. The memory is a float64 copy of the rows and a scaled one, the time one pass
     over the rows per choice.
 
     Args:
         features: Finite features of one class, `[n, D]`; any floating dtype, any device.
-        count: How many to choose, 1 to n.
+        count: How many to select, 1 to n.
 
     Returns:
-        The chosen rows in the order of choice, int64 `[count]`, on the device of `features`; of equally good rows
+        The selected rows in the order of selection, int64 `[count]`, on the device of `features`; of equally good rows
         the lowest comes first.
 
     Raises:

@@ -17,8 +17,8 @@ def select_k_center(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
             before its last layer; any floating dtype, any device.
 
     Returns:
-        The chosen images, class by class, each class in the order of choice; the record keeps their positions
-        in `train` as "indices". Deterministic: of equally good images the one with the lowest position is chosen.
+        The selected images, class by class, each class in the order of selection; the provenance keeps their positions
+        in `train` as "indices". Deterministic: of equally good images the one with the lowest position is selected.
 
     Raises:
         InputError: A class has fewer than `ipc` images, or none; or the features are not one row of finite
@@ -30,17 +30,17 @@ def select_k_center(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
 def farthest_first(features: Tensor, count: int) -> Tensor:
     """Order the rows of one class as greedy k-center does (Sener and Savarese 2018, algorithm 1).
 
-    The first centre is the row nearest the mean. Each further centre is the row f, not chosen before, with the
+    The first centre is the row nearest the mean. Each further centre is the row f, not selected before, with the
     largest `min over centres c of ||f - c||`. No row is then farther from its nearest centre than twice the
     smallest radius that any `count` centres reach. The memory is a float64 copy of the rows and a scaled one,
     the time one pass over the rows per choice.
 
     Args:
         features: Finite features of one class, `[n, D]`; any floating dtype, any device.
-        count: How many to choose, 1 to n.
+        count: How many to select, 1 to n.
 
     Returns:
-        The chosen rows in the order of choice, int64 `[count]`, on the device of `features`; of equally good rows
+        The selected rows in the order of selection, int64 `[count]`, on the device of `features`; of equally good rows
         the lowest comes first.
 
     Raises:
@@ -53,6 +53,6 @@ def farthest_first(features: Tensor, count: int) -> Tensor:
     for step in range(1, count):
         centre = order[step - 1]
         to_nearest = torch.minimum(to_nearest, distances_to(rows[centre], rows))
-        to_nearest[centre] = -1  # below the distance 0 of a copy that was not chosen
+        to_nearest[centre] = -1  # below the distance 0 of a copy that was not selected
         order[step] = to_nearest.argmax()
     return order.to(features.device)

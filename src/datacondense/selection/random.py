@@ -14,10 +14,10 @@ def select_random(train: ImageSet, ipc: int, seed: int) -> ImageSet:
     Args:
         train: The real images.
         ipc: Images per class.
-        seed: Seed of the choice.
+        seed: Seed of the selection.
 
     Returns:
-        The chosen images, class by class; the record keeps their positions in `train` as "indices".
+        The selected images, class by class; the provenance keeps their positions in `train` as "indices".
 
     Raises:
         InputError: A class has fewer than `ipc` images, or none; or the seed is negative.

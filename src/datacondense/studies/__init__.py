@@ -1,1 +1,1 @@
-"""Studies: grids of recorded runs that run anywhere, continue after a stop, and share what they have in common."""
+"""Studies: grids of recorded tasks that run anywhere, continue after an interruption, and share common tasks."""

@@ -1,4 +1,4 @@
-"""The studies known by name: each a function from a factory of cells to a declaration."""
+"""The built-in studies: each a function from a task factory to a declaration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def cross_architecture(tasks: TaskFactory) -> Study:
     """Condense with each network and train each on it (paper, Table 2).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -48,7 +48,7 @@ def activation(tasks: TaskFactory) -> Study:
     """Condense and train with each activation (paper, appendix).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -67,7 +67,7 @@ def pooling(tasks: TaskFactory) -> Study:
     """Condense and train with each pooling (paper, appendix).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -81,13 +81,13 @@ def norm(tasks: TaskFactory) -> Study:
     """Condense and train with each normalisation, batch normalisation among them (paper, appendix).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
     """
     values = {name: name for name in ("none", "batch", "layer", "instance", "group")}
-    # The best to train with: what is condensed with it trains networks of other norms worse, in the paper too.
+    # Only to train with: sets condensed with it train networks of other norms worse, in the paper too.
     claims = [
         claim
         for other in values
@@ -101,7 +101,7 @@ def depth(tasks: TaskFactory) -> Study:
     """Condense and train with one to four blocks (paper, appendix).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -113,7 +113,7 @@ def width(tasks: TaskFactory) -> Study:
     """Condense and train with 32 to 256 channels (paper, appendix).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -124,10 +124,10 @@ def width(tasks: TaskFactory) -> Study:
 
 
 def distance(tasks: TaskFactory) -> Study:
-    """Condense with each distance on each network, which is then trained on the set (paper, appendix).
+    """Condense with each distance on each network, and train that network on the set (paper, appendix).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -164,10 +164,10 @@ def distance(tasks: TaskFactory) -> Study:
 
 
 def ipc(tasks: TaskFactory) -> Study:
-    """Condense to several numbers of images per class, with chosen real images beside (paper, Figure 3).
+    """Condense to several numbers of images per class, beside selected real images (paper, Figure 3).
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -224,7 +224,7 @@ STUDIES: Mapping[str, Declaration] = {
 def _factor(
     tasks: TaskFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
 ) -> Study:
-    """Declare the square of one factor of the network."""
+    """Declare the study of one factor of the network, condensed with and trained with each value."""
     refuse_unused(tasks, "networks", "ipcs", "kept")
     base = tasks.config.method.network
     networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
@@ -251,7 +251,7 @@ def _factor(
 def _ordering(
     better: str, worse: str, values: Mapping[str, Any], *, strict: bool = True, condensing: bool = True
 ) -> list[Claim]:
-    """Look for an ordering of both, of what condensed (where one was published), and of what was trained."""
+    """Return claims of an ordering for both, for condensing (where one was published), and for training."""
     text = f"{better} {'>' if strict else '≥'} {worse}"
 
     def claim(way: str, entries: Callable[[str], tuple[Entry, ...]]) -> Claim:
@@ -264,7 +264,7 @@ def _ordering(
 
 
 def _squared_wins(label: str) -> Claim:
-    """Declare the one network on which the paper has another distance ahead."""
+    """Return the claim for the one network on which another distance wins in the paper."""
     ours = _DISTANCES[0]
     return Claim(text=f"squared > {ours} on {label}", better=(("squared", label),), worse=((ours, label),))
 
@@ -277,7 +277,7 @@ def _published(
     *,
     kept: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Mapping[Entry, Published]:
-    """Give what was published, for the data set that it was published for and the rows and columns that are kept."""
+    """Return the published numbers of the rows and columns that are kept, for MNIST at one image per class."""
     if tasks.data.name != "mnist" or tasks.config.method.ipc != 1 or not is_comparable(tasks):
         return {}
     kept_rows, kept_columns = kept or (rows, columns or rows)
@@ -289,5 +289,5 @@ def _published(
 
 
 def _is_default(tasks: TaskFactory) -> bool:
-    """Tell whether the base network is the published one."""
+    """Return whether the base network is the published one."""
     return canonical_name(parse_name(tasks.config.method.network)) == "convnet"

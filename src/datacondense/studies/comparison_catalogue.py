@@ -1,14 +1,14 @@
-"""The studies that compare methods: real images chosen in four ways, what is learned, and the whole data set."""
+"""The studies that compare methods: coreset selection, condensation, and full training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
-from datacondense.augment.names import resolved_strategy
-from datacondense.condensation.config import MethodConfig
-from datacondense.condensation.methods import METHODS, method_name
-from datacondense.data.catalogue import default_augmentation, may_be_mirrored
+from datacondense.augment.strategies import resolved_strategy
+from datacondense.condensation.method import MethodConfig
+from datacondense.condensation.registry import METHODS, method_name
 from datacondense.errors import InputError
-from datacondense.networks.names import canonical_name, evaluation_name, parse_name
+from datacondense.facts import facts_of
+from datacondense.networks.names import evaluation_name, network_name
 from datacondense.studies import published
 from datacondense.studies.config import parse_override
 from datacondense.studies.factory import Declaration, Source, TaskFactory
@@ -16,7 +16,7 @@ from datacondense.studies.selections import Selection
 from datacondense.studies.study import Entry, Published, Study
 from datacondense.studies.variants import is_comparable, refuse_unused
 
-_LEARNED_ONLY = "forgetting-learned"  # forgetting among the images that the network ever got right
+_LEARNED_ONLY = "forgetting-learned"  # forgetting without images that the network never got right
 _SELECTIONS = ("random", "herding", "k-center", "forgetting", _LEARNED_ONLY)
 COMPARED = (*_SELECTIONS, *METHODS)
 _USUAL = (*_SELECTIONS[:-1], "gradient-matching")  # rows of the published table
@@ -27,7 +27,7 @@ _FIXED = f"{_OWN_STEPS}, fixed network"
 _TABLE_3 = (_OWN_STEPS, _FIXED, "dataset-distillation", "gradient-matching")
 _NETWORKS = {"mnist": "lenet", "cifar10": "alexcifarnet"}  # of the published table
 
-# What the user says of gradient matching holds for all methods where it means the same.
+# Settings of gradient matching that mean the same for all methods, and are passed on to them.
 _SHARED = ("network", "precision", "engine")
 _SHARED_BATCH = ("siamese-matching", "distribution-matching")
 
@@ -36,7 +36,7 @@ def comparison(tasks: TaskFactory) -> Study:
     """Compare methods at some numbers of images per class (paper, Table 1), all scored by one protocol.
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -48,7 +48,7 @@ def comparison(tasks: TaskFactory) -> Study:
     columns = _columns(tasks, _IPCS)
     return Study(
         name="comparison",
-        title=f"What is a condensed set worth against what one would do instead, on {network}?",
+        title=f"How do condensed sets compare with selected real images on {network}?",
         rows=rows,
         columns=columns,
         row_axis="method",
@@ -60,7 +60,7 @@ def comparison(tasks: TaskFactory) -> Study:
         },
         published=_published(tasks, rows, columns),
         source=published.COMPARISON_SOURCE,
-        # Curves through one number of images would be points on top of each other.
+        # Curves over a single number of images would be points on top of each other.
         plot="curves" if len(columns) > 1 else "heat map",
         full=tasks.full(),
         ratios=_ratios(tasks, columns),
@@ -71,7 +71,7 @@ def distillation(tasks: TaskFactory) -> Study:
     """Compare Dataset Distillation with gradient matching (paper, Table 3): accuracy, time and memory.
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -103,7 +103,7 @@ def distillation(tasks: TaskFactory) -> Study:
             for row, source in sources.items()
             for column in columns
         },
-        published=_published_distillation(tasks, network, columns),
+        published=_published_distillation(tasks, network_name(network), columns),
         source=f"{published.PAPER}, Table 3",
         ratios=_ratios(tasks, columns),
     )
@@ -113,12 +113,12 @@ COMPARISONS: Mapping[str, Declaration] = {"comparison": comparison, "distillatio
 
 
 def _columns(tasks: TaskFactory, usual: Sequence[str]) -> tuple[str, ...]:
-    """Give the numbers of images per class in rising order."""
+    """Return the numbers of images per class in ascending order."""
     return tuple(str(number) for number in sorted(set(tasks.config.ipcs))) or tuple(usual)
 
 
 def _source(tasks: TaskFactory, row: str, ipc: int) -> Source:
-    """Give the sets of a method."""
+    """Return the sets of a method."""
     if row == "random":
         return tasks.random(ipc)
     if row in METHODS:
@@ -133,7 +133,7 @@ def _source(tasks: TaskFactory, row: str, ipc: int) -> Source:
 
 
 def _learned(tasks: TaskFactory, method: str, ipc: int, **changes: Any) -> Source:
-    """Give the sets that a method learns, with the settings that all share and those that the user gave for it."""
+    """Return the sets that a method condenses, with the shared settings and the overrides for it."""
     config, given = METHODS[method], tasks.config.method
     shared = {name: getattr(given, name) for name in _SHARED}
     if method in _SHARED_BATCH:
@@ -141,17 +141,17 @@ def _learned(tasks: TaskFactory, method: str, ipc: int, **changes: Any) -> Sourc
     base: MethodConfig = given if method == "gradient-matching" else config(**shared)
     own = {
         name: value
-        for of, name, value in map(parse_override, tasks.config.override)
-        if method_name(of) == method
+        for owner, name, value in map(parse_override, tasks.config.override)
+        if method_name(owner) == method
     }
     return tasks.condensed(method=base, **{"ipc": ipc, **changes, **own})
 
 
 def _refuse_overrides(tasks: TaskFactory, rows: Sequence[str]) -> None:
-    """Refuse settings of methods that are not compared, and those that are the table's own."""
+    """Refuse settings of methods that are not compared, and images per class."""
     for text in tasks.config.override:
-        of, setting, _ = parse_override(text)
-        method = method_name(of)
+        owner, setting, _ = parse_override(text)
+        method = method_name(owner)
         if setting == "ipc":
             raise InputError(
                 f"override is {text!r}, but images per class are the columns of the table: give --ipcs."
@@ -163,29 +163,29 @@ def _refuse_overrides(tasks: TaskFactory, rows: Sequence[str]) -> None:
 
 
 def _ratios(tasks: TaskFactory, columns: Sequence[str]) -> dict[str, float]:
-    """Give the share of the training images that a set holds, in percent."""
+    """Return the size of the sets of each column in percent of the training images."""
     train = tasks.data.read().train
     return {column: 100 * int(column) * train.num_classes / len(train) for column in columns}
 
 
 def _published(tasks: TaskFactory, rows: Sequence[str], columns: Sequence[str]) -> dict[Entry, Published]:
-    """Give what was printed for these methods, where the protocol is the printed one."""
+    """Return the published numbers of these methods, if the protocol is the published one."""
     printed, protocol = published.COMPARISON.get(tasks.data.name), _printed_protocol(tasks)
-    network = canonical_name(parse_name(tasks.config.method.network))
+    network = network_name(tasks.config.method.network)
     if printed is None or protocol is None or network != "convnet":
         return {}
     names = published.SIAMESE_ROWS if protocol == "dsa" else published.PLAIN_ROWS
     found = published.published_entries(printed[protocol], names, _IPCS)
     return {
-        place: value
-        for place, value in found.items()
-        if place[0] in rows and place[1] in columns and value.mean
+        entry: value
+        for entry, value in found.items()
+        if entry[0] in rows and entry[1] in columns and value.mean
     }
 
 
 def _printed_protocol(tasks: TaskFactory) -> str | None:
-    """Name the printed numbers that go with the protocol; later methods were scored under their own augmentation."""
-    mirrored, usual = may_be_mirrored(tasks.data.name), default_augmentation(tasks.data.name)
+    """Return which published numbers belong to the protocol; later methods were scored with Siamese augmentation."""
+    mirrored, usual = facts_of(tasks.data.name)
     used = resolved_strategy(tasks.config.augmentation or usual, mirrored=mirrored)
     protocols = {resolved_strategy("dsa", mirrored=mirrored): "dsa", usual: "plain"}
     return protocols.get(used) if is_comparable(tasks) else None
@@ -194,8 +194,8 @@ def _printed_protocol(tasks: TaskFactory) -> str | None:
 def _published_distillation(
     tasks: TaskFactory, network: str, columns: Sequence[str]
 ) -> dict[Entry, Published]:
-    """Give Table 3, for its networks."""
+    """Return Table 3, if the network is that of the table."""
     printed = published.DISTILLATION.get(tasks.data.name)
     if printed is None or network != _NETWORKS[tasks.data.name] or _printed_protocol(tasks) != "plain":
         return {}
-    return {place: value for place, value in printed.items() if place[1] in columns}
+    return {entry: value for entry, value in printed.items() if entry[1] in columns}

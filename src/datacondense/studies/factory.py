@@ -1,25 +1,25 @@
-"""What makes the cells of a study: the settings that its arms have in common, and what each sets otherwise."""
+"""The factory of a study's tasks: settings that its variants share, and the changes of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import ceil
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
-from datacondense.condensation.config import MethodConfig
+from datacondense.condensation.method import MethodConfig
 from datacondense.errors import InputError
+from datacondense.evaluation.forgetting_counts import NeverLearned
 from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.matching.names import Precision
-from datacondense.networks.fused import has_bfloat16
-from datacondense.networks.names import canonical_name, evaluation_name, parse_name
-from datacondense.selection.forgetting import NeverLearned
+from datacondense.facts import facts_of
+from datacondense.networks.backend import Precision, has_bfloat16
+from datacondense.networks.names import evaluation_name, network_name, parse_name
 from datacondense.studies.config import StudyConfig, check_image_lrs
 from datacondense.studies.data_source import DataSource
+from datacondense.studies.features import ComputeFeatures
 from datacondense.studies.full_training import TrainFull
-from datacondense.studies.learning_rate_search import CondenseSearched, SearchLearningRate
+from datacondense.studies.learning_rate_search import CondenseAdapted, SearchLearningRate
 from datacondense.studies.selections import (
-    ComputeFeatures,
     SelectByFeatures,
     SelectForgetting,
     Selection,
@@ -28,21 +28,21 @@ from datacondense.studies.selections import (
 from datacondense.studies.study import Entry, Study
 from datacondense.studies.tasks import Condense, Evaluate, SetTask
 
-Source: TypeAlias = Callable[[int], SetTask]  # from a seed to the cell that gives the set
-Changes: TypeAlias = Mapping[str, Any]  # fields of a config that an arm sets otherwise
+Source: TypeAlias = Callable[[int], SetTask]  # from a seed to the task whose result is the set
+Changes: TypeAlias = Mapping[str, Any]  # fields of a config that a variant changes
 
-_SEARCH_SEED = 10_000  # and on: the sets on which a learning rate is chosen are no sets of the study
-_OF_THE_STUDY = {"seed", "repeats"}  # of evaluation
+_SEARCH_SEED = 10_000  # first seed of the learning-rate search, which must not use the study's seeds
+_OF_THE_STUDY = {"seed", "repeats"}  # evaluation settings that variants may not change
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFactory:
-    """Makes the cells of one study: what its arms have in common is said here once.
+    """Builds the tasks of one study from the settings that its variants share.
 
     Attributes:
         data: The data set.
-        config: What the user said.
-        held_out: The same with some training images held out to be scored on, where arms choose a learning rate.
+        config: The settings.
+        held_out: The data set with some training images held out, if variants search their learning rate.
     """
 
     data: DataSource
@@ -52,49 +52,45 @@ class TaskFactory:
     def condensed(
         self, *, method: MethodConfig | None = None, time_budget_from: Source | None = None, **changes: Any
     ) -> Source:
-        """Declare sets that are condensed with some settings of their own.
+        """Declare condensed sets.
 
         Args:
-            method: The method; what the user said where None.
-            time_budget_from: Sets whose condensing seconds these may spend, seed by seed, in the place of a number of draws.
-            **changes: Fields of the method's config, `draws`, or `image_lrs` to choose from.
+            method: The method; None means that of the study's settings.
+            time_budget_from: Sets whose condensing seconds these may spend, seed by seed, instead of a number of
+                iterations.
+            **changes: Fields of the method's config, `iterations`, or `image_lrs` to search.
 
         Returns:
-            For each seed the cell that learns the set.
+            For each seed the task that condenses the set.
 
         Raises:
-            InputError: A field is unknown or a value breaks its rule.
+            InputError: A field is unknown or a value is invalid.
         """
         iterations = changes.pop("iterations", None)
         if iterations is not None and (not isinstance(iterations, int) or iterations < 1):
-            raise InputError(f"iterations is {iterations!r}, but must be a whole number from 1.")
+            raise InputError(f"iterations is {iterations!r}, but must be an integer of 1 or more.")
         rates = _rates(changes.pop("image_lrs", self.config.image_lrs))
-        chooses = bool(rates) and changes.get("image_lr") is None
+        searches = bool(rates) and changes.get("image_lr") is None
         changed: MethodConfig = _changed(method or self.config.method, changes)
-        method = replace(changed, network=canonical_name(parse_name(changed.network))).resolved(
-            self.data.name
-        )
-        assert method.image_lr is not None
-        method = replace(
-            method,
-            image_lr=method.image_lr * self.config.image_lr_scale,
-            precision=self._settled(method.precision),
-        )
+        method = changed.resolved(may_be_mirrored=facts_of(self.data.name).may_be_mirrored)
+        image_lr = None if method.image_lr is None else method.image_lr * self.config.image_lr_scale
+        precision = self._resolved_precision(method.precision)
+        method = replace(method, image_lr=image_lr, precision=precision)
         iterations = iterations or self._iterations(method)
         condensed = partial(Condense, data=self.data, method=method, iterations=iterations)
-        if not chooses and time_budget_from is None:
+        if not searches and time_budget_from is None:
             return lambda seed: condensed(seed=seed)
-        choice = self._choice(method, iterations, rates) if chooses else None
+        search = self._search(method, iterations, rates) if searches else None
 
-        def searched(seed: int) -> CondenseSearched:
+        def adapted(seed: int) -> CondenseAdapted:
             limit = None if time_budget_from is None else time_budget_from(seed)
-            assert limit is None or isinstance(limit, (Condense, CondenseSearched))
-            return CondenseSearched(base=condensed(seed=seed), choice=choice, time_budget_from=limit)
+            assert limit is None or isinstance(limit, (Condense, CondenseAdapted))
+            return CondenseAdapted(base=condensed(seed=seed), search=search, time_budget_from=limit)
 
-        return searched
+        return adapted
 
-    def _choice(self, method: MethodConfig, iterations: int, rates: Sequence[float]) -> SearchLearningRate:
-        """Try every learning rate on held-out images, on the network that is condensed with."""
+    def _search(self, method: MethodConfig, iterations: int, rates: Sequence[float]) -> SearchLearningRate:
+        """Score every learning rate on held-out images, with the network that condenses."""
         assert self.held_out is not None
         candidates = {
             rate: partial(
@@ -122,24 +118,24 @@ class TaskFactory:
         )
 
     def scored(self, source: Source, **changes: Any) -> tuple[Evaluate, ...]:
-        """Declare the scores of sets: `seeds` sets, `repeats` networks each.
+        """Declare the scores of sets: `seeds` sets, `repeats` networks on each.
 
-        Two entries of a study are scored by the same networks where both train the same architecture.
+        Entries that train the same architecture are scored by the same initial networks.
 
         Args:
             source: The sets.
             **changes: Fields of `EvaluationConfig`.
 
         Returns:
-            The cells, seed by seed.
+            The tasks, seed by seed.
 
         Raises:
-            InputError: A field is unknown or a value breaks its rule.
+            InputError: A field is unknown or a value is invalid.
         """
         for name in _OF_THE_STUDY & changes.keys():
             raise InputError(
-                f"{name} is {changes[name]!r} in one arm, but entries are paired by it: give --seeds and --repeats for "
-                "the whole study."
+                f"{name} is {changes[name]!r} in one variant, but entries are paired by it: give --seeds and --repeats "
+                "for the study as a whole."
             )
         return tuple(
             task
@@ -150,86 +146,89 @@ class TaskFactory:
     def _scored(
         self, images: SetTask, repeats: int, changes: Changes, seed: int = _SEARCH_SEED
     ) -> list[Evaluate]:
-        """Train some networks on one set."""
+        """Declare networks trained on one set."""
         protocol = _changed(self._protocol(seed), changes)
         if protocol.augmentation is None and _has_batch_norm(protocol.network):
-            # With it, batches of a few images can be trained on; as published, on every data set.
+            # Noise makes batches of a few images trainable; as published, on every data set.
             protocol = replace(protocol, augmentation="crop-noise")
-        protocol = protocol.resolved(images.network, self.data.name)
-        return [Evaluate(source=images, protocol=protocol, repeat=repeat) for repeat in range(repeats)]
+        facts = facts_of(self.data.name)._asdict()
+        resolved = protocol.resolved(condensed_with=images.network, **facts)
+        return [Evaluate(source=images, protocol=resolved, repeat=repeat) for repeat in range(repeats)]
 
     def random(self, ipc: int) -> Source:
-        """Declare sets of real images chosen at random.
+        """Declare sets of real images selected at random.
 
         Args:
             ipc: Images per class.
 
         Returns:
-            For each seed the cell that chooses.
+            For each seed the task that selects.
         """
         return lambda seed: SelectRandom(data=self.data, ipc=ipc, seed=seed)
 
     def selected(self, method: Selection, ipc: int) -> Source:
-        """Declare a set of real images chosen by the features of a network trained on the whole set.
+        """Declare a set of real images selected by the features of a network from full training.
 
         Args:
             method: "herding" or "k-center".
             ipc: Images per class.
 
         Returns:
-            For each seed the same cell, since nothing is drawn.
+            For each seed the same task, since the selection is deterministic.
         """
         task = SelectByFeatures(method=method, ipc=ipc, features=ComputeFeatures(trained=self._full(0)))
         return lambda seed: task
 
     def forgotten(self, ipc: int, never_learned: NeverLearned = "first") -> Source:
-        """Declare a set of the real images that a network forgets most often while it trains on the whole set.
+        """Declare a set of the real images that a network forgets most often in full training.
 
         Args:
             ipc: Images per class.
-            never_learned: Where images come that it never gets right.
+            never_learned: Whether images that it never gets right come first or last.
 
         Returns:
-            For each seed the same cell, since nothing is drawn.
+            For each seed the same task, since the selection is deterministic.
         """
         task = SelectForgetting(ipc=ipc, trained=self._full(0), never_learned=never_learned)
         return lambda seed: task
 
     def full(self) -> tuple[TrainFull, ...]:
-        """Declare networks trained on the whole data set: the upper bound, and the source of features.
+        """Declare full training: the upper bound, and what coreset selection uses.
 
         Returns:
-            `full_networks` cells.
+            `full_networks` tasks.
         """
         return tuple(map(self._full, range(self.config.full_networks)))
 
     def _full(self, repeat: int) -> TrainFull:
-        """Train one network on the whole data set."""
+        """Declare one network of full training."""
         protocol = replace(self._protocol(0), epochs=self.config.full_epochs)
-        protocol = protocol.resolved(self.config.method.network, self.data.name)
-        return TrainFull(data=self.data, protocol=protocol, repeat=repeat)
+        resolved = protocol.resolved(
+            condensed_with=network_name(self.config.method.network), **facts_of(self.data.name)._asdict()
+        )
+        return TrainFull(data=self.data, protocol=resolved, repeat=repeat)
 
     @property
     def _precision(self) -> Precision:
-        """One precision for all arms, fused or not, so that they do not differ in their arithmetic."""
-        return self._settled(self.config.method.precision)
+        """One precision for all variants, fused or not, so that their arithmetic does not differ."""
+        return self._resolved_precision(self.config.method.precision)
 
     @staticmethod
-    def _settled(precision: Precision) -> Precision:
-        """Settle "auto" by the processor alone."""
+    def _resolved_precision(precision: Precision) -> Precision:
+        """Resolve "auto" by the CPU alone."""
         if precision != "auto":
             return precision
         return "bfloat16" if has_bfloat16() else "float32"
 
     def _iterations(self, method: MethodConfig) -> int:
-        """Give the outer draws of an arm that does not set its own."""
+        """Return the iterations of a variant that does not set its own."""
         updates = self.config.image_updates
         if updates is not None:
             return ceil(updates / method.steps_per_iteration)
         return self.config.iterations or method.published_iterations
 
     def _protocol(self, seed: int) -> EvaluationConfig:
-        """Give the protocol that all arms share; each set has networks of its own."""
+        """Return the protocol that all variants share; each set has its own networks."""
         config = self.config
         return EvaluationConfig(
             epochs=config.epochs,
@@ -246,12 +245,12 @@ Declaration: TypeAlias = Callable[[TaskFactory], Study]
 def grid(
     tasks: TaskFactory, *, rows: Mapping[str, Source], columns: Mapping[str, Changes]
 ) -> dict[Entry, tuple[Evaluate, ...]]:
-    """Score every row's sets in every column's way.
+    """Declare the scores of the sets of every row under the settings of every column.
 
     Args:
-        tasks: What the arms have in common.
-        rows: For each label the sets.
-        columns: For each label fields of `EvaluationConfig`.
+        tasks: The factory of the study.
+        rows: The sets of each label.
+        columns: Fields of `EvaluationConfig` of each label.
 
     Returns:
         The entries of a study.
@@ -264,21 +263,21 @@ def grid(
 
 
 def _rates(given: Any) -> tuple[float, ...]:
-    """Check the learning rates of an arm; one alone is a list too."""
+    """Check the learning rates of a variant; a single one counts as a list."""
     rates = tuple(given) if isinstance(given, list | tuple) else (given,)
     if not _fits(rates, tuple[float, ...]):
-        raise InputError(f"image_lrs is {given!r}, but must be of the type {_words(tuple[float, ...])}.")
+        raise InputError(f"image_lrs is {given!r}, but must be of type {_words(tuple[float, ...])}.")
     check_image_lrs(rates)
     return rates
 
 
 def _has_batch_norm(network: str | None) -> bool:
-    """Tell whether a network that is asked for by name has batch normalisation."""
+    """Return whether a network given by name has batch normalisation."""
     return network is not None and getattr(parse_name(network), "norm", None) == "batch"
 
 
 def _changed(config: Any, changes: Changes) -> Any:
-    """Set fields of a config, and name those that it does not have or that cannot hold the value."""
+    """Replace fields of a config; refuse unknown fields and values of a wrong type."""
     known = {known.name: known.type for known in fields(config)}
     # TOML has lists only.
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
@@ -288,29 +287,38 @@ def _changed(config: Any, changes: Changes) -> Any:
                 f"There is no setting {name!r} of {type(config).__name__}: choose from {', '.join(known)}."
             )
         if not _fits(value, known[name]):
-            raise InputError(f"{name} is {value!r}, but must be of the type {_words(known[name])}.")
+            raise InputError(f"{name} is {value!r}, but must be of type {_words(known[name])}.")
     return replace(config, **changes)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a value has one of the types that a field allows; names are checked by the config."""
+    """Return whether a value has a type that a field allows; the config checks names."""
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     plain: dict[Any, Any] = {float: (int, float)}
     return any(
-        isinstance(value, str) if get_origin(one) is Literal else isinstance(value, plain.get(one, one))
-        for one in types
+        isinstance(value, plain.get(one, one))
+        for one in _types(hint)
         if not isinstance(value, bool) or one is bool
     )
 
 
 def _words(hint: Any) -> str:
-    """Name the types that a field allows."""
+    """Return the names of the types that a field allows."""
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(hint) is tuple:
         return f"list of {_words(get_args(hint)[0])}"
-    types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    names = ["str" if get_origin(one) is Literal else one.__name__ for one in types if one is not NoneType]
-    return " or ".join(names)
+    return " or ".join(one.__name__ for one in _types(hint) if one is not NoneType)
+
+
+def _types(hint: Any) -> list[type]:
+    """Return the types of plain values that a field allows: choices are strings, and so are names of callables."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _types(get_args(hint)[0])
+    if origin in {Union, UnionType}:
+        return [kind for one in get_args(hint) for kind in _types(one)]
+    if origin is Literal:
+        return [str]
+    return [] if origin is Callable else [hint]

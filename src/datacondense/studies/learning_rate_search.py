@@ -1,8 +1,8 @@
-"""Cells that choose a learning rate on held-out images, and condense with what was chosen, perhaps for a given time.
+"""Learning-rate search on held-out images, and condensation with its result or within a time budget.
 
-A transform or a distance changes the size of the pixel gradient, so arms with one learning rate for all are compared
-by how well it happens to suit them. Here every arm chooses from the same list, by the accuracy on images that were held
-out of the training images: never on the test images.
+A transform or a distance changes the size of the pixel gradient, so a comparison at one learning rate for all variants
+measures how well that rate suits each of them. Here each variant searches the same list of rates, by the accuracy on
+held-out training images, never on the test images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ from datacondense.studies.store import read_result
 from datacondense.studies.task import Task, Workspace
 from datacondense.studies.tasks import Condense, Evaluate
 
-_ENOUGH_ITERATIONS = 10**9  # where time is what ends a run
+_UNLIMITED_ITERATIONS = 10**9  # the time limit ends the run
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchLearningRate:
-    """Choose the image learning rate whose sets are best on held-out images.
+    """Find the image learning rate whose sets score best on held-out images.
 
     Attributes:
-        scores: For each learning rate the networks that were trained on its sets, as many for each.
+        scores: For each learning rate the scores of its sets, equally many for each.
     """
 
     tag: ClassVar[str] = "ChoiceCell"
@@ -35,7 +35,7 @@ class SearchLearningRate:
     @property
     def kind(self) -> str:
         """What it does."""
-        return "choose a learning rate"
+        return "search the learning rate"
 
     @property
     def inputs(self) -> Sequence[Task]:
@@ -44,30 +44,30 @@ class SearchLearningRate:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The learning rates in the order of the inputs."""
+        """The learning rates, in the order of the inputs."""
         return {"image_lrs": [float(rate) for rate in self.scores]}
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
-        """Compare mean accuracies; among equal ones the first in the list is taken.
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Compare mean accuracies; of equal ones the first in the list wins.
 
         Args:
-            place: Folders.
+            workspace: Folders.
 
         Returns:
-            The chosen rate, and the accuracies on held-out images of each rate.
+            The best rate, and the accuracies of each rate on held-out images.
         """
         accuracies = {
-            rate: [read_result(place.folder(task))["accuracy"] for task in tasks]
+            rate: [read_result(workspace.folder(task))["accuracy"] for task in tasks]
             for rate, tasks in self.scores.items()
         }
-        selected = max(accuracies, key=lambda rate: fmean(accuracies[rate]))
+        best = max(accuracies, key=lambda rate: fmean(accuracies[rate]))
         return {
-            "image_lr": float(selected),
+            "image_lr": float(best),
             "held_out": [[float(rate), found] for rate, found in accuracies.items()],
         }
 
     def estimate(self, device: torch.device) -> float:
-        """Give next to nothing.
+        """Return zero: all work is in the inputs.
 
         Args:
             device: Not used.
@@ -79,41 +79,41 @@ class SearchLearningRate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CondenseSearched:
-    """Learn a set with the learning rate that was chosen, or for a given time, or both.
+class CondenseAdapted:
+    """Condense with a learning rate that a search found, within the time that another set took, or both.
 
     Attributes:
-        base: The same with the default learning rate and a number of draws.
-        search: The choice; where None, the learning rate stays.
-        time_budget_from: Another set, whose condensing seconds this one may spend, in the place of a number of outer draws.
-            Both should run on the same machine with the same work beside them; the record says how many draws it were.
+        base: The same with the default learning rate and a number of iterations.
+        search: The learning-rate search; None keeps the learning rate.
+        time_budget_from: Another set, whose condensing seconds this one may spend instead of a number of iterations.
+            Both should run on the same machine under the same load; the record has the number of iterations.
     """
 
     tag: ClassVar[str] = "TunedCell"
     base: Condense
     search: SearchLearningRate | None = None
-    time_budget_from: "Condense | CondenseSearched | None" = None
+    time_budget_from: "Condense | CondenseAdapted | None" = None
 
     @property
     def kind(self) -> str:
-        """As without the choice."""
-        limited = "" if self.time_budget_from is None else ", for as long as plain matching takes"
+        """That of the base, and whether time limits it."""
+        limited = "" if self.time_budget_from is None else ", in the time of plain matching"
         return f"{self.base.kind}{limited}"
 
     @property
     def inputs(self) -> Sequence[Task]:
-        """The choice, and the set that it may take as long as."""
-        return [task for task in (self.choice, self.time_budget_from) if task is not None]
+        """The search, and the set that gives the time budget."""
+        return [task for task in (self.search, self.time_budget_from) if task is not None]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """As without the choice; its learning rate is replaced by the chosen one, and its draws by the time."""
+        """Those of the base; a time budget replaces the number of iterations, and the search is an input."""
         limited = {} if self.time_budget_from is None else {"iterations": "equal seconds"}
         return {**self.base.settings, **limited}
 
     @property
     def data(self) -> DataSource:
-        """The whole training images."""
+        """The full training images."""
         return self.base.data
 
     @property
@@ -123,46 +123,46 @@ class CondenseSearched:
 
     @property
     def network(self) -> str | None:
-        """The network that is matched."""
+        """The network whose gradients are matched."""
         return self.base.network
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
-        """Condense, or go on.
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Condense, or continue.
 
         Args:
-            place: Folders and device.
+            workspace: Folders and device.
 
         Returns:
-            As for `Condense`, and the learning rate.
+            As `Condense.run`, and the learning rate.
         """
         task, limit = self.base, None
-        if self.choice is not None:
-            rate = read_result(place.folder(self.choice))["image_lr"]
+        if self.search is not None:
+            rate = read_result(workspace.folder(self.search))["image_lr"]
             task = replace(task, method=replace(task.method, image_lr=rate))
         if self.time_budget_from is not None:
-            task = replace(task, iterations=_ENOUGH_ITERATIONS)
-            limit = f"{read_result(place.folder(self.time_budget_from))['condensing_seconds']:.6f}s"
-        found = task.condense_into(place.folder(self), place.device, time_limit=limit)
+            task = replace(task, iterations=_UNLIMITED_ITERATIONS)
+            limit = f"{read_result(workspace.folder(self.time_budget_from))['condensing_seconds']:.6f}s"
+        found = task.condense_into(workspace.folder(self), workspace.device, time_limit=limit)
         return {**found, "image_lr": task.method.image_lr}
 
     def estimate(self, device: torch.device) -> float:
-        """Time a few matching steps, of the other set where this one takes as long.
+        """Time a few matching steps, those of the other set if it gives the time budget.
 
         Args:
-            device: Where to compute.
+            device: The device to compute on.
 
         Returns:
             Seconds that `run` would take.
         """
         return (self.time_budget_from or self.base).estimate(device)
 
-    def image_set(self, place: Workspace) -> ImageSet:
+    def image_set(self, workspace: Workspace) -> ImageSet:
         """Read the condensed set.
 
         Args:
-            place: Where the cell ran.
+            workspace: Where the task ran.
 
         Returns:
             The set.
         """
-        return self.base.read_from(place.folder(self))
+        return self.base.read_from(workspace.folder(self))

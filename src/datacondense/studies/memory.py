@@ -1,7 +1,6 @@
-"""How much memory a cell takes: the peak of its process, or of its GPU, while it computes."""
+"""Peak memory of a task: of its process, or of its tensors on a GPU."""
 
 import ctypes
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,40 +10,40 @@ from pathlib import Path
 import torch
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc(5): sets the peak to what is resident now
+_RESET_PEAK = "5"  # proc(5): resets the peak to the current resident size
 _KIB, _MIB = 2**10, 2**20
 
 
 @dataclass(kw_only=True)
 class Memory:
-    """What a computation took, in MiB; known when it is over.
+    """Memory of a computation in MiB, filled in when it ends.
 
     Attributes:
-        peak: Of the process, program and data set included; on a GPU, of the tensors on it.
-        added: What of it was not there before.
+        peak: Peak of the process, program and data set included; on a GPU, of its tensors.
+        added: The part that the computation added.
     """
 
     peak: float = 0.0
     added: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
-        """Give it as plain JSON values.
+        """Return plain JSON values.
 
         Returns:
-            Whole MiB by name.
+            Rounded MiB by name.
         """
         return {"peak": round(self.peak), "added": round(self.added)}
 
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Memory]:
-    """Measure the peak memory of what is computed inside.
+    """Measure the peak memory of a block.
 
-    On Linux the peak is that of the block alone: what earlier computations freed is given back to the system first.
-    Elsewhere it is the highest since the process began, so that only a higher one is seen.
+    On Linux the peak is that of the block alone: memory that earlier computations freed is first returned to the
+    system. Elsewhere it is the peak since the process started (0 on Windows, which does not report it this way).
 
     Args:
-        device: Where is computed.
+        device: The device that the block computes on.
 
     Yields:
         The measurement, filled in at the end of the block.
@@ -56,26 +55,33 @@ def peak_memory(device: torch.device) -> Iterator[Memory]:
         yield memory
         memory.peak = torch.cuda.max_memory_allocated(device) / _MIB
     else:
-        before = _forget_peak()
+        before = _reset_peak()
         yield memory
-        memory.peak = _peak()
+        memory.peak = process_peak()
     memory.added = memory.peak - before
 
 
-def _forget_peak() -> float:
-    """Give unused memory back to the system, begin a new peak where the system allows it, and tell where it begins."""
+def _reset_peak() -> float:
+    """Return unused memory to the system, reset the peak if the system allows it, and return the new peak in MiB."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
         _RESET.write_text(_RESET_PEAK)
-    return _peak()
+    return process_peak()
 
 
-def _peak() -> float:
-    """Read the process's peak in MiB."""
-    try:
+def process_peak() -> float:
+    """Read the peak memory of this process.
+
+    Returns:
+        MiB since the process started or the peak was reset; 0 where the system does not tell.
+    """
+    with suppress(OSError):
         lines = _STATUS.read_text().splitlines()
-    except OSError:
-        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return highest / (_MIB if sys.platform == "darwin" else _KIB)
-    return next(float(line.split()[1]) / _KIB for line in lines if line.startswith("VmHWM:"))
+        return next(float(line.split()[1]) / _KIB for line in lines if line.startswith("VmHWM:"))
+    try:
+        import resource  # noqa: PLC0415 — not on Windows
+    except ImportError:
+        return 0.0
+    highest: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest / (_MIB if sys.platform == "darwin" else _KIB)

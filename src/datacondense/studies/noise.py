@@ -1,15 +1,15 @@
-"""The measurement of gradient noise: what random networks and batches ask of the pixels, and on what they agree."""
+"""Gradient noise: how much of the pixel gradient is common to random networks and batches, and how much is not."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatching, GradientMatchingConfig
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
@@ -19,23 +19,20 @@ from datacondense.studies.task import Task, Workspace
 from datacondense.studies.tasks import Condense, method_settings
 from datacondense.studies.timing import seconds_of
 
-if TYPE_CHECKING:
-    from datacondense.condensation.gradient_matching import GradientMatching
-
-_MOST_NUMBERS = 2**30  # of all gradients together: 4 GiB
+_MAX_NUMBERS = 2**30  # of all gradients together: 4 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureNoise:
-    """Take the pixel gradients of random networks and real batches, and split their squared length.
+    """Compute the pixel gradients of random networks on real batches, and split their squared length.
 
     Attributes:
         data: The data set.
-        method: Settings of the method, without None.
-        seed: Seed of everything that is drawn.
+        method: Resolved settings of the method.
+        seed: Seed of all random numbers.
         num_networks: Random networks, R.
         num_batches: Real batches, D; each network sees each of them.
-        at: The cell that learns the images at which gradients are taken; the method's own starting images where None.
+        at: The task that condenses the images at which gradients are computed; None means the method's initial images.
     """
 
     tag: ClassVar[str] = "NoiseCell"
@@ -48,13 +45,13 @@ class MeasureNoise:
 
     @property
     def kind(self) -> str:
-        """The network, and what else takes time."""
-        untrained = replace(self.method, matching_steps=1)  # a probe has no training between steps
+        """The network, and whatever else determines the time."""
+        untrained = replace(self.method, matching_steps=1)  # a probe does not train between steps
         return f"probe {untrained.kind}: {self.num_networks} networks, {self.num_batches} batches"
 
     @property
     def inputs(self) -> Sequence[Task]:
-        """The learned images, if any."""
+        """The condensed images, if any."""
         return () if self.at is None else (self.at,)
 
     @property
@@ -68,22 +65,22 @@ class MeasureNoise:
             "images": self.data.training_content,
         }
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
-        """Take all gradients and split their squared length, for each class and for all together.
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Compute all gradients and split their squared length, for each class and for all classes together.
 
         Args:
-            place: Folders and device.
+            workspace: Folders and device.
 
         Returns:
-            The decompositions, None for classes whose gradients are all zero, and the seconds of all gradients.
+            The decompositions, None for classes whose gradients are all zero, and the seconds that all gradients took.
 
         Raises:
-            InputError: The transforms cannot apply, or the gradients are too many to be held or not finite.
+            InputError: A transform does not apply, or the gradients do not fit into memory or are not finite.
         """
-        built, train = self._built(place.device)
+        built, train = self._built(workspace.device)
         images = built.init().images
         if self.at is not None:
-            images = _learned(self.at.image_set(place)).to(images)
+            images = _learned(self.at.image_set(workspace)).to(images)
         began = time.perf_counter()
         gradients = self._gradients(built, images)
         seconds = time.perf_counter() - began
@@ -94,14 +91,14 @@ class MeasureNoise:
                 for label, name in enumerate(train.class_names)
             ],
             "gradient_seconds": seconds,
-            "environment": {**environment(place.device), **built.backend._asdict()},
+            "environment": {**environment(workspace.device), **built.backend._asdict()},
         }
 
     def estimate(self, device: torch.device) -> float:
-        """Time one gradient, after one to warm up.
+        """Time one gradient, after a warm-up.
 
         Args:
-            device: Where to compute.
+            device: The device to compute on.
 
         Returns:
             Seconds that `run` would take.
@@ -114,8 +111,8 @@ class MeasureNoise:
         one = [seconds_of(lambda: built.probe(images, network=0, batch=0), device) for _ in range(2)][1]
         return one * self.num_networks * self.num_batches
 
-    def _built(self, device: torch.device) -> tuple["GradientMatching", ImageSet]:
-        """Make the method, and refuse what would not fit into memory before anything is computed."""
+    def _built(self, device: torch.device) -> tuple[GradientMatching, ImageSet]:
+        """Build the method, after a check that the gradients fit into memory."""
         train = self.data.read().train
         check_trainable(train)
         numbers = (
@@ -125,17 +122,18 @@ class MeasureNoise:
             self.method.ipc,
             *train.image_shape,
         )
-        if prod(numbers) > _MOST_NUMBERS:
+        if prod(numbers) > _MAX_NUMBERS:
             raise InputError(
                 f"{self.num_networks} networks × {self.num_batches} batches of gradients for {self.method.ipc} images "
-                f"of each class are {prod(numbers):,} numbers, but at most {_MOST_NUMBERS:,} are held at once: give "
-                "fewer --num-networks or --num-batches, or a smaller --ipc."
+                f"of each class are {prod(numbers):,} numbers, but at most {_MAX_NUMBERS:,} fit: reduce "
+                "--num-networks, --num-batches or --ipc."
             )
-        train = train.to(device)
-        return self.method.build(train, self.seed), train
+        built = self.method.build(train := train.to(device), self.seed)
+        assert isinstance(built, GradientMatching)
+        return built, train
 
-    def _gradients(self, built: "GradientMatching", images: Tensor) -> Tensor:
-        """Take the gradient `[R, D, K, S, C, H, W]` of every network on every batch."""
+    def _gradients(self, built: GradientMatching, images: Tensor) -> Tensor:
+        """Compute the gradient `[R, D, K, S, C, H, W]` of every network on every batch."""
         gradients = torch.empty(self.num_networks, self.num_batches, *images.shape, dtype=images.dtype)
         for network in range(self.num_networks):
             for batch in range(self.num_batches):
@@ -144,10 +142,10 @@ class MeasureNoise:
 
 
 def _learned(images: ImageSet) -> Tensor:
-    """Give the images of a condensed set as networks see them, class by class `[K, S, C, H, W]`."""
+    """Return the normalised images of a condensed set, class by class `[K, S, C, H, W]`."""
     return torch.stack([images.normalised(indices) for indices in images.class_indices])
 
 
 def _split(gradients: Tensor) -> dict[str, Any] | None:
-    """Decompose gradients `[R, D, ...]`; None where a transform has left nothing of them."""
+    """Decompose gradients `[R, D, ...]`; None if a transform has set all of them to zero."""
     return asdict(decompose(gradients)) if bool(gradients.any()) else None

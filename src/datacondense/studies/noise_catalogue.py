@@ -1,7 +1,8 @@
-"""Studies of noise-aware matching: what becomes of a set when only a part of the gradient is matched.
+"""Studies of noise-aware matching: the effect of matching only part of the gradient.
 
-Every arm is paired with plain matching: same starts, networks and real batches, same networks trained on the sets. A
-transform changes the size of the pixel gradient, so arms should choose their learning rates (`image_lrs`).
+Every variant is paired with plain matching: same initial images, networks and real batches, same networks trained on
+the sets. A transform changes the size of the pixel gradient, so variants should search their learning rates
+(`image_lrs`).
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ _REPRESENTATIVES = {
     for pooling in ("mean", "max", "abs-max")
 }
 _NOISE_AWARE: Mapping[str, Mapping[str, Any]] = {
-    "images averaged": {"iterate_averaging": True},
-    "classes joined": {"class_collective": True},
-    "classes joined, images averaged": {"class_collective": True, "iterate_averaging": True},
+    "iterate averaging": {"iterate_averaging": True},
+    "class-collective": {"class_collective": True},
+    "class-collective, iterate averaging": {"class_collective": True, "iterate_averaging": True},
 }
 _MASKS = {"largest": "keep-magnitude", "most stable": "keep-stable"}
 _FULL = "100"
@@ -31,7 +32,7 @@ def teacher(tasks: TaskFactory) -> Study:
     """Condense with each network, and train ConvNet and the network itself on the set.
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -55,10 +56,10 @@ def teacher(tasks: TaskFactory) -> Study:
 
 
 def representatives(tasks: TaskFactory) -> Study:
-    """Match one or four values of each convolution kernel's gradient, on each network that has such kernels.
+    """Match one or four values of each convolution kernel's gradient, on each network with such kernels.
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -91,10 +92,10 @@ def representatives(tasks: TaskFactory) -> Study:
 
 
 def masks(tasks: TaskFactory) -> Study:
-    """Match a fraction of the gradient's entries, from all of them to one in 400.
+    """Match a fraction of the gradient's entries, from all of them down to one in 400.
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
@@ -111,7 +112,7 @@ def masks(tasks: TaskFactory) -> Study:
         title="How much of the gradient is needed?",
         rows=tuple(_MASKS),
         columns=columns,
-        row_axis="entries that are kept",
+        row_axis="kept entries",
         column_axis="percent of the entries",
         entries={
             (row, percent): tasks.scored(tasks.condensed(transform=transform(mask, percent)))
@@ -124,26 +125,26 @@ def masks(tasks: TaskFactory) -> Study:
 
 
 def noise_aware(tasks: TaskFactory) -> Study:
-    """Match with less of what belongs to single networks, for as many draws and for as many seconds as plain matching.
+    """Match less of what is specific to single networks, at as many iterations and as many seconds as plain matching.
 
     Args:
-        tasks: Makes the cells.
+        tasks: The task factory.
 
     Returns:
         The study.
     """
     refuse_unused(tasks, "networks", "ipcs", "kept")
     plain = tasks.condensed()
-    drawn = {_PLAIN: plain, **{row: tasks.condensed(**changes) for row, changes in _NOISE_AWARE.items()}}
+    counted = {_PLAIN: plain, **{row: tasks.condensed(**changes) for row, changes in _NOISE_AWARE.items()}}
     timed = {
         _PLAIN: plain,
         **{row: tasks.condensed(time_budget_from=plain, **changes) for row, changes in _NOISE_AWARE.items()},
     }
-    columns = {"equal draws": drawn, "equal seconds": timed}
+    columns = {"equal iterations": counted, "equal seconds": timed}
     return Study(
         name="noise-aware",
-        title="Does matching gain where it leaves out what belongs to single networks?",
-        rows=tuple(drawn),
+        title="Does matching gain from leaving out what is specific to single networks?",
+        rows=tuple(counted),
         columns=tuple(columns),
         row_axis="matching",
         column_axis="compared at",

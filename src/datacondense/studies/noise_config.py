@@ -1,30 +1,31 @@
-"""What a user may say about the measurement of gradient noise, checked before torch is loaded."""
+"""Settings of a gradient noise measurement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
-from datacondense.matching.names import parse_transform
+from datacondense.matching.transforms import parse_transform
+from datacondense.user_code import name_of
 
 PLAIN = "none"  # the variant without any change
-JOINED = "class-collective"  # a part of a variant that is no transform
+COLLECTIVE = "class-collective"  # the part of a variant that is not a transform
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
-    """Which gradients are measured, on how many networks and batches.
+    """Which gradients to measure, on how many networks and batches.
 
     Attributes:
         networks: Architectures.
         variants: Gradient transforms, each measured with each architecture: "none", or names joined by "+" as in
-            max-pool-1+keep-magnitude:0.1; "class-collective" is what --class-collective does.
-        num_networks: Random networks of each architecture, R; 8 or more for intervals that say something.
+            max-pool-1+keep-magnitude:0.1; "class-collective" means --class-collective.
+        num_networks: Random networks of each architecture, R; use 8 or more for useful intervals.
         num_batches: Real batches, D, of `real_batch` images per class; each network sees each of them.
-        iterations: Where above 0, the gradients are measured at images that plain matching with the same architecture has
-            learned in so many outer draws, instead of at the images that it starts from.
-        seed: Seed of everything that is drawn, from 0.
+        iterations: If above 0, measure at the images that plain matching with the same architecture has learned after
+            this many iterations, not at its initial images.
+        seed: Seed of all random numbers, from 0.
         method: Settings that all gradients share.
     """
 
@@ -46,12 +47,13 @@ class NoiseConfig:
             variant_settings(variant)
         if self.method.class_collective:
             raise InputError(
-                f"class_collective is given, but variants are measured side by side: give --variants {JOINED}."
+                f"class_collective is set, but variants are measured side by side: give --variants {COLLECTIVE}."
             )
         if self.method.transform:
+            names = [name_of(transform) for transform in self.method.transform]
             raise InputError(
-                f"transform is {', '.join(self.method.transform)}, but transforms are measured side by side: give "
-                f"--variants {'+'.join(self.method.transform)}."
+                f"transform is {', '.join(names)}, but transforms are measured side by side: give --variants "
+                f"{'+'.join(names)}."
             )
         if self.method.network != GradientMatchingConfig.network:
             raise InputError(
@@ -61,28 +63,28 @@ class NoiseConfig:
 
 
 def variant_settings(variant: str) -> dict[str, Any]:
-    """Read a variant.
+    """Return the settings of a variant.
 
     Args:
         variant: "none", or names of transforms and "class-collective" joined by "+".
 
     Returns:
-        Fields of `GradientMatchingConfig`: the transforms in order, and whether classes are joined.
+        Fields of `GradientMatchingConfig`: the transforms in order, and whether matching is class-collective.
 
     Raises:
-        InputError: There is no such transform, or its number is missing or breaks its rule.
+        InputError: There is no such transform, or its number is missing or invalid.
     """
     names = () if variant == PLAIN else tuple(variant.split("+"))
-    transforms = tuple(name for name in names if name != JOINED)
+    transforms = tuple(name for name in names if name != COLLECTIVE)
     for name in transforms:
         parse_transform(name)
-    return {"transform": transforms, "class_collective": JOINED in names}
+    return {"transform": transforms, "class_collective": COLLECTIVE in names}
 
 
 def _check_labels(name: str, labels: Sequence[str]) -> None:
-    """Check that there is something to measure, and each of it once."""
+    """Check that labels are given, each once."""
     if not labels:
-        raise InputError(f"{name} is empty: give one or more.")
+        raise InputError(f"{name} is empty: give at least one.")
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise InputError(f"{name} has {twice[0]!r} twice: give each once.")

@@ -1,11 +1,11 @@
-"""From what a user asks about gradient noise to its numbers: cells, their run, and what their records say."""
+"""Gradient noise from settings to numbers: declare the tasks, run them, read their records."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from datacondense.condensation.gradient_matching_config import GradientMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.matching.decomposition import Component, Decomposition
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.data_source import DataSource, identified
@@ -19,15 +19,17 @@ from datacondense.studies.task import Task, task_key
 from datacondense.studies.tasks import Condense
 from datacondense.studies.workers import WorkersConfig
 
+PARTS = tuple(part.name for part in fields(Decomposition))
+
 Variant: TypeAlias = tuple[str, str]  # network and variant, as the user wrote them
 
 
 class NoiseEntry(NamedTuple):
-    """What was found for one network and one variant.
+    """The numbers of one network and one variant.
 
     Attributes:
-        all_classes: The parts of the gradient for all images; None where it is all zero.
-        classes: For each class its name and the parts of the gradient for its images; None likewise.
+        all_classes: The parts of the gradient of all images; None if the gradient is zero.
+        classes: For each class its name and the parts of the gradient of its images, likewise.
     """
 
     all_classes: Decomposition | None
@@ -36,12 +38,12 @@ class NoiseEntry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseResult:
-    """What was found.
+    """The numbers of a measurement.
 
     Attributes:
         networks: Architectures, in the order of the table.
-        variants: Transforms likewise.
-        entries: What was found, as far as cells are finished.
+        variants: Transforms, likewise.
+        entries: The numbers of the finished tasks.
         environments: The environments in which they were computed, each once.
     """
 
@@ -50,13 +52,18 @@ class NoiseResult:
     entries: Mapping[Variant, NoiseEntry]
     environments: Sequence[Mapping[str, Any]]
 
+    @property
+    def rows(self) -> list[Variant]:
+        """Network and variant of each row, network by network, finished or not."""
+        return [(network, variant) for network in self.networks for variant in self.variants]
+
 
 class NoiseRun(NamedTuple):
-    """What came of a measurement.
+    """A finished measurement.
 
     Attributes:
         result: Its numbers.
-        outcome: Which cells were reused, computed, failed.
+        outcome: Which tasks were reused, computed or failed.
     """
 
     result: NoiseResult
@@ -64,14 +71,14 @@ class NoiseRun(NamedTuple):
 
 
 def noise_tasks(data: DataSource, config: NoiseConfig) -> dict[Variant, MeasureNoise]:
-    """Declare the cells of a measurement.
+    """Declare the tasks of a measurement.
 
     Args:
         data: The data set; it is read.
-        config: What is measured.
+        config: What to measure.
 
     Returns:
-        For each network and variant its cell, network by network.
+        The task of each network and variant, network by network.
 
     Raises:
         InputError: There is no such network, or the data set cannot be read.
@@ -103,18 +110,18 @@ def run_noise(
     device: str = "cpu",
     observer: Callable[[StudyProgress], None] | None = None,
 ) -> NoiseRun:
-    """Measure what is not measured yet, and gather all numbers.
+    """Run the tasks that are not finished, and collect all numbers.
 
     Args:
         data: The data set.
-        config: What is measured.
-        out: Folder of the records, in OUT/cells, which may be that of studies.
-        workers: How many cells run at once, and where; as many processes as cores where None.
-        device: Where each cell computes.
-        observer: Called now and then, from another thread.
+        config: What to measure.
+        out: Output folder; records are in OUT/cells, and studies may share it.
+        workers: How many tasks run at once, and where; None means as many processes as cores.
+        device: The device that each task computes on.
+        observer: Called regularly with the progress, from another thread.
 
     Returns:
-        The numbers, and what was done for them.
+        The numbers, and what was done.
 
     Raises:
         InputError: There is no such network, the data set cannot be read, the cluster cannot be reached, or the folder
@@ -129,11 +136,11 @@ def collect_noise(tasks: Mapping[Variant, MeasureNoise], store: Store) -> NoiseR
     """Read the records of a measurement.
 
     Args:
-        tasks: What `noise_tasks` gives.
-        store: Where the records are.
+        tasks: What `noise_tasks` returns.
+        store: The records.
 
     Returns:
-        The numbers of the finished cells.
+        The numbers of the finished tasks.
     """
     entries: dict[Variant, NoiseEntry] = {}
     environments: dict[str, Mapping[str, Any]] = {}
@@ -151,7 +158,7 @@ def collect_noise(tasks: Mapping[Variant, MeasureNoise], store: Store) -> NoiseR
 
 
 def _learned(source: DataSource, config: NoiseConfig, network: str) -> Condense:
-    """Declare plain matching as studies do: they share its cells, and its precision is settled in the same way."""
+    """Declare plain matching exactly as studies do, so that they share its tasks."""
     method = replace(config.method, network=network)
     factory = TaskFactory(
         data=source, config=StudyConfig(iterations=max(1, config.iterations), method=method)
@@ -162,7 +169,7 @@ def _learned(source: DataSource, config: NoiseConfig, network: str) -> Condense:
 
 
 def _environments(task: Task, store: Store) -> list[Mapping[str, Any]]:
-    """Give the environments of a finished cell and of the images that it was given."""
+    """Return the environments of a finished task and of the images that it used."""
     return [
         store.record(task_key(one))["result"]["environment"]
         for one in (task, *task.inputs)
@@ -171,13 +178,13 @@ def _environments(task: Task, store: Store) -> list[Mapping[str, Any]]:
 
 
 def read_entry(result: Mapping[str, Any]) -> NoiseEntry:
-    """Read the result of a cell.
+    """Read the result of a task.
 
     Args:
-        result: Plain JSON values, with "all_classes" and "classes".
+        result: Plain JSON values with "all_classes" and "classes".
 
     Returns:
-        What was found.
+        The numbers.
     """
     return NoiseEntry(
         _decomposition(result["all_classes"]),
@@ -186,7 +193,7 @@ def read_entry(result: Mapping[str, Any]) -> NoiseEntry:
 
 
 def _decomposition(values: Mapping[str, Mapping[str, Any]] | None) -> Decomposition | None:
-    """Read a decomposition; JSON has made a list of each interval."""
+    """Read a decomposition; intervals are lists in JSON."""
     if values is None:
         return None
     return Decomposition(**{

@@ -1,6 +1,6 @@
-"""Published accuracies, as printed: rows are what a set was condensed with, columns what was trained on it.
+"""Published accuracies as printed: rows are what a set was condensed with, columns what was trained on it.
 
-All are of MNIST at one image per class unless a name says otherwise (Zhao, Mopuri, Bilen, ICLR 2021).
+All are for MNIST at one image per class unless a name says otherwise (Zhao, Mopuri, Bilen, ICLR 2021).
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ IPC = {
     """,
 }
 
-# Table 1. Rows and columns as in the study; 0 stands for what was not printed.
+# Table 1. Rows and columns as in the study; 0 means not printed.
 PLAIN_ROWS = ("random", "herding", "k-center", "forgetting", "gradient-matching")
 SIAMESE_ROWS = ("siamese-matching", "distribution-matching")  # scored under Siamese augmentation
 COMPARISON_SOURCE = f"{PAPER}, Table 1; Zhao and Bilen, ICML 2021 and WACV 2023"
@@ -161,7 +161,7 @@ def published_entries(table: str, rows: Sequence[str], columns: Sequence[str]) -
     """Read a printed table.
 
     Args:
-        table: One line per row, values such as 91.7±0.5 or 91.7 apart by spaces.
+        table: One line per row, with values such as 91.7±0.5 or 91.7 separated by spaces.
         rows: Labels of its rows.
         columns: Labels of its columns.
 

@@ -1,17 +1,19 @@
-"""Running cells: what is finished is kept, what fails is recorded, and nothing of it stops the rest."""
+"""Run tasks: results are kept, failures are recorded, and no failure stops the other tasks."""
 
 import json
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+import torch
 
 from datacondense.allocator import keep_freed_memory
 from datacondense.errors import InputError
@@ -19,27 +21,22 @@ from datacondense.studies.store import Store
 from datacondense.studies.task import Task, by_depth, description, task_key
 from datacondense.studies.workers import Workers
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
-
-_SECONDS_BETWEEN_LOOKS = 0.5
+_PROGRESS_SECONDS = 0.5
 
 Tasks: TypeAlias = Mapping[str, Task]  # by key
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyProgress:
-    """How far a run of cells is.
+    """Progress of a run of tasks.
 
     Attributes:
-        total: Cells of the run, those that were finished before left out.
-        done: Cells finished in it.
-        failed: Cells that failed, and cells that cannot run because one of their inputs failed.
-        running: Cells in work, at most.
-        seconds: Time since it began.
-        seconds_left: Estimate of what is left; None until a cell is finished.
+        total: Tasks of the run, without those that were finished before.
+        done: Tasks finished in the run.
+        failed: Tasks that failed, and tasks that cannot run because an input failed.
+        running: Tasks that are being computed, at most.
+        seconds: Time since the start.
+        seconds_left: Estimate of the remaining time; None until a task is finished.
     """
 
     total: int
@@ -52,13 +49,13 @@ class StudyProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run of cells came to.
+    """The outcome of a run of tasks.
 
     Attributes:
-        reused: Keys of cells that were finished before.
-        computed: Keys of cells finished now.
-        failed: For each key of a failed cell, the error in a sentence.
-        blocked: Keys of cells that were not run because one of their inputs failed.
+        reused: Keys of tasks that were finished before.
+        computed: Keys of tasks finished in the run.
+        failed: For each key of a failed task the error in one sentence.
+        blocked: Keys of tasks that could not run because an input failed.
     """
 
     reused: tuple[str, ...]
@@ -69,10 +66,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StoreWorkspace:
-    """Where the cells of a run find their folders and their device; see `Place`.
+    """The folders and the device of the tasks of a run, see `Workspace`.
 
     Attributes:
-        store: Where records are.
+        store: The records.
         device_name: Name of the device.
     """
 
@@ -80,20 +77,18 @@ class StoreWorkspace:
     device_name: str
 
     @property
-    def device(self) -> "torch.device":
-        """Where to compute."""
-        import torch  # noqa: PLC0415
-
+    def device(self) -> torch.device:
+        """The device to compute on."""
         return torch.device(self.device_name)
 
     def folder(self, task: Task) -> Path:
-        """Give the folder of a cell.
+        """Return the folder of a task.
 
         Args:
-            task: The cell.
+            task: The task.
 
         Returns:
-            The folder, made where missing.
+            The folder; it is created if missing.
         """
         folder = self.store.folder(task_key(task))
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,35 +103,35 @@ def run_tasks(
     device: str = "cpu",
     observer: Callable[[StudyProgress], None] | None = None,
 ) -> Outcome:
-    """Run cells and all that they need; each cell that is finished, now or long ago, is run once only.
+    """Run tasks and all that they need; no finished task is run again.
 
-    Cells that failed before are tried again. A cell whose input fails is not run. What only finished cells need is not
-    asked for.
+    Tasks that failed before are tried again. A task whose input fails is not run, nor is one that only finished tasks
+    need.
 
     Args:
-        tasks: What is wanted.
-        store: Where records are.
-        workers: Where cells run.
-        device: Name of the device on which each computes.
-        observer: Called now and then, from another thread.
+        tasks: The tasks to run.
+        store: The records.
+        workers: Where tasks run.
+        device: Name of the device that each computes on.
+        observer: Called regularly with the progress, from another thread.
 
     Returns:
         What was reused, computed and failed.
     """
     tasks = list(tasks)
-    levels = by_depth(tasks, store.finished)
-    wanted = {key: task for level in levels for key, task in level.items() if not store.finished(key)}
+    groups = by_depth(tasks, store.finished)
+    wanted = {key: task for group in groups for key, task in group.items() if not store.finished(key)}
     reused = {
         key: task
-        for level in by_depth(tasks)
-        for key, task in level.items()
+        for group in by_depth(tasks)
+        for key, task in group.items()
         if key not in wanted and store.finished(key)
     }
     run = _Run(store, workers, StoreWorkspace(store, device), wanted)
     clock = _Clock(run, store, workers.jobs, reused)
     with _watched(clock, observer):
-        for level in levels:
-            run.do([key for key in level if key in wanted])
+        for group in groups:
+            run.do([key for key in group if key in wanted])
     return Outcome(
         reused=tuple(reused),
         computed=tuple(key for key in wanted if store.finished(key)),
@@ -145,15 +140,15 @@ def run_tasks(
     )
 
 
-def run_task(task: Task, place: StoreWorkspace, threads: int) -> None:
-    """Run one cell in this process and record its result or its error; whoever finds it finished leaves it alone.
+def run_task(task: Task, workspace: StoreWorkspace, threads: int) -> None:
+    """Run one task in this process, unless it is finished, and record its result or its error.
 
     Args:
-        task: The cell.
-        place: Folders and device.
-        threads: Processor threads that it may use.
+        task: The task.
+        workspace: Folders and device.
+        threads: CPU threads that it may use.
     """
-    store, key = place.store, task_key(task)
+    store, key = workspace.store, task_key(task)
     with store.claimed(key):
         if store.finished(key):
             return
@@ -162,10 +157,10 @@ def run_task(task: Task, place: StoreWorkspace, threads: int) -> None:
         try:
             with warnings.catch_warnings(record=True) as noted, _threads(threads):
                 warnings.simplefilter("always", UserWarning)
-                # Through JSON at once: a result that is none must fail here.
-                result = json.loads(json.dumps(dict(task.run(place))))
+                # Through JSON at once: a result that is not plain JSON must fail here.
+                result = json.loads(json.dumps(dict(task.run(workspace))))
         except Exception as error:
-            # Whatever a cell does, the others go on; the error is recorded whole.
+            # Whatever a task does, the others continue; the record has the full traceback.
             store.fail(key, {"error": _sentence(error), "traceback": traceback.format_exc()})
             return
         store.finish(
@@ -182,27 +177,27 @@ def run_task(task: Task, place: StoreWorkspace, threads: int) -> None:
 
 
 class _Run:
-    """One run: what is wanted, and what was blocked on the way."""
+    """One run: the tasks to compute, and what became of them so far."""
 
-    def __init__(self, store: Store, workers: Workers, place: StoreWorkspace, wanted: Tasks) -> None:
+    def __init__(self, store: Store, workers: Workers, workspace: StoreWorkspace, wanted: Tasks) -> None:
         self.wanted = wanted
-        self._store, self._workers, self._place = store, workers, place
+        self._store, self._workers, self._workspace = store, workers, workspace
         self.blocked: set[str] = set()
-        self._done: dict[str, None] = {}  # a set in order
-        self._failed: dict[str, str] = {}  # with the error; another study may begin to try again
+        self._done: dict[str, None] = {}  # an ordered set
+        self._failed: dict[str, str] = {}  # with the error; another study may start to try again
         for key in wanted:
             store.forget(key)
 
-    def do(self, level: Sequence[str]) -> None:
-        """Run the cells of a level whose inputs are there; after the death of a process go on with the others."""
-        ready = [key for key in level if not self._is_blocked(key)]
+    def do(self, keys: Sequence[str]) -> None:
+        """Run the tasks of a group whose inputs are finished; after the death of a process continue with the others."""
+        ready = [key for key in keys if not self._is_blocked(key)]
         while left := [key for key in ready if not self._ended(key)]:
             try:
                 self._submit(left)
-            except InputError:  # the folder cannot be written: no other cell can do better
+            except InputError:  # the folder cannot be written, which stops every task
                 raise
             except Exception:
-                # joblib gives up when a process dies, though most cells are not to blame.
+                # joblib gives up when a process dies, though most tasks did not cause it.
                 suspects = [key for key in left if self._store.begun(key) and not self._ended(key)]
                 if not suspects and not any(self._ended(key) for key in left):
                     raise
@@ -210,22 +205,22 @@ class _Run:
                     self._try_alone(key)
 
     def failures(self) -> dict[str, str]:
-        """Give the error of each cell that failed, in a sentence."""
+        """Return the error of each failed task, in one sentence."""
         return dict(self._failed)
 
     def look(self) -> tuple[list[str], int, list[Task]]:
-        """Find the cells that are done, count those that failed or were blocked, and list the others."""
+        """Return the finished tasks, the number of failed or blocked ones, and the others."""
         left = [task for key, task in self.wanted.items() if key not in self.blocked and not self._ended(key)]
         return list(self._done), len(self._failed) + len(self.blocked), left
 
     def _is_blocked(self, key: str) -> bool:
-        """Tell whether an input of a cell is missing, and remember it."""
+        """Return whether an input of a task is missing, and remember the answer."""
         if not all(self._store.finished(task_key(source)) for source in self.wanted[key].inputs):
             self.blocked.add(key)
         return key in self.blocked
 
     def _ended(self, key: str) -> bool:
-        """Tell whether a cell is done or failed in this run; once it is, the store is not asked again."""
+        """Return whether a task is finished or failed in this run; once it is, the store is not read again."""
         if key not in self._done and key not in self._failed:
             if self._store.finished(key):
                 self._done[key] = None
@@ -234,11 +229,13 @@ class _Run:
         return key in self._done or key in self._failed
 
     def _submit(self, keys: Sequence[str]) -> None:
-        """Run cells side by side."""
-        self._workers.run(run_task, [(self.wanted[key], self._place, self._workers.threads) for key in keys])
+        """Run tasks side by side."""
+        self._workers.run(
+            run_task, [(self.wanted[key], self._workspace, self._workers.threads) for key in keys]
+        )
 
     def _try_alone(self, key: str) -> None:
-        """Run a cell with no other beside it, so that a death is surely its own."""
+        """Run a task alone, so that a death of its process is its own fault."""
         try:
             self._submit([key])
         except Exception as error:
@@ -246,22 +243,22 @@ class _Run:
 
 
 class _Clock:
-    """Estimates the time left from the cells of each kind that are finished."""
+    """Estimates the remaining time from the finished tasks of each kind."""
 
     def __init__(self, run: _Run, store: Store, jobs: int, reused: Tasks) -> None:
         self._run, self._store, self._jobs = run, store, jobs
         self._seconds: dict[str, list[float]] = {}
-        self._learned = 0  # of the cells that this run has done
+        self._counted = 0  # how many of this run's finished tasks the estimate has
         self._began = time.monotonic()
         for key, task in reused.items():
-            self._learn(key, task)
+            self._count(key, task)
 
     def progress(self) -> StudyProgress:
-        """Look how far the run is."""
+        """Return the progress of the run."""
         done, failed, left = self._run.look()
-        for key in done[self._learned :]:
-            self._learn(key, self._run.wanted[key])
-        self._learned = len(done)
+        for key in done[self._counted :]:
+            self._count(key, self._run.wanted[key])
+        self._counted = len(done)
         known = {kind: fmean(seconds) for kind, seconds in self._seconds.items()}
         guess = fmean(known.values()) if known else None
         return StudyProgress(
@@ -275,21 +272,21 @@ class _Clock:
             else sum(known.get(task.kind, guess) for task in left) / self._jobs,
         )
 
-    def _learn(self, key: str, task: Task) -> None:
-        """Take notice of a finished cell."""
+    def _count(self, key: str, task: Task) -> None:
+        """Add the seconds of a finished task."""
         self._seconds.setdefault(task.kind, []).append(self._store.record(key)["seconds"])
 
 
 @contextmanager
-def _watched(clock: _Clock, observer: Callable[[StudyProgress], None] | None) -> "Iterator[None]":
-    """Tell the observer how far things are, now and then and at the end."""
+def _watched(clock: _Clock, observer: Callable[[StudyProgress], None] | None) -> Iterator[None]:
+    """Report the progress to the observer, regularly and at the end."""
     if observer is None:
         yield
         return
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_SECONDS_BETWEEN_LOOKS):
+        while not over.wait(_PROGRESS_SECONDS):
             observer(clock.progress())
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -303,10 +300,8 @@ def _watched(clock: _Clock, observer: Callable[[StudyProgress], None] | None) ->
 
 
 @contextmanager
-def _threads(number: int) -> "Iterator[None]":
-    """Compute with a number of threads, and as before afterwards."""
-    import torch  # noqa: PLC0415
-
+def _threads(number: int) -> Iterator[None]:
+    """Set the number of threads, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     keep_freed_memory()
@@ -317,13 +312,13 @@ def _threads(number: int) -> "Iterator[None]":
 
 
 def _death(error: Exception) -> str:
-    """Say what became of a worker; each engine has errors of its own for it, known by their names alone."""
+    """Return what became of a worker; each backend has its own error classes, told by their names."""
     if any(word in type(error).__name__ for word in ("Terminated", "Broken", "Killed", "Died", "Crashed")):
-        return "The process that ran it died, perhaps for want of memory: give fewer --jobs."
+        return "The process that ran it died, perhaps out of memory: reduce --jobs."
     return _sentence(error)
 
 
 def _sentence(error: Exception) -> str:
-    """Put an error on one line."""
+    """Return an error on one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""From a declaration to its table: the one way in which studies run."""
+"""Studies from declaration to numbers."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,15 +20,15 @@ from datacondense.studies.task import Task
 from datacondense.studies.user_file import read_declaration
 from datacondense.studies.workers import WorkersConfig, opened
 
-_SEARCH_FRACTION = 0.1  # of the training images, on which learning rates are chosen
+_SEARCH_FRACTION = 0.1  # of the training images, held out to compare learning rates
 
 
 class StudyRun(NamedTuple):
-    """What came of a study.
+    """A finished study.
 
     Attributes:
         result: Its numbers.
-        outcome: Which cells were reused, computed, failed.
+        outcome: Which tasks were reused, computed or failed.
     """
 
     result: StudyResult
@@ -36,10 +36,10 @@ class StudyRun(NamedTuple):
 
 
 def find_study(name: str) -> Declaration:
-    """Find a study by its name or its file.
+    """Return a study by its name or its file.
 
     Args:
-        name: Such as "activation", or a path to a .toml or .py file.
+        name: A name such as "activation", or a path to a .toml or .py file.
 
     Returns:
         The declaration.
@@ -57,12 +57,12 @@ def find_study(name: str) -> Declaration:
 
 
 def declared(declaration: Declaration, data: DataSource, config: StudyConfig | None = None) -> Study:
-    """Make the cells of a study for a data set.
+    """Declare the tasks of a study for a data set.
 
     Args:
         declaration: The study.
         data: The data set; it is read.
-        config: Draws, seeds, networks and so on; the published ones where None.
+        config: Iterations, seeds, networks and so on; None means the published ones.
 
     Returns:
         The study.
@@ -88,19 +88,19 @@ def run_study(
     device: str = "cpu",
     observer: Callable[[StudyProgress], None] | None = None,
 ) -> StudyRun:
-    """Run the cells of a study that are not finished, and gather its numbers.
+    """Run the tasks of a study that are not finished, and collect its numbers.
 
-    A study that was stopped or killed goes on where it was; studies with the same `out` share their cells.
+    A study that was stopped or killed continues where it was; studies with the same `out` share their tasks.
 
     Args:
-        study: What `declared` gives.
-        out: Folder of the records, in OUT/cells.
-        workers: How many cells run at once, and where; as many processes as cores where None.
-        device: Where each cell computes.
-        observer: Called now and then, from another thread.
+        study: What `declared` returns.
+        out: Output folder; records are in OUT/cells.
+        workers: How many tasks run at once, and where; None means as many processes as cores.
+        device: The device that each task computes on.
+        observer: Called regularly with the progress, from another thread.
 
     Returns:
-        The numbers, and what was done for them.
+        The numbers, and what was done.
 
     Raises:
         InputError: The cluster cannot be reached, or the folder cannot be written.
@@ -116,20 +116,20 @@ def run_recorded(
     device: str,
     observer: Callable[[StudyProgress], None] | None,
 ) -> tuple[Store, Outcome]:
-    """Run the cells that are not finished, in a folder that all studies with the same `out` share.
+    """Run the tasks that are not finished, in a folder that all studies with the same `out` share.
 
     Args:
-        tasks: What is wanted.
-        out: As in `run_study`, like the others.
-        workers: How many cells run at once, and where.
-        device: Where each cell computes.
-        observer: Called now and then, from another thread.
+        tasks: The tasks to run; their inputs run too.
+        out: As in `run_study`, like the following.
+        workers: How many tasks run at once, and where.
+        device: The device that each task computes on.
+        observer: Called regularly with the progress, from another thread.
 
     Returns:
-        Where the records are, and what was done.
+        The records, and what was done.
 
     Raises:
-        InputError: As `run_study` does.
+        InputError: As in `run_study`.
     """
     store = _store(out)
     with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
@@ -139,13 +139,13 @@ def run_recorded(
 def estimate_study(
     study: Study, out: Path | str, *, workers: WorkersConfig | None = None, device: str = "cpu"
 ) -> StudyEstimate:
-    """Time a step of each kind of cell on this machine; nothing is written.
+    """Time one step of each kind of task on this machine; nothing is written.
 
     Args:
-        study: What `declared` gives.
-        out: Folder of the records; what is finished there is not counted.
+        study: What `declared` returns.
+        out: Output folder; tasks that are finished there are not counted.
         workers: As in `run_study`.
-        device: Where each cell would compute.
+        device: The device that each task would compute on.
 
     Returns:
         Time and memory.
@@ -158,21 +158,21 @@ def estimate_study(
 
 
 def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
-    """Hold training images out where arms choose a learning rate on them."""
+    """Hold out training images if variants search their learning rate."""
     if not config.image_lrs and all(
         setting != "image_lrs" for _, setting, _ in map(parse_override, config.override)
     ):
         return None
     if source.validation_fraction:
         raise InputError(
-            "image_lrs are chosen on held-out images, but validation_fraction is "
-            f"{source.validation_fraction} already: leave one of them out."
+            "image_lrs are compared on held-out images, but validation_fraction already is "
+            f"{source.validation_fraction}: leave one of them out."
         )
     return identified(replace(source, validation_fraction=_SEARCH_FRACTION, content={}))
 
 
 def _store(out: Path | str) -> Store:
-    """Give the folder of cells, by a path that workers share."""
+    """Return the folder of tasks, by an absolute path for workers in other folders."""
     return Store(Path(out).resolve() / TASKS)
 
 

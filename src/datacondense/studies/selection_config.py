@@ -1,10 +1,11 @@
-"""What a user may say about a selection of real images, checked before torch is loaded."""
+"""Settings of a coreset selection."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol
+from datacondense.facts import facts_of
 
 SelectionMethod: TypeAlias = Literal["random", "herding", "k-center", "forgetting", "forgetting-learned"]
 
@@ -14,19 +15,21 @@ BY_FEATURES: tuple[SelectionMethod, ...] = ("herding", "k-center")
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """How images are chosen; all but random selection go by a network that is trained on the whole training set.
+    """How to select images; all methods but random selection use a network trained on the full training set.
 
     That network is trained by the protocol that scores condensed sets (see `EvaluationConfig`).
 
     Attributes:
-        method: "random"; "herding" (the mean stays that of the class) and "k-center" (no image is far from all that are
-            chosen), which compare features; or "forgetting" (images that the network in training got right, and then
-            wrong again, most often), where those that it never got right come first, or last in "forgetting-learned".
+        method: "random"; "herding" (the mean stays close to that of the class) and "k-center" (every image has a
+            selected one nearby), which compare features; or "forgetting" (images that the network most often got
+            right and then wrong again during training), where images that it never got right come first, or last with
+            "forgetting-learned".
         ipc: Images per class.
-        seed: Seed of the random choice, or of the network.
-        network: Name of the network that is trained.
+        seed: Seed of the random selection, or of the network.
+        network: Name of the network to train.
         epochs: Passes over the training set.
-        augmentation: Of the training images, as in `evaluate`. Default: the paper's choice for the data set.
+        augmentation: Augmentation of the training images, as in `evaluate`. Default: the paper's choice for the data
+            set.
     """
 
     method: SelectionMethod
@@ -43,19 +46,19 @@ class SelectionConfig:
             raise InputError(f"ipc is {self.ipc}, but must be 1 or more.")
         self.protocol(None)
 
-    def protocol(self, dataset: str | None) -> EvaluationConfig:
-        """Give the protocol by which the network is trained.
+    def protocol(self, dataset: str | None) -> ResolvedProtocol:
+        """Return the protocol that trains the network.
 
         Args:
             dataset: Name of the data set, as in `load`.
 
         Returns:
-            The protocol, without None.
+            The resolved protocol.
 
         Raises:
-            InputError: A value breaks a rule of the protocol.
+            InputError: A value is invalid for the protocol.
         """
         protocol = EvaluationConfig(
             network=self.network, epochs=self.epochs, augmentation=self.augmentation, seed=self.seed
         )
-        return protocol.resolved(None, dataset)
+        return protocol.resolved(**facts_of(dataset)._asdict())

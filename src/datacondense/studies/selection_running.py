@@ -1,4 +1,4 @@
-"""From a selection that a user asks for to its images; trained networks and features are kept for the next one."""
+"""Coreset selection from settings to images; trained networks and features are kept for the next selection."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +12,11 @@ from datacondense.image_set import ImageSet
 from datacondense.selection.random import select_random
 from datacondense.studies.config import TASKS
 from datacondense.studies.data_source import DataSource, identified
+from datacondense.studies.features import ComputeFeatures
 from datacondense.studies.full_training import TrainFull
 from datacondense.studies.runner import StoreWorkspace, StudyProgress, run_tasks
 from datacondense.studies.selection_config import SelectionConfig
-from datacondense.studies.selections import ComputeFeatures, SelectByFeatures, SelectForgetting, SelectRandom
+from datacondense.studies.selections import SelectByFeatures, SelectForgetting, SelectRandom
 from datacondense.studies.store import FAILURE, Store
 from datacondense.studies.task import by_depth, plain_settings
 from datacondense.studies.workers import Workers
@@ -31,19 +32,19 @@ def select(
     device: str = "cpu",
     observer: Callable[[StudyProgress], None] | None = None,
 ) -> ImageSet:
-    """Choose real images; what the choice goes by is computed once for each data set and network.
+    """Select real images; networks and features are computed once for each data set and network.
 
-    Training that was stopped goes on where it was.
+    Interrupted training continues where it was.
 
     Args:
         data: The data set; test images are not needed.
-        config: How to choose.
-        cache: Folder where trained networks and features are kept; `cache_folder` where None.
-        device: Where to compute.
-        observer: Called now and then, from another thread.
+        config: How to select.
+        cache: Folder of trained networks and features; None means `cache_folder`.
+        device: The device to compute on.
+        observer: Called regularly with the progress, from another thread.
 
     Returns:
-        The chosen images, class by class; the record keeps their positions among the training images as "indices",
+        The selected images, class by class; their provenance has their indices among the training images as "indices",
         and the protocol of the network as "trained".
 
     Raises:
@@ -64,21 +65,21 @@ def select(
 
 
 def selection_task(data: DataSource, config: SelectionConfig) -> SelectionTask:
-    """Make the cell that chooses, and refuse at once what its end would refuse.
+    """Build the selection task, and check at once what would otherwise fail at its end.
 
     Args:
         data: The data set; it is read.
-        config: How to choose.
+        config: How to select.
 
     Returns:
-        The cell.
+        The task.
 
     Raises:
         InputError: The data set cannot be read, a class has fewer than `ipc` images, or the network does not fit the
             images.
     """
     source = identified(data, needs_test=False)
-    # Every selection has the same rules for classes and `ipc`; this one takes no time.
+    # All selections check classes and `ipc` alike; this one takes no time.
     select_random(source.read().train, config.ipc, config.seed)
     if config.method == "random":
         return SelectRandom(data=source, ipc=config.ipc, seed=config.seed)
@@ -92,28 +93,28 @@ def selection_task(data: DataSource, config: SelectionConfig) -> SelectionTask:
 
 
 def training_to_do(task: SelectionTask, store: Store) -> TrainFull | None:
-    """Find the training that a selection has to wait for.
+    """Return the training that a selection still has to wait for.
 
     Args:
-        task: The cell that chooses.
-        store: Where finished cells are.
+        task: The selection.
+        store: The recorded tasks.
 
     Returns:
-        The cell that trains; None where it is finished or not needed.
+        The task that trains; None if it is finished or not needed.
     """
-    to_do = {key: each for wave in by_depth([task], store.finished) for key, each in wave.items()}
+    to_do = {key: each for group in by_depth([task], store.finished) for key, each in group.items()}
     return next(
         (each for key, each in to_do.items() if isinstance(each, TrainFull) and not store.finished(key)), None
     )
 
 
 def selection_store(cache: Path | str | None = None) -> Store:
-    """Give the folder of the cells of selections; given the folder of a study, both share what they have in common.
+    """Return the folder of recorded selections; with the folder of a study, both share their common tasks.
 
     Args:
-        cache: Folder where trained networks and features are kept; `cache_folder` where None.
+        cache: Folder of trained networks and features; None means `cache_folder`.
 
     Returns:
-        The folder of cells.
+        The folder of tasks.
     """
     return Store((cache_folder() if cache is None else Path(cache)).expanduser().resolve() / TASKS)

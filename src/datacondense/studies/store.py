@@ -1,22 +1,22 @@
-"""The folder of recorded cells: what is finished, what failed, and who is at work.
+"""The folder of recorded tasks: what is finished, what failed, and what is being computed.
 
-    CELLS/<key>/cell.json      what the cell computes; written first
-    CELLS/<key>/…              the cell's own files, such as checkpoints and a condensed set
-    CELLS/<key>/failure.json   why it failed, until it succeeds
-    CELLS/<key>/record.json    the result; its presence means that the cell is finished
+    TASKS/<key>/cell.json      what the task computes; written first
+    TASKS/<key>/…              the task's own files, such as checkpoints and a condensed set
+    TASKS/<key>/failure.json   why it failed, until it succeeds
+    TASKS/<key>/record.json    the result; once it exists, the task is finished
 
-Any number of studies share such a folder, at the same time too: a cell is claimed while it runs, and whoever comes
-second waits and finds the record.
+Any number of studies may share the folder, even at the same time: a task is locked while it runs, and a second process
+waits and then finds the record.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from datacondense.errors import InputError
 from datacondense.files import write_text
@@ -24,13 +24,13 @@ from datacondense.renamed import current_names
 
 RECORD = "record.json"
 FAILURE = "failure.json"
-DESCRIPTION = "cell.json"
-_CLAIM = ".claim"
+DESCRIPTION = "cell.json"  # the name on disk since the first release
+_LOCK = ".claim"
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of cells.
+    """A folder of tasks.
 
     Attributes:
         path: The folder.
@@ -39,10 +39,10 @@ class Store:
     path: Path
 
     def folder(self, key: str) -> Path:
-        """Give the folder of a cell.
+        """Return the folder of a task.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
 
         Returns:
             Its path, whether or not it exists.
@@ -50,10 +50,10 @@ class Store:
         return self.path / key
 
     def finished(self, key: str) -> bool:
-        """Tell whether a cell is done.
+        """Return whether a task is finished.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
 
         Returns:
             Whether its record exists.
@@ -61,10 +61,10 @@ class Store:
         return (self.folder(key) / RECORD).exists()
 
     def record(self, key: str) -> dict[str, Any]:
-        """Read the record of a finished cell.
+        """Read the record of a finished task.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
 
         Returns:
             What `finish` wrote.
@@ -72,37 +72,37 @@ class Store:
         return _read(self.folder(key) / RECORD)
 
     def failure(self, key: str) -> dict[str, Any] | None:
-        """Read why a cell failed.
+        """Read why a task failed.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
 
         Returns:
-            What `fail` wrote; None where the cell has not failed, or has succeeded since.
+            What `fail` wrote; None if the task has not failed, or has succeeded since.
         """
         path = self.folder(key) / FAILURE
         if not path.exists() or self.finished(key):
             return None
         try:
             return _read(path)
-        except FileNotFoundError:  # another study has begun to try again
+        except FileNotFoundError:  # another study has just started to try again
             return None
 
     def forget(self, key: str) -> None:
-        """Forget that a cell was begun or failed, so that it can be seen whether it is begun or fails again.
+        """Remove the traces of a task that was started or failed, so that new ones can be told from old ones.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
         """
         for name in (FAILURE, DESCRIPTION):
             with suppress(FileNotFoundError, NotADirectoryError):
                 (self.folder(key) / name).unlink()
 
     def begun(self, key: str) -> bool:
-        """Tell whether a cell was begun since it was forgotten.
+        """Return whether a task was started since it was forgotten.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
 
         Returns:
             Whether its description exists.
@@ -110,38 +110,38 @@ class Store:
         return (self.folder(key) / DESCRIPTION).exists()
 
     def begin(self, key: str, description: Mapping[str, Any]) -> None:
-        """Say that a cell is begun; the caller has claimed it.
+        """Record that a task is started; the caller holds its lock.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
             description: What it computes.
         """
         write_json(self.folder(key) / DESCRIPTION, description)
 
     def finish(self, key: str, record: Mapping[str, Any]) -> None:
-        """Record the result of a cell; the last thing that is written.
+        """Record the result of a task, after all its other files.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
             record: Plain JSON values.
         """
         write_json(self.folder(key) / RECORD, record)
 
     def fail(self, key: str, failure: Mapping[str, Any]) -> None:
-        """Record why a cell failed.
+        """Record why a task failed.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
             failure: Plain JSON values.
         """
         write_json(self.folder(key) / FAILURE, failure)
 
     @contextmanager
     def claimed(self, key: str) -> Iterator[None]:
-        """Wait until no other process is at work on a cell, then keep others out; a killed process frees its claim.
+        """Hold the lock of a task; wait while another process holds it. A killed process releases its lock.
 
         Args:
-            key: The cell's key.
+            key: The task's key.
 
         Yields:
             Nothing.
@@ -150,22 +150,22 @@ class Store:
             InputError: The folder cannot be written.
         """
         folder = self.folder(key)
+        lock = FileLock(folder / _LOCK)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            claim = os.open(folder / _CLAIM, os.O_RDWR | os.O_CREAT, 0o666)
+            lock.acquire()
         except OSError as error:
             raise InputError(
                 f"{folder} cannot be written ({error.strerror}): choose a folder that you may write to."
             ) from error
         try:
-            fcntl.flock(claim, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(claim)
+            lock.release()
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write plain JSON values atomically, with the same bytes for the same values.
+    """Write plain JSON values atomically; the same values give the same bytes.
 
     Args:
         path: The destination.
@@ -175,13 +175,13 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """Read the result of a finished cell, for cells that need it.
+    """Read the result of a finished task.
 
     Args:
-        folder: The cell's folder.
+        folder: The task's folder.
 
     Returns:
-        What its `run` gave.
+        What its `run` returned.
     """
     result: dict[str, Any] = _read(folder / RECORD)["result"]
     return result
@@ -195,6 +195,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} cannot be read ({error}): remove its folder to have the cell computed again."
+            f"{path} cannot be read ({error}): remove its folder to have the task computed again."
         ) from error
     return values

@@ -1,4 +1,4 @@
-"""What a study declares: cells in a table of rows and columns, what was published, and which orderings to look for."""
+"""The declaration of a study: tasks in a table of rows and columns, published numbers, orderings to check."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ PlotKind: TypeAlias = Literal["heat map", "curves", "differences"]
 
 
 class ScoreTask(Task, Protocol):
-    """A cell whose result has an "accuracy", 0 to 1, and the "environment" that it was computed in."""
+    """A task whose result has an "accuracy", 0 to 1, and the "environment" in which it was computed."""
 
     @property
     def protocol(self) -> EvaluationConfig:
-        """The protocol; its seed tells which entries can be paired."""
+        """The protocol; networks of the same seed and number are paired."""
 
     @property
     def repeat(self) -> int:
@@ -29,7 +29,7 @@ class Published(NamedTuple):
 
     Attributes:
         mean: In percent.
-        std: In percent; None where none was given.
+        std: In percent; None if none was given.
     """
 
     mean: float
@@ -38,13 +38,13 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A published ordering, to be looked for in the results.
+    """A published ordering, to be checked against the results.
 
     Attributes:
         text: The ordering in words.
         better: The entries whose mean accuracy should be higher.
         worse: The entries whose mean accuracy should be lower; paired with `better` seed by seed, network by network.
-        strict: Whether equality would contradict it.
+        strict: Whether equality contradicts it.
     """
 
     text: str
@@ -55,25 +55,24 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A table whose every entry is the mean over cells.
+    """A table in which every entry is the mean over tasks.
 
     Attributes:
-        name: For commands and files.
-        title: What it asks, in a line.
+        name: Name for commands and files.
+        title: The question that it answers, in one line.
         rows: Labels of the rows.
         columns: Labels of the columns.
-        row_axis: What the rows are.
-        column_axis: What the columns are.
-        entries: For each row and column, one cell per network, seed by seed. Entries may be left out.
+        row_axis: What the rows stand for.
+        column_axis: What the columns stand for.
+        entries: For each row and column one task per network, seed by seed. Entries may be missing.
         published: Accuracies to print beside ours.
         source: Where they were published.
-        claims: Orderings to look for.
-        plot: "heat map", "curves" with the columns, which are numbers, along the axis, or "differences" of the
-            paired entries.
+        claims: Orderings to check.
+        plot: "heat map"; "curves" over columns that are numbers; or "differences" of the paired entries.
         paired: For an entry the one that it is compared with, seed by seed and network by network.
-        full: Cells that give the accuracy of the whole data set, for a second table relative to it.
-        ratios: For each column the share of the training images that its sets hold, in percent, where time and memory
-            are listed too.
+        full: Tasks that give the accuracy of full training, for a second table relative to it.
+        ratios: For each column the size of its sets in percent of the training images; if given, pages list time and
+            memory too.
     """
 
     name: str
@@ -95,36 +94,36 @@ class Study:
         for axis, labels in ((self.row_axis, self.rows), (self.column_axis, self.columns)):
             twice = [label for label in labels if labels.count(label) > 1]
             if twice:
-                raise InputError(f"{axis} has the label {twice[0]!r} twice: give each its own.")
-        for place in self.entries:
-            if place[0] not in self.rows or place[1] not in self.columns:
-                raise InputError(f"The entry {place} lies in no row and column: declare both labels.")
+                raise InputError(f"{axis} has the label {twice[0]!r} twice: make labels unique.")
+        for entry in self.entries:
+            if entry[0] not in self.rows or entry[1] not in self.columns:
+                raise InputError(f"The entry {entry} is in no row and column: declare both labels.")
         for claim in self.claims:
-            for place in (*claim.better, *claim.worse):
-                if self.entries and place not in self.entries:
+            for entry in (*claim.better, *claim.worse):
+                if self.entries and entry not in self.entries:
                     raise InputError(
-                        f"{claim.text!r} speaks of {place}, which is no entry: correct its labels."
+                        f"{claim.text!r} refers to {entry}, which is no entry: correct its labels."
                     )
-        for places in self.paired.items():
-            if self.entries and not set(places) <= self.entries.keys():
+        for pair in self.paired.items():
+            if self.entries and not set(pair) <= self.entries.keys():
                 raise InputError(
-                    f"{places[0]} is paired with {places[1]}, but one of them is no entry: correct its labels."
+                    f"{pair[0]} is paired with {pair[1]}, but one of them is no entry: correct its labels."
                 )
-        for place, tasks in self.entries.items():
-            pairs = [(task.protocol.seed, task.repeat) for task in tasks]
-            if len(set(pairs)) < len(pairs):
+        for entry, tasks in self.entries.items():
+            networks = [(task.protocol.seed, task.repeat) for task in tasks]
+            if len(set(networks)) < len(networks):
                 raise InputError(
-                    f"The entry {place} has two networks of one seed and number: number them apart."
+                    f"The entry {entry} has two networks with the same seed and number: number them differently."
                 )
 
     def restricted(self, rows: Sequence[str]) -> "Study":
-        """Leave out rows.
+        """Return the study with some of its rows.
 
         Args:
-            rows: Labels of those that stay, beside those that they are paired with.
+            rows: Labels of the rows to keep; the rows that they are paired with are kept too.
 
         Returns:
-            The smaller study; orderings that speak of what is left out are not looked for.
+            The smaller study, without orderings that refer to other rows.
 
         Raises:
             InputError: There is no such row.
@@ -139,17 +138,17 @@ class Study:
         return replace(
             self,
             rows=tuple(row for row in self.rows if row in kept),
-            entries={place: tasks for place, tasks in self.entries.items() if place[0] in kept},
-            published={place: value for place, value in self.published.items() if place[0] in kept},
+            entries={entry: tasks for entry, tasks in self.entries.items() if entry[0] in kept},
+            published={entry: value for entry, value in self.published.items() if entry[0] in kept},
             paired={
-                place: partner for place, partner in self.paired.items() if {place[0], partner[0]} <= kept
+                entry: partner for entry, partner in self.paired.items() if {entry[0], partner[0]} <= kept
             },
             claims=tuple(claims),
         )
 
     @property
     def tasks(self) -> list[ScoreTask]:
-        """All cells of the table, row by row, those of the whole data set last."""
+        """All tasks of the table, row by row, then those of full training."""
         listed = [
             task
             for row in self.rows

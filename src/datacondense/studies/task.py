@@ -1,31 +1,30 @@
-"""What a study is made of: cells, each a computation that is recorded once under a key made of its settings."""
+"""What a study consists of: tasks, each a computation recorded once under a key made of its settings."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import torch
+
+from datacondense import settings
 from datacondense.renamed import former_names
-
-if TYPE_CHECKING:
-    import torch
-    from _typeshed import DataclassInstance
 
 
 class Workspace(Protocol):
-    """Where a cell runs."""
+    """The folders and the device that a running task uses."""
 
     @property
-    def device(self) -> "torch.device":
-        """Where to compute."""
+    def device(self) -> torch.device:
+        """The device to compute on."""
 
     def folder(self, task: "Task") -> Path:
-        """Give the folder of a cell: its own to write to, or one of its inputs to read from.
+        """Return the folder of a task: its own to write to, or that of an input to read from.
 
         Args:
-            task: The cell.
+            task: The task.
 
         Returns:
             The folder; it exists.
@@ -33,39 +32,39 @@ class Workspace(Protocol):
 
 
 class Task(Protocol):
-    """One computation of a study: a frozen record of plain values that can be pickled, and what to do with them.
+    """One computation of a study: a frozen, picklable dataclass of plain values, with the method that computes it.
 
-    Equal settings must give equal results, whatever ran before and on whatever machine, up to rounding. Everything
-    that repeats runs is made of cells: what the built-in studies use is in `datacondense.studies.tasks`.
+    Equal settings must give equal results up to rounding, on any machine and whatever ran before. The tasks of the
+    built-in studies are in `datacondense.studies.tasks`.
     """
 
     @property
     def kind(self) -> str:
-        """What it does, in a few words; cells of one kind take about the same time."""
+        """What the task does, in a few words; tasks of one kind take about the same time."""
 
     @property
     def inputs(self) -> Sequence["Task"]:
-        """The cells that must be finished before."""
+        """The tasks that must finish first."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that the result depends on beside the inputs, as plain JSON values, defaults filled in."""
+        """All that the result depends on besides the inputs, as plain JSON values with defaults filled in."""
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
-        """Compute; a cell that was stopped on the way is run again in the folder that it left.
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Compute the result; an interrupted task is run again in the folder that it left.
 
         Args:
-            place: Folders and device.
+            workspace: Folders and device.
 
         Returns:
-            The result, as plain JSON values; files beside it go to the cell's folder.
+            The result, as plain JSON values; larger files go to the task's folder.
         """
 
-    def estimate(self, device: "torch.device") -> float:
-        """Time one step of each sort and extrapolate, without any input and without writing.
+    def estimate(self, device: torch.device) -> float:
+        """Time one step of each sort and extrapolate, without inputs and without writing anything.
 
         Args:
-            device: Where to compute.
+            device: The device to compute on.
 
         Returns:
             Seconds that `run` would take.
@@ -73,41 +72,42 @@ class Task(Protocol):
 
 
 def description(task: Task) -> dict[str, Any]:
-    """Describe a cell completely.
+    """Return a complete description of a task.
 
     Args:
-        task: The cell.
+        task: The task.
 
     Returns:
-        Its type, its settings, and the keys of its inputs, as plain JSON values.
+        Its type, its settings and the keys of its inputs, as plain JSON values.
     """
     return {
-        "cell": _type_name(type(task)),
+        "cell": _type_name(type(task)),  # the name on disk, and in every key, since the first release
         "settings": json.loads(json.dumps(task.settings)),
         "inputs": [task_key(source) for source in task.inputs],
     }
 
 
-def _type_name(of_task: type) -> str:
-    """Name a class: by its tag where it has one, whatever it is called today; else by module and name."""
-    tag: str | None = getattr(of_task, "tag", None)
-    return tag or f"{of_task.__module__}:{of_task.__qualname__}"
+def _type_name(task_type: type) -> str:
+    """Return a class's tag, which outlives a new name of the class; without a tag its module and name."""
+    tag: str | None = getattr(task_type, "tag", None)
+    return tag or f"{task_type.__module__}:{task_type.__qualname__}"
 
 
-def plain_settings(config: "DataclassInstance", *, without: str | None = None) -> dict[str, Any]:
-    """Write a config as plain JSON values, in which equal configs are the same text.
+def plain_settings(config: Any, *, without: str | None = None) -> dict[str, Any]:
+    """Return a config as plain JSON values that are the same text for equal configs.
 
     Args:
-        config: A config of plain values.
-        without: A field that is left out.
+        config: A dataclass of plain values.
+        without: A field to leave out.
 
     Returns:
-        Its fields; whole numbers where a fraction could stand are written as such. A field whose default is empty,
-        False or "none" is left out while it has that value, so that a new option renames nothing that was recorded.
+        Its fields; an integer in a field of type float becomes a float. A field whose default is empty, False or "none"
+        is left out while it has that value, so that a new option does not change the keys of recorded tasks.
     """
+    plain = settings.plain_settings(config)
     return {
         known.name: float(value)
-        if isinstance(value := getattr(config, known.name), int) and known.type in {float, float | None}
+        if isinstance(value := plain[known.name], int) and known.type in {float, float | None}
         else value
         for known in fields(config)
         if known.name != without and not _is_unused(known.default, getattr(config, known.name))
@@ -115,15 +115,15 @@ def plain_settings(config: "DataclassInstance", *, without: str | None = None) -
 
 
 def _is_unused(default: object, value: object) -> bool:
-    """Tell whether an option is off as it is by default."""
+    """Return whether an option is off, as it is by default."""
     return (default is False or default in {(), "none"}) and value == default
 
 
 def task_key(task: Task) -> str:
-    """Name a cell by what it computes: equal descriptions have equal keys, in every study.
+    """Return the key of a task: equal descriptions have equal keys, in every study.
 
     Args:
-        task: The cell.
+        task: The task.
 
     Returns:
         Sixteen hexadecimal digits.
@@ -135,14 +135,14 @@ def task_key(task: Task) -> str:
 def by_depth(
     tasks: Iterable[Task], finished: Callable[[str], bool] = lambda key: False
 ) -> list[dict[str, Task]]:
-    """Order cells and all that they need, each once, so that the inputs of a wave lie in the waves before it.
+    """Group tasks and all that they need, each once, so that inputs come in earlier groups.
 
     Args:
-        tasks: What is wanted.
-        finished: Tells by its key whether a cell is finished; what only such cells need is left out.
+        tasks: The tasks to run.
+        finished: Whether the task with a key is finished; what only finished tasks need is left out.
 
     Returns:
-        For each wave its cells by key, in the order in which they are first needed.
+        For each group its tasks by key, in the order in which they are first needed.
     """
     depths: dict[str, int] = {}
     found: dict[str, Task] = {}

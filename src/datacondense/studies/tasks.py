@@ -1,45 +1,44 @@
-"""The cells that studies share: condense a set, and score one with one network."""
+"""The tasks that studies share: condense a set, and score a set with one network."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import torch
 
-from datacondense.condensation.config import MethodConfig, RunConfig
-from datacondense.condensation.loop import Progress, condense
-from datacondense.condensation.run_folder import ResumeError, RunFolder
+from datacondense.condensation.loop import Progress, RunConfig, condense
+from datacondense.condensation.method import MethodConfig
 from datacondense.environment import environment
-from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.evaluation.scoring import backend, evaluate_one
+from datacondense.facts import facts_of
 from datacondense.image_set import ImageSet
-from datacondense.networks.names import canonical_name, parse_name
+from datacondense.networks.names import network_name
+from datacondense.run_folder import ResumeError, RunFolder
 from datacondense.selection.random import select_random
 from datacondense.studies.data_source import DataSource
 from datacondense.studies.memory import peak_memory
 from datacondense.studies.task import Task, Workspace, plain_settings
 from datacondense.studies.timing import seconds_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-_TIMED_STEPS = 4  # after one to warm up
+_TIMED_STEPS = 4  # after one warm-up step
 _TIMED_EPOCHS = 12
 
 
 class _EnoughTimedError(Exception):
-    """Ends a run that is timed only."""
+    """Ends a run that is only timed."""
 
 
 class SetTask(Task, Protocol):
-    """A cell whose result is an image set."""
+    """A task whose result is an image set."""
 
     @property
     def data(self) -> DataSource:
-        """The data set that it was made from."""
+        """The data set that the image set comes from."""
 
     @property
     def ipc(self) -> int:
@@ -47,13 +46,13 @@ class SetTask(Task, Protocol):
 
     @property
     def network(self) -> str | None:
-        """Name of the network that it was condensed with; None for other sets."""
+        """Name of the network that the set was condensed with; None for sets of real images."""
 
-    def image_set(self, place: Workspace) -> ImageSet:
+    def image_set(self, workspace: Workspace) -> ImageSet:
         """Read the result.
 
         Args:
-            place: Where the cell ran.
+            workspace: Where the task ran.
 
         Returns:
             The set.
@@ -61,28 +60,28 @@ class SetTask(Task, Protocol):
 
 
 def method_settings(method: MethodConfig, dataset: str) -> dict[str, Any]:
-    """Write a method as plain JSON values, in which equal methods are the same text.
+    """Return a method as plain JSON values that are the same text for equal methods.
 
     Args:
         method: Its settings.
         dataset: Name of the data set.
 
     Returns:
-        The method's name and its settings, without None.
+        The method's name and its resolved settings.
     """
-    method = replace(method, network=canonical_name(parse_name(method.network))).resolved(dataset)
+    method = method.resolved(may_be_mirrored=facts_of(dataset).may_be_mirrored)
     return {"name": method.name, **plain_settings(method)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condense:
-    """Learn a set; a run that was stopped continues from its checkpoint.
+    """Condense a set; an interrupted run continues from its checkpoint.
 
     Attributes:
         data: The data set.
-        method: Settings of the method, without None.
-        seed: Seed of everything that is drawn.
-        iterations: Outer draws.
+        method: Resolved settings of the method.
+        seed: Seed of all random numbers.
+        iterations: Outer iterations.
     """
 
     tag: ClassVar[str] = "CondenseCell"
@@ -93,10 +92,10 @@ class Condense:
 
     @property
     def kind(self) -> str:
-        """The network, and what else takes time."""
+        """The network, and whatever else determines the time."""
         steps = self.method.steps_per_iteration
-        of_each = "" if steps == 1 else f" of {steps} steps"
-        return f"condense with {self.method.kind}: {self.iterations} draws{of_each}"
+        steps_each = "" if steps == 1 else f" of {steps} steps"
+        return f"condense with {self.method.kind}: {self.iterations} iterations{steps_each}"
 
     @property
     def inputs(self) -> Sequence[Task]:
@@ -105,7 +104,7 @@ class Condense:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Method, seed, draws and images."""
+        """Method, seed, iterations and images."""
         return {
             "method": method_settings(self.method, self.data.name),
             "seed": self.seed,
@@ -120,41 +119,41 @@ class Condense:
 
     @property
     def network(self) -> str | None:
-        """The network that is matched."""
-        return self.method.network
+        """The network whose gradients are matched."""
+        return network_name(self.method.network)
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
-        """Condense, or go on.
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Condense, or continue.
 
         Args:
-            place: Folders and device.
+            workspace: Folders and device.
 
         Returns:
-            Fingerprint, last loss, outer draws, the seconds of all parts of the run, and the memory of the last.
+            Fingerprint, last loss, iterations, seconds summed over interruptions, and memory of the last part.
         """
-        return self.condense_into(place.folder(self), place.device)
+        return self.condense_into(workspace.folder(self), workspace.device)
 
     def condense_into(
-        self, folder: "Path", device: torch.device, *, time_limit: str | None = None
+        self, folder: Path, device: torch.device, *, time_limit: str | None = None
     ) -> dict[str, Any]:
-        """Condense in any folder, or go on there.
+        """Condense in any folder, or continue there.
 
         Args:
             folder: The run's folder.
-            device: Where to compute.
+            device: The device to compute on.
             time_limit: As in `RunConfig`.
 
         Returns:
             As `run`.
         """
         call = partial(
-            self._condensed, self.data.read().train, device, directory=folder, time_limit=time_limit
+            self._condense, self.data.read().train, device, directory=folder, time_limit=time_limit
         )
         with peak_memory(device) as memory:
             try:
                 condensed = call(resume=True)
             except ResumeError:
-                # Damaged, or begun with another number of threads or another version: its end would mix the two.
+                # Damaged, or begun with another number of threads or another version: continuing would mix the two.
                 condensed = call(force=True)
         last = RunFolder(folder).metrics()[-1]
         return {
@@ -167,10 +166,10 @@ class Condense:
         }
 
     def estimate(self, device: torch.device) -> float:
-        """Time a few matching steps, with the network's training where a draw has several.
+        """Time a few matching steps, with the training between them if an iteration has several.
 
         Args:
-            device: Where to compute.
+            device: The device to compute on.
 
         Returns:
             Seconds that `run` would take.
@@ -183,25 +182,25 @@ class Condense:
                 raise _EnoughTimedError
 
         with suppress(_EnoughTimedError):
-            replace(self, iterations=_TIMED_STEPS + 1)._condensed(
+            replace(self, iterations=_TIMED_STEPS + 1)._condense(
                 self.data.read().train, device, observer=note
             )
         return (ends[-1] - ends[0]) / (len(ends) - 1) * self.method.steps_per_iteration * self.iterations
 
-    def image_set(self, place: Workspace) -> ImageSet:
+    def image_set(self, workspace: Workspace) -> ImageSet:
         """Read the condensed set.
 
         Args:
-            place: Where the cell ran.
+            workspace: Where the task ran.
 
         Returns:
             The set.
         """
-        return self.read_from(place.folder(self))
+        return self.read_from(workspace.folder(self))
 
     @staticmethod
-    def read_from(folder: "Path") -> ImageSet:
-        """Read the condensed set of any folder.
+    def read_from(folder: Path) -> ImageSet:
+        """Read the condensed set in any folder.
 
         Args:
             folder: The run's folder.
@@ -211,18 +210,18 @@ class Condense:
         """
         return ImageSet.load(RunFolder(folder).result)
 
-    def _condensed(
+    def _condense(
         self,
         train: ImageSet,
         device: torch.device,
         *,
-        directory: "Path | None" = None,
+        directory: Path | None = None,
         resume: bool = False,
         force: bool = False,
         time_limit: str | None = None,
         observer: Callable[[Progress], None] | None = None,
     ) -> ImageSet:
-        """Call the loop."""
+        """Run the condensation loop."""
         return condense(
             train,
             self.method,
@@ -237,22 +236,22 @@ class Condense:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Train one network on a set and measure it.
+    """Train one network on a set and test it.
 
     Attributes:
-        source: The cell that gives the set.
-        protocol: The protocol, without None; its `repeats` means nothing here.
+        source: The task whose result is the set.
+        protocol: The resolved protocol; its `repeats` is ignored.
         repeat: Number of the network, from 0, as in `evaluate_one`.
     """
 
     tag: ClassVar[str] = "EvaluateCell"
     source: SetTask
-    protocol: EvaluationConfig
+    protocol: ResolvedProtocol
     repeat: int
 
     @property
     def kind(self) -> str:
-        """The network, and what else takes time."""
+        """The network, and whatever else determines the time."""
         changed = "" if self.protocol.augmentation == "none" else f", {self.protocol.augmentation}"
         return (
             f"train {self.protocol.network}: {self.protocol.epochs} epochs of ipc {self.source.ipc}{changed}"
@@ -265,7 +264,7 @@ class Evaluate:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Protocol, number of the network, and the images to be scored on."""
+        """Protocol, number of the network, and test images."""
         protocol = plain_settings(self.protocol, without="repeats")
         return {
             "protocol": protocol,
@@ -273,23 +272,22 @@ class Evaluate:
             "images": {"test": self.source.data.content["test"]},
         }
 
-    def run(self, place: Workspace) -> Mapping[str, Any]:
-        """Train and measure.
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Train and test.
 
         Args:
-            place: Folders and device.
+            workspace: Folders and device.
 
         Returns:
             The accuracy, 0 to 1.
         """
-        images, test = self.source.image_set(place), self.source.data.read().test
+        images, test = self.source.image_set(workspace), self.source.data.read().test
         assert test is not None
-        assert self.protocol.epochs is not None
         return {
-            "accuracy": self._accuracy(images, test, self.protocol.epochs, place.device),
+            "accuracy": self._accuracy(images, test, self.protocol.epochs, workspace.device),
             "environment": {
-                **environment(place.device),
-                **backend(images, self.protocol, place.device)._asdict(),
+                **environment(workspace.device),
+                **backend(images, self.protocol, workspace.device)._asdict(),
             },
         }
 
@@ -297,22 +295,21 @@ class Evaluate:
         """Time a few epochs on real images, and the test.
 
         Args:
-            device: Where to compute.
+            device: The device to compute on.
 
         Returns:
             Seconds that `run` would take.
         """
         splits = self.source.data.read()
         assert splits.test is not None
-        assert self.protocol.epochs is not None
         images = select_random(splits.train, self.source.ipc, 0)
         seconds = [
             seconds_of(partial(self._accuracy, images, splits.test, epochs, device), device)
-            for epochs in (2, 2, 2 + _TIMED_EPOCHS)  # the first run warms up
+            for epochs in (2, 2, 2 + _TIMED_EPOCHS)  # the first one warms up
         ]
         epoch = (seconds[2] - seconds[1]) / _TIMED_EPOCHS
         return max(seconds[1], seconds[1] + (self.protocol.epochs - 2) * epoch)
 
     def _accuracy(self, images: ImageSet, test: ImageSet, epochs: int, device: torch.device) -> float:
-        """Train for a number of epochs, and measure."""
+        """Train for a number of epochs and test."""
         return evaluate_one(images, test, replace(self.protocol, epochs=epochs), self.repeat, device=device)

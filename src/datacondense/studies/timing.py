@@ -1,4 +1,4 @@
-"""How cells time themselves for an estimate."""
+"""How tasks time themselves for an estimate."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from datacondense.image_set import ImageSet
 
 
 def seconds_of(compute: Callable[[], object], device: torch.device) -> float:
-    """Time a computation to its end.
+    """Time a computation, including work that a GPU does asynchronously.
 
     Args:
-        compute: Called once.
-        device: Where it computes.
+        compute: The computation; called once.
+        device: The device that it runs on.
 
     Returns:
         Seconds.
@@ -26,13 +26,13 @@ def seconds_of(compute: Callable[[], object], device: torch.device) -> float:
 
 
 def first_images(images: ImageSet, number: int) -> ImageSet:
-    """Keep the first images of a set.
+    """Return the first images of a set.
 
     Args:
         images: The set.
-        number: How many, or all where it has fewer.
+        number: How many; all if the set has fewer.
 
     Returns:
-        The part.
+        The subset.
     """
     return images.subset(torch.arange(min(number, len(images)), device=images.labels.device))

@@ -1,4 +1,4 @@
-"""A user's own study: a TOML file that lists arms, or a Python file that declares anything."""
+"""A user's own study: a TOML file that lists variants, or a Python file that declares anything."""
 
 import hashlib
 import runpy
@@ -18,10 +18,10 @@ _KEYS = ("title", "row_axis", "column_axis", "plot", "rows", "columns")
 def read_declaration(path: Path) -> Declaration:
     """Read a study from a file.
 
-    A TOML file has a table `rows`, each with settings of condensation (fields of `GradientMatchingConfig`, or `draws`)
-    by its label, a table `columns`, each with settings of evaluation (fields of `EvaluationConfig`), and optionally
-    title, row_axis, column_axis and plot. A Python file has a function `study(cells: TaskFactory) -> Study`; it
-    is run, so it must be trusted.
+    A TOML file has a table `rows` of condensation settings by label (fields of `GradientMatchingConfig`, or
+    `iterations`), a table `columns` of evaluation settings by label (fields of `EvaluationConfig`), and optionally
+    title, row_axis, column_axis and plot. A Python file has a function `study(tasks: TaskFactory) -> Study`; it is
+    executed, so it must be trusted.
 
     Args:
         path: The file, .toml or .py.
@@ -30,7 +30,7 @@ def read_declaration(path: Path) -> Declaration:
         The declaration.
 
     Raises:
-        InputError: There is no such file, or it is not of either form.
+        InputError: There is no such file, or it has neither form.
     """
     if not path.is_file():
         raise InputError(f"There is no study {str(path)!r}: give a known name, or a .toml or .py file.")
@@ -42,19 +42,19 @@ def read_declaration(path: Path) -> Declaration:
 
 
 def _from_python(path: Path) -> Declaration:
-    """Run a file and take its function."""
-    # Two files, or two states of one, are two modules: their cells must not be taken for each other's.
+    """Execute a file and return its function."""
+    # Two files, or two versions of one, are two modules: their tasks must not be mistaken for each other's.
     content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     declare: Declaration | None = runpy.run_path(str(path), run_name=f"study_{content}").get("study")
     if not callable(declare):
-        raise InputError(f"{path} has no function study(cells): define one that returns a Study.")
+        raise InputError(f"{path} has no function study(tasks): define one that returns a Study.")
     return declare
 
 
 def _from_toml(path: Path) -> Declaration:
-    """Read a file and check its form; values are checked by the configs that they change."""
+    """Read a file and check its form; the configs check the values."""
     try:
-        content = current_names(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as TOML ({error}): correct it.") from error
     unknown = [key for key in content if key not in _KEYS]
@@ -86,7 +86,7 @@ def _from_toml(path: Path) -> Declaration:
 
 
 def _variants(content: Mapping[str, Any], path: Path, name: str) -> dict[str, dict[str, Any]]:
-    """Take the arms of one axis."""
+    """Return the variants of one axis."""
     variants = content.get(name)
     if (
         not isinstance(variants, dict)
@@ -94,7 +94,7 @@ def _variants(content: Mapping[str, Any], path: Path, name: str) -> dict[str, di
         or not all(isinstance(variant, dict) for variant in variants.values())
     ):
         raise InputError(
-            f"{path} needs a table {name} of arms, each a table of settings, such as [{name}.ConvNet] with network = "
-            '"convnet".'
+            f"{path} needs a table {name} of variants, each a table of settings, such as [{name}.ConvNet] with "
+            'network = "convnet".'
         )
-    return variants
+    return {label: current_names(settings) for label, settings in variants.items()}

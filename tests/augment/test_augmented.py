@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacondense.augment.by_name import augmented
 from datacondense.augment.per_image import apply_augmentation, draw_augmentation
 from datacondense.augment.siamese import apply_siamese, draw_siamese
+from datacondense.augment.strategies import augmented
 from datacondense.errors import InputError
 
 
@@ -17,7 +17,7 @@ def images() -> Tensor:
     return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(9))
 
 
-def test_none_draws_nothing_and_gives_the_batch(images: Tensor) -> None:
+def test_none_returns_the_batch_and_leaves_the_generator(images: Tensor) -> None:
     random = generator()
     assert augmented("none", images, random) is images
     assert torch.equal(random.get_state(), generator().get_state())
@@ -47,7 +47,7 @@ def test_a_batch_gets_one_operation_and_each_image_its_numbers(images: Tensor) -
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
-        ("dsa", "'dsa' names no Siamese operations: give it as settled for a data set"),
+        ("dsa", "'dsa' names no Siamese operations: spell them out"),
         ("blur", "'blur' is unknown"),
         ("dsa:blur", "'dsa:blur' is unknown"),
     ],

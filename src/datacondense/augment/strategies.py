@@ -1,4 +1,4 @@
-"""Names of augmentation strategies, which settings can be checked against before torch is loaded.
+"""Augmentation strategies by name.
 
 none                 no augmentation
 crop-scale-rotate    each image gets one of the operations (`OPERATIONS`)
@@ -6,20 +6,42 @@ dsa:color-crop       differentiable Siamese augmentation: each batch gets one (`
 dsa                  the same with every operation that leaves the classes of the data set as they are
 """
 
-from itertools import combinations
+import torch
+from torch import Tensor
 
+from datacondense.augment.per_image import OPERATIONS, apply_augmentation, draw_augmentation
+from datacondense.augment.siamese import SIAMESE_OPERATIONS, apply_siamese, draw_siamese
 from datacondense.errors import InputError
 
-OPERATIONS = ("crop", "scale", "rotate", "noise")
-SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
-# Those that choose per image; the Siamese ones would be 63 more.
-STRATEGIES = ("none", *("-".join(some) for count in range(1, 5) for some in combinations(OPERATIONS, count)))
 _SIAMESE = "dsa"
 _PREFIX = f"{_SIAMESE}:"
 
 
+def augmented(strategy: str, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Augment each image of a batch with random numbers of its own.
+
+    Args:
+        strategy: The name, as `resolved_strategy` returns it.
+        images: Normalised images `[N, C, H, W]`, float32 or float64; not changed.
+        generator: A CPU generator; nothing is drawn for "none".
+
+    Returns:
+        A new tensor `[N, C, H, W]` of the same type, on the same device; the batch itself for "none".
+
+    Raises:
+        InputError: The strategy is unknown, or "dsa" without its operations.
+    """
+    check_strategy(strategy)
+    if strategy == "none":
+        return images
+    n, c, h, w = images.shape
+    if is_siamese(strategy):
+        return apply_siamese(draw_siamese(siamese_operations(strategy), n, (c, h, w), generator), images)
+    return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
+
+
 def check_strategy(strategy: str) -> None:
-    """Check the name of a strategy: "none", operations joined by hyphens in any order, "dsa", or "dsa:" and such.
+    """Check the name of a strategy: "none", "dsa", or operations joined by hyphens in any order, some after "dsa:".
 
     Args:
         strategy: The name.
@@ -38,7 +60,7 @@ def check_strategy(strategy: str) -> None:
 
 
 def is_siamese(strategy: str) -> bool:
-    """Tell whether a strategy is a differentiable Siamese augmentation.
+    """Whether a strategy is a differentiable Siamese augmentation.
 
     Args:
         strategy: The name.
@@ -50,10 +72,10 @@ def is_siamese(strategy: str) -> bool:
 
 
 def siamese_operations(strategy: str) -> str:
-    """Give the operations of a Siamese strategy.
+    """Return the operations of a Siamese strategy.
 
     Args:
-        strategy: A settled name, such as "dsa:crop-color".
+        strategy: A name that spells them out, such as "dsa:crop-color".
 
     Returns:
         The operations in the order of `SIAMESE_OPERATIONS`, joined by hyphens, such as "color-crop".
@@ -64,15 +86,15 @@ def siamese_operations(strategy: str) -> str:
     check_strategy(strategy)
     if not strategy.startswith(_PREFIX):
         raise InputError(
-            f"Augmentation strategy {strategy!r} names no Siamese operations: give it as settled for a data set, such "
-            "as 'dsa:color-crop-cutout'."
+            f"Augmentation strategy {strategy!r} names no Siamese operations: spell them out, such as "
+            "'dsa:color-crop-cutout'."
         )
     names = strategy.removeprefix(_PREFIX).split("-")
     return "-".join(name for name in SIAMESE_OPERATIONS if name in names)
 
 
 def resolved_strategy(strategy: str, *, mirrored: bool) -> str:
-    """Spell out what "dsa" means on a data set; a list of Siamese operations is put into one order.
+    """Return a strategy in full for a data set: "dsa" with its operations, and Siamese operations in one order.
 
     Args:
         strategy: The name.
@@ -89,3 +111,19 @@ def resolved_strategy(strategy: str, *, mirrored: bool) -> str:
     if strategy == _SIAMESE:
         return _PREFIX + "-".join(name for name in SIAMESE_OPERATIONS if mirrored or name != "flip")
     return _PREFIX + siamese_operations(strategy) if is_siamese(strategy) else strategy
+
+
+def check_siamese(strategy: str) -> None:
+    """Check a Siamese augmentation.
+
+    Args:
+        strategy: Its name.
+
+    Raises:
+        InputError: It is neither "none" nor "dsa" nor "dsa:" with operations.
+    """
+    if strategy != "none" and not is_siamese(strategy):
+        raise InputError(
+            f"siamese is {strategy!r}, but must be 'none', 'dsa', or operations such as 'dsa:color-crop-flip'."
+        )
+    check_strategy(strategy)

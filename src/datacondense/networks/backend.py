@@ -1,15 +1,15 @@
-"""The same networks, faster, where derivatives of first order are enough: fused layers and lower precision.
+"""The backend: engine and precision with which first-order derivatives of a network are computed.
 
 Matching differentiates the synthetic side twice, which only torch's own layers can do. Everything else (gradients for
-real images, the network's training, evaluation) is differentiated once or not at all and can take the models made here:
-functions of the same arguments with the same values up to rounding.
+real images, the network's training, evaluation) is differentiated once or not at all and takes the models built here:
+functions of the same arguments with the same values up to rounding, but with fused layers and lower precision.
 """
 
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias, cast
+from typing import Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,13 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.kernels import CHANNEL_BLOCK, UnavailableError, library, norm_relu_pool
+from datacondense.kernels.build import UnavailableError, library
+from datacondense.kernels.operations import CHANNEL_BLOCK, norm_relu_pool
 from datacondense.networks.layers import plain_sequence
 from datacondense.networks.network import Network, Parameters
 
+Engine: TypeAlias = Literal["auto", "fused", "eager"]
+Precision: TypeAlias = Literal["auto", "float64", "float32", "bfloat16"]
 Stage: TypeAlias = Callable[[Parameters, Tensor], Tensor]
 
 
@@ -39,7 +42,7 @@ class NetworkFunction(Protocol):
 
 
 class Backend(NamedTuple):
-    """How derivatives of first order are computed, settled: what records say.
+    """How first-order derivatives are computed.
 
     Attributes:
         engine: "fused" (with the kernels of this library) or "eager" (with torch's own layers).
@@ -50,21 +53,33 @@ class Backend(NamedTuple):
     precision: str
 
 
+def check_engine(name: str) -> None:
+    """Check the name of an engine."""
+    if name not in get_args(Engine):
+        raise InputError(f"engine is {name!r}: choose one of {', '.join(get_args(Engine))}.")
+
+
+def check_precision(name: str) -> None:
+    """Check the name of a precision."""
+    if name not in get_args(Precision):
+        raise InputError(f"precision is {name!r}: choose one of {', '.join(get_args(Precision))}.")
+
+
 def choose_backend(network: Network, device: torch.device | str, *, precision: str, engine: str) -> Backend:
-    """Settle what "auto" means for a network on a machine.
+    """Resolve "auto" for a network on a machine.
 
     Args:
         network: The network.
         device: Where it runs.
         precision: "auto" ("bfloat16" where the fused engine computes and the processor has instructions for it, else
-            "float32"), or one of those of `Computation`.
+            "float32"), or one of those of `Backend`.
         engine: "auto" ("fused" where that is possible), "fused" or "eager".
 
     Returns:
         The engine and the precision.
 
     Raises:
-        InputError: "fused" is asked for and impossible; the sentence says why.
+        InputError: The engine is "fused", which is impossible here; the sentence says why.
     """
     if engine != "eager":
         engine = _fused_or_eager(network, torch.device(device), precision, engine)
@@ -75,11 +90,7 @@ def choose_backend(network: Network, device: torch.device | str, *, precision: s
 
 @cache
 def has_bfloat16() -> bool:
-    """Tell whether this machine's processor multiplies in bfloat16.
-
-    Returns:
-        Whether it says so; False where it cannot be asked.
-    """
+    """Whether this machine's processor multiplies in bfloat16."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -88,16 +99,7 @@ def has_bfloat16() -> bool:
 
 
 def first_order_model(network: Network, backend: Backend) -> NetworkFunction:
-    """Give the fastest form of a network for derivatives of first order.
-
-    Args:
-        network: The network.
-        backend: What `choose_backend` gave. In bfloat16 are convolutions, products and feature maps, while
-            sums, parameters and their updates stay as they are.
-
-    Returns:
-        A function of the network's arguments; its logits have the images' dtype.
-    """
+    """Return the fastest form of a network for first-order derivatives."""
     half = backend.precision == "bfloat16"
     if backend.engine == "fused":
         stages = _stages(network.structure)
@@ -107,24 +109,27 @@ def first_order_model(network: Network, backend: Backend) -> NetworkFunction:
 
 
 def _fused_or_eager(network: Network, device: torch.device, precision: str, engine: str) -> str:
-    """Take the fused engine where it can be had; refuse where it must be and cannot."""
-    unfit = _unfit(network, device, precision)
-    missing = _missing_kernels() if unfit is None else None
-    if unfit is None and missing is None:
-        return "fused"
+    """Return "fused" where it is possible; refuse where it is impossible and required."""
+    obstacle = _unfit(network, device, precision)
+    if obstacle is None:
+        try:
+            library()
+            return "fused"
+        except UnavailableError as error:
+            obstacle = str(error)
+            if engine == "auto":
+                _mention(obstacle)
     if engine == "fused":
-        raise InputError(f"engine is 'fused', but {unfit or missing}: give 'auto' or 'eager'.")
-    if missing is not None:
-        _mention(missing)
+        raise InputError(f"engine is 'fused', but {obstacle}: give 'auto' or 'eager'.")
     return "eager"
 
 
 def _unfit(network: Network, device: torch.device, precision: str) -> str | None:
-    """Say why a network cannot be fused on any such machine; None where it can."""
+    """Return why a network cannot be fused on any such machine; None where it can."""
     if device.type != "cpu":
         return f"the fused layers run on the CPU, not on {device.type}"
     if precision == "float64":
-        return "the fused layers know float32 and bfloat16, not float64"
+        return "the fused layers compute in float32 and bfloat16, not float64"
     if _stages(network.structure) is None:
         return (
             f"{network.name} has no instance norm, ReLU and 2x2 average pooling in a row, on a multiple of "
@@ -133,26 +138,17 @@ def _unfit(network: Network, device: torch.device, precision: str) -> str | None
     return None
 
 
-def _missing_kernels() -> str | None:
-    """Say why this machine has no kernels; None where it has."""
-    try:
-        library()
-    except UnavailableError as error:
-        return str(error)
-    return None
-
-
 @cache
 def _mention(missing: str) -> None:
-    """Say once in a process that it computes more slowly than it might."""
+    """Warn once per process that it computes more slowly than it could."""
     warnings.warn(
-        f"The fused engine cannot be had, because {missing}: torch's own layers compute, more slowly.",
+        f"The fused engine is unavailable because {missing}: using torch's own layers, which are slower.",
         stacklevel=5,  # the caller of choose_backend's caller
     )
 
 
 def _stages(structure: nn.Module) -> list[Stage] | None:
-    """Rewrite a sequence of layers with fused ones; None where nothing can be fused."""
+    """Return a sequence of layers with fused ones; None where nothing can be fused."""
     layers = plain_sequence(structure)
     if layers is None:
         return None
@@ -168,7 +164,7 @@ def _stages(structure: nn.Module) -> list[Stage] | None:
 
 
 def _is_block(layers: Sequence[nn.Module]) -> bool:
-    """Recognise a convolution and the three layers after it that have a kernel."""
+    """Whether layers are a convolution and the three after it that one kernel computes."""
     if [type(layer) for layer in layers] != [nn.Conv2d, nn.GroupNorm, nn.ReLU, nn.AvgPool2d]:
         return False
     convolution, norm, _, pooling = layers
@@ -181,6 +177,7 @@ def _is_block(layers: Sequence[nn.Module]) -> bool:
         and norm.num_channels % CHANNEL_BLOCK == 0
         and (pooling.kernel_size, pooling.stride, pooling.padding) in {(2, 2, 0), ((2, 2), (2, 2), (0, 0))}
         and not pooling.ceil_mode
+        and pooling.divisor_override is None
     )
 
 

@@ -1,27 +1,25 @@
-"""A run's folder: settings, checkpoint, metrics log and result, each readable at any moment.
+"""The folder of a run that can be stopped: settings, checkpoint, metrics log and result, each readable at any moment.
 
-    settings.json            what was asked, and where it ran; written first
-    metrics.jsonl            one JSON object per line: steps, validations, the end
-    checkpoint.safetensors   the state and step; replaced atomically
-    condensed.safetensors    the result; its presence means that the run is finished
+    settings.json            what was requested, and where it ran; written first
+    metrics.jsonl            one JSON object per line
+    checkpoint.safetensors   tensors and progress; replaced atomically
+    condensed.safetensors    the result (or another name); its presence means that the run is finished
 
-A kill can leave a last line of the log half-written, or lines that are newer than the checkpoint; `restore` drops
-both, since the resumed run writes them again.
+A kill can leave a last line of the log half-written, or lines that are newer than the checkpoint; `keep_metrics` drops
+them, since the resumed run writes them again.
 """
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
+from torch import Tensor
 
-from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.files import write_text
+from datacondense.locking import locked
 from datacondense.renamed import current_names
 from datacondense.tensor_files import read_tensors, write_tensors
 
@@ -37,17 +35,15 @@ class ResumeError(InputError):
 
 
 class Checkpoint(NamedTuple):
-    """A place to continue from.
+    """Where a run can go on.
 
     Attributes:
-        state: The state.
-        step: The step that comes next.
-        seconds: Time spent until here.
+        tensors: What it carries, by name, on the CPU.
+        progress: How far it is, as plain JSON values.
     """
 
-    state: State
-    step: Step
-    seconds: float
+    tensors: Mapping[str, Tensor]
+    progress: Mapping[str, Any]
 
 
 class RunFolder:
@@ -55,15 +51,12 @@ class RunFolder:
 
     Attributes:
         path: The folder.
+        result: Where the result is, once the run is finished.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, result: str = RESULT) -> None:
         self.path = path
-
-    @property
-    def result(self) -> Path:
-        """Where the condensed set is, once the run is finished."""
-        return self.path / RESULT
+        self.result = path / result
 
     @property
     def has_settings(self) -> bool:
@@ -72,7 +65,7 @@ class RunFolder:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep other processes out while a run is going on; a killed process frees its claim.
+        """Keep other processes out while a run goes on; a killed process frees its claim.
 
         Yields:
             Nothing.
@@ -80,27 +73,13 @@ class RunFolder:
         Raises:
             InputError: Another process runs in this folder, or it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise InputError(
-                f"{self.path} cannot be written ({error.strerror}): choose a folder that you may write to."
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with locked(self.path / _LOCK, wait=False):
             for unfinished in self.path.glob(".*.part"):  # what a killed process was writing
                 unfinished.unlink()
             yield
-        except BlockingIOError as error:
-            raise InputError(
-                f"{self.path} is in use by another run: wait for it to end, or give another --out."
-            ) from error
-        finally:
-            os.close(lock)
 
     def begin(self, settings: Mapping[str, Any], *, resume: bool, force: bool) -> None:
-        """Make the folder ready for a run with these settings.
+        """Prepare the folder for a run with these settings.
 
         Args:
             settings: Everything that the result depends on, as plain JSON values.
@@ -108,8 +87,8 @@ class RunFolder:
             force: Discard what an earlier run left.
 
         Raises:
-            InputError: Both flags are given; the folder holds a run and neither is given; or the run to resume had
-                other settings.
+            InputError: Both flags are given, or the folder holds a run and neither is given.
+            ResumeError: The run to resume had other settings, or what it left has none.
         """
         if resume and force:
             raise InputError("--resume and --force contradict each other: continue the run or discard it.")
@@ -121,18 +100,24 @@ class RunFolder:
             )
         elif not resume and self.has_settings:
             raise InputError(
-                f"{self.path} holds an unfinished run: --resume to continue it, or --force to begin anew."
+                f"{self.path} holds an unfinished run: --resume to continue it, or --force to start anew."
             )
         if resume and self.has_settings:
             _check_same_settings(self.path, self.settings(), settings)
-        else:
-            write_text(self.path / SETTINGS, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+            return
+        for path in (self.result, self.path / CHECKPOINT):
+            if path.exists():  # it could be any run's
+                raise ResumeError(
+                    f"{path} lies there without the {SETTINGS} that it belongs to: give another --out, or --force to "
+                    "overwrite it."
+                )
+        write_text(self.path / SETTINGS, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
     def settings(self) -> dict[str, Any]:
-        """Read what was asked of the run.
+        """Read the settings of the run.
 
         Returns:
-            The settings that `begin` wrote.
+            What `begin` wrote.
 
         Raises:
             InputError: They are missing or not JSON.
@@ -146,44 +131,39 @@ class RunFolder:
             ) from error
         return settings
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
         """Replace the checkpoint.
 
         Args:
-            checkpoint: Where to continue from.
+            tensors: What the run carries, by name.
+            progress: How far it is, as plain JSON values.
         """
-        metadata = {
-            "position": json.dumps(checkpoint.step),
-            "seconds": json.dumps(checkpoint.seconds),
-        }
-        write_tensors(self.path / CHECKPOINT, checkpoint.state.to_tensors(), metadata)
+        metadata = {name: json.dumps(value) for name, value in progress.items()}
+        write_tensors(self.path / CHECKPOINT, tensors, metadata)
 
-    def restore(self, device: torch.device) -> Checkpoint | None:
-        """Read the checkpoint and drop what the log holds beyond it.
-
-        Args:
-            device: Where the tensors go.
+    def checkpoint(self) -> Checkpoint | None:
+        """Read the checkpoint.
 
         Returns:
-            Where to continue from; None where no checkpoint was written yet.
+            Where to go on; None where no checkpoint was written yet.
 
         Raises:
             ResumeError: The checkpoint is damaged.
         """
         path = self.path / CHECKPOINT
         if not path.exists():
-            self._keep_metrics_before(Step(0, 0))
             return None
         try:
             tensors, metadata = read_tensors(path)
-            step = Step(*json.loads(metadata["position"]))
-        except (InputError, KeyError) as error:
+            return Checkpoint(tensors, {name: json.loads(value) for name, value in metadata.items()})
+        except (InputError, ValueError) as error:
             raise ResumeError(
-                f"{path} is damaged ({error}): restore it from a copy, or begin anew with --force."
+                f"{path} is damaged ({error}): restore it from a copy, or start anew with --force."
             ) from error
-        self._keep_metrics_before(step)
-        state = State.from_tensors({name: tensor.to(device) for name, tensor in tensors.items()})
-        return Checkpoint(state, step, json.loads(metadata["seconds"]))
+
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint of a run that is finished."""
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def log(self, **entry: Any) -> None:
         """Append one line to the metrics log.
@@ -207,21 +187,25 @@ class RunFolder:
         """Read the metrics log.
 
         Returns:
-            Its whole lines, in order; a half-written last line is left out.
+            Its complete lines, in order; a half-written last line is left out.
         """
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         return [current_names(json.loads(line)) for line in lines if line.endswith("\n")]
 
-    def _keep_metrics_before(self, step: Step) -> None:
-        """Drop the log's entries that the resumed run will write again."""
-        kept = [entry for entry in self.metrics() if Step(entry["iteration"], entry["step"]) < step]
-        write_text(self.path / METRICS, "".join(json.dumps(entry) + "\n" for entry in kept))
+    def keep_metrics(self, kept: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Drop the log's entries that a resumed run writes again.
+
+        Args:
+            kept: Whether an entry stays.
+        """
+        entries = [entry for entry in self.metrics() if kept(entry)]
+        write_text(self.path / METRICS, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def _discard(self) -> None:
         """Remove an earlier run's files, and no others; the result first, so that no moment looks finished."""
-        for name in (RESULT, CHECKPOINT, METRICS, SETTINGS):
-            (self.path / name).unlink(missing_ok=True)
+        for path in (self.result, *(self.path / name for name in (CHECKPOINT, METRICS, SETTINGS))):
+            path.unlink(missing_ok=True)
 
 
 def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

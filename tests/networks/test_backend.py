@@ -4,23 +4,34 @@ import warnings
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datacondense.errors import InputError
-from datacondense.kernels import UnavailableError
-from datacondense.networks import fused
+from datacondense.kernels.build import UnavailableError
+from datacondense.networks import backend
+from datacondense.networks.backend import Backend, choose_backend, first_order_model
 from datacondense.networks.builder import build_network
-from datacondense.networks.fused import Backend, choose_backend, first_order_model
 from datacondense.networks.network import Network, Parameters
 from tests.conftest import has_kernels
+from tests.networks.own_layers import (
+    BLOCKS,
+    OTHERS,
+    Build,
+    hooked,
+    shared_activation,
+    shared_layer,
+    shared_weight,
+)
 
 pytestmark = pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
 
 SHAPES = [(1, 28, 28), (3, 12, 20), (2, 8, 8)]
 
 
-def setting(shape: tuple[int, int, int], name: str = "convnet-w32-d2") -> tuple[Network, Parameters, Tensor]:
+def setting(
+    shape: tuple[int, int, int], name: str | Build = "convnet-w32-d2"
+) -> tuple[Network, Parameters, Tensor]:
     generator = torch.Generator().manual_seed(1)
     network = build_network(name, shape, 3)
     parameters = network.draw(generator)
@@ -63,6 +74,48 @@ def test_bfloat16_points_where_float32_points(shape: tuple[int, int, int], engin
     assert not torch.equal(found[0], expected[0])
 
 
+@pytest.mark.parametrize("own", [*BLOCKS.values(), shared_activation], ids=[*BLOCKS, "shared activation"])
+def test_fused_equals_eager_for_own_layers(own: Build) -> None:
+    network, parameters, images = setting((2, 12, 10), own)
+    assert choose_backend(network, "cpu", precision="float32", engine="auto") == ("fused", "float32")
+    found = logits_and_gradients(first_order_model(network, Backend("fused", "float32")), parameters, images)
+    expected = logits_and_gradients(network, parameters, images)
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-3, atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [*OTHERS.values(), hooked, shared_layer, shared_weight],
+    ids=[*OTHERS, "hook", "shared layer", "shared weight"],
+)
+def test_own_layers_without_a_kernel_stay_eager(own: Build) -> None:
+    network = build_network(own, (2, 12, 10), 3)
+    assert choose_backend(network, "cpu", precision="float32", engine="auto").engine == "eager"
+
+
+def test_layers_beside_a_fused_block_keep_their_settings() -> None:
+    def own(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        layers = [
+            nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"),
+            nn.GroupNorm(2, 4, eps=0.2, affine=False),
+            nn.LeakyReLU(0.3),
+            nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        ]
+        fused = [
+            nn.Conv2d(4, 64, 3, padding=1, groups=4),
+            nn.GroupNorm(64, 64, eps=0.1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+        ]
+        return nn.Sequential(*layers, *fused, nn.Flatten(), nn.Linear(64 * 3 * 2, num_classes, bias=False))
+
+    network, parameters, images = setting((2, 12, 10), own)
+    found = logits_and_gradients(first_order_model(network, Backend("fused", "float32")), parameters, images)
+    for f, e in zip(found, logits_and_gradients(network, parameters, images), strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-3, atol=5e-5)
+
+
 def test_a_fused_network_takes_fewer_stages() -> None:
     network, parameters, images = setting((3, 12, 20))
     quick = first_order_model(network, Backend("fused", "float32"))
@@ -90,7 +143,7 @@ def test_a_fused_network_takes_fewer_stages() -> None:
         ("resnet18", "float32", "cpu", "auto", "eager"),
     ],
 )
-def test_engines_are_chosen_by_network_and_machine(
+def test_engine_depends_on_network_and_machine(
     name: str, precision: str, device: str, engine: str, selected: str
 ) -> None:
     network = build_network(name, (3, 32, 32), 2)
@@ -100,7 +153,7 @@ def test_engines_are_chosen_by_network_and_machine(
 @pytest.mark.parametrize(
     ("name", "precision", "device", "obstacle"),
     [
-        ("convnet", "float64", "cpu", "know float32 and bfloat16, not float64"),
+        ("convnet", "float64", "cpu", "compute in float32 and bfloat16, not float64"),
         ("convnet", "float32", "cuda", "run on the CPU, not on cuda"),
         ("mlp", "float32", "cpu", "mlp has no instance norm, ReLU and 2x2 average pooling in a row"),
     ],
@@ -115,11 +168,11 @@ def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> No
     def missing() -> None:
         raise UnavailableError("there is no C compiler")
 
-    monkeypatch.setattr("datacondense.networks.fused.library", missing)
-    fused._mention.cache_clear()
+    monkeypatch.setattr("datacondense.networks.backend.library", missing)
+    backend._mention.cache_clear()
     network = build_network("convnet", (3, 32, 32), 2)
     with pytest.warns(
-        UserWarning, match="fused engine cannot be had, because there is no C compiler: torch's own"
+        UserWarning, match="fused engine is unavailable because there is no C compiler: using torch's own"
     ):
         assert choose_backend(network, "cpu", precision="auto", engine="auto") == ("eager", "float32")
     with warnings.catch_warnings():
@@ -140,14 +193,14 @@ def test_without_kernels_auto_means_eager(monkeypatch: pytest.MonkeyPatch) -> No
 def test_automatic_precision_follows_engine_and_processor(
     name: str, has: bool, selected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datacondense.networks.fused.has_bfloat16", lambda: has)
+    monkeypatch.setattr("datacondense.networks.backend.has_bfloat16", lambda: has)
     network = build_network(name, (3, 32, 32), 2)
     assert choose_backend(network, "cpu", precision="auto", engine="auto") == selected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_make_convolutions_answer_in_channels_last(channels: int) -> None:
-    images = fused._channels_last(torch.randn(2, channels, 6, 6), torch.float32)
+    images = backend._channels_last(torch.randn(2, channels, 6, 6), torch.float32)
     out = F.conv2d(images, torch.randn(8, channels, 3, 3))
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert not out.is_contiguous()

@@ -1,0 +1,145 @@
+"""What a run draws: networks, real batches, augmentations, each a function of the seed and of what it is for."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from datacondense.augment.siamese import apply_siamese, draw_siamese
+from datacondense.augment.strategies import siamese_operations
+from datacondense.image_set import ImageSet
+from datacondense.networks.network import Network, Parameters, moved
+from datacondense.random import seeded_generator
+
+_STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
+
+View: TypeAlias = Callable[[int, Tensor], Tensor]
+
+
+class Sampler:
+    """Draws networks and images for one data set and seed; nothing that was drawn before changes what comes next.
+
+    Attributes:
+        train: The real images, on the device that computes.
+        dtype: Of everything that is drawn.
+    """
+
+    def __init__(self, train: ImageSet, seed: int, dtype: torch.dtype = torch.float32) -> None:
+        self.train, self.dtype = train, dtype
+        self._seed, self._device = seed, train.images.device
+
+    def generator(self, purpose: str, *index: int) -> torch.Generator:
+        """Return the generator of a purpose.
+
+        Args:
+            purpose: What is drawn.
+            *index: Counters that tell apart what is drawn for one purpose.
+
+        Returns:
+            A fresh CPU generator.
+        """
+        return seeded_generator(self._seed, purpose, *index)
+
+    def network(self, network: Network, purpose: str, number: int) -> Parameters:
+        """Draw the parameters of a network.
+
+        Args:
+            network: The structure.
+            purpose: What it is for.
+            number: Its number among those of the purpose.
+
+        Returns:
+            The parameters by name.
+        """
+        return moved(network.draw(self.generator(purpose, number)), self._device, self.dtype)
+
+    def noise(self, shape: tuple[int, ...], purpose: str, *index: int) -> Tensor:
+        """Draw standard normal numbers.
+
+        Args:
+            shape: The shape.
+            purpose: What they are for.
+            *index: Counters.
+
+        Returns:
+            The numbers.
+        """
+        return torch.randn(shape, generator=self.generator(purpose, *index)).to(self._device, self.dtype)
+
+    def real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
+        """Draw a real batch of one class, with replacement only where the class has too few images.
+
+        Args:
+            label: The class.
+            size: Images B.
+            purpose: What they are for.
+            *index: Counters.
+
+        Returns:
+            Normalised images `[B, C, H, W]`.
+        """
+        members = self.train.class_indices[label]
+        generator = self.generator(purpose, *index, label)
+        # Without replacement where the class is large enough, as published.
+        if size <= len(members):
+            drawn = torch.randperm(len(members), generator=generator)[:size]
+        else:
+            drawn = torch.randint(len(members), (size,), generator=generator)
+        return self.train.normalised(members[drawn.to(members.device)]).to(self.dtype)
+
+    def view(self, strategy: str, purpose: str, *index: int) -> View:
+        """Draw one Siamese augmentation for each class (Zhao and Bilen, ICML 2021).
+
+        Args:
+            strategy: A resolved strategy, such as "dsa:color-crop"; "none" leaves images as they are.
+            purpose: What it is for.
+            *index: Counters.
+
+        Returns:
+            A function from a class and some of its images `[n, C, H, W]` to the augmented ones: the same change for all
+            images of the class, real or synthetic, differentiable in them.
+        """
+        if strategy == "none":
+            return lambda _, images: images
+        operations, shape = siamese_operations(strategy), self.train.image_shape
+
+        def change(label: int, images: Tensor) -> Tensor:
+            drawn = draw_siamese(operations, 1, shape, self.generator(purpose, *index, label))
+            return apply_siamese(drawn, images)
+
+        return change
+
+    def frozen_buffers(
+        self, network: Network, parameters: Parameters, *index: int, purpose: str = "statistics"
+    ) -> Parameters:
+        """Measure BatchNorm on real images of all classes; no later part of the step changes it.
+
+        Args:
+            network: The structure.
+            parameters: Its parameters.
+            *index: Counters.
+            purpose: What the images are for.
+
+        Returns:
+            The buffers by name.
+        """
+        if not network.has_batch_norm:
+            return {name: tensor.to(self._device) for name, tensor in network.buffers().items()}
+        batches = [
+            self.real(label, _STATISTICS_BATCH, purpose, *index) for label in range(self.train.num_classes)
+        ]
+        return network.measure_statistics(parameters, torch.cat(batches))
+
+
+def by_class(view: View, images: Tensor) -> Tensor:
+    """Augment the images of every class by the view of that class.
+
+    Args:
+        view: As `Sampler.view` returns it.
+        images: Images `[K, S, C, H, W]`.
+
+    Returns:
+        The augmented images `[K, S, C, H, W]`.
+    """
+    return torch.stack([view(label, own) for label, own in enumerate(images)])

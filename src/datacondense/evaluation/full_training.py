@@ -1,0 +1,277 @@
+"""Training on a full data set: the upper bound, and what selections rely on; resumable after every epoch.
+
+Its folder (see `run_folder`) holds
+
+    network.safetensors      the trained parameters and buffers, and forgetting counts; written last
+    checkpoint.safetensors   training between two epochs; removed at the end
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from datacondense.augment.strategies import augmented
+from datacondense.environment import environment
+from datacondense.errors import InputError
+from datacondense.evaluation.forgetting_counts import ForgettingCounts
+from datacondense.evaluation.protocol import ResolvedProtocol
+from datacondense.evaluation.scoring import accuracy, dtype_of
+from datacondense.image_set import ImageSet, check_trainable
+from datacondense.networks.backend import choose_backend, first_order_model
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network, Parameters, moved
+from datacondense.random import seeded_generator
+from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
+from datacondense.settings import plain_settings
+from datacondense.tensor_files import read_tensors, write_tensors
+from datacondense.training import TrainState, train
+
+NETWORK = "network.safetensors"
+_CHECKPOINT_SECONDS = 60.0
+
+
+class FullState(NamedTuple):
+    """Training between two epochs.
+
+    Attributes:
+        state: Epoch, parameters and momentum.
+        buffers: The network's buffers, which training changes in place.
+        counts: How often each image was forgotten.
+    """
+
+    state: TrainState
+    buffers: Parameters
+    counts: ForgettingCounts
+
+
+class FullTraining:
+    """One network on all images of a set, by the protocol of condensed sets; orders and augmentations by the epoch.
+
+    Attributes:
+        network: The structure.
+        environment: Where and how it computes, for provenance.
+    """
+
+    def __init__(self, images: ImageSet, protocol: ResolvedProtocol, repeat: int) -> None:
+        check_trainable(images)
+        self._images, self._protocol, self._repeat = images, protocol, repeat
+        self._device, self._dtype = images.labels.device, dtype_of(protocol)
+        self.network = build_network(protocol.network, images.image_shape, images.num_classes)
+        backend = choose_backend(
+            self.network, self._device, precision=protocol.precision, engine=protocol.engine
+        )
+        self._model = first_order_model(self.network, backend)
+        self.environment = {**environment(self._device), **backend._asdict()}
+
+    def run(self, folder: RunFolder) -> FullState:
+        """Train in a folder, or go on there, and write the network.
+
+        Args:
+            folder: The run's folder, its result named `NETWORK`.
+
+        Returns:
+            The state after the last epoch.
+        """
+        protocol = plain_settings(self._protocol)
+        settings = {"protocol": protocol, "repeat": self._repeat, "environment": self.environment}
+        with folder.claimed():
+            try:
+                folder.begin(settings, resume=True, force=False)
+                if folder.result.exists():
+                    return self._finished(folder)
+                start = self._restored(folder.checkpoint())
+            except ResumeError:
+                # Damaged, or begun with another number of threads or another version: its end would mix the two.
+                folder.begin(settings, resume=False, force=True)
+                start = None
+            saved_at = time.monotonic()
+
+            def after_epoch(reached: FullState) -> None:
+                nonlocal saved_at
+                if time.monotonic() - saved_at >= _CHECKPOINT_SECONDS:
+                    progress = {"epoch": reached.state.epoch, "environment": self.environment}
+                    folder.save_checkpoint(_tensors(reached, unfinished=True), progress)
+                    saved_at = time.monotonic()
+
+            trained = self.trained(start or self.start(), after_epoch=after_epoch)
+            write_tensors(folder.result, _tensors(trained), {"network": self.network.name})
+            folder.remove_checkpoint()
+        return trained
+
+    def start(self) -> FullState:
+        """Return the state before the first epoch.
+
+        Returns:
+            A fresh network.
+        """
+        # The purposes keep their first names, which the random numbers depend on.
+        drawn = self.network.draw(seeded_generator(self._protocol.seed, "whole network", self._repeat))
+        parameters, buffers = (
+            moved(tensors, self._device, self._dtype) for tensors in (drawn, self.network.buffers())
+        )
+        counts = ForgettingCounts.none(len(self._images), self._device)
+        return FullState(TrainState.begun(parameters), buffers, counts)
+
+    def trained(
+        self,
+        start: FullState,
+        *,
+        epochs: int | None = None,
+        num_images: int | None = None,
+        after_epoch: Callable[[FullState], None] | None = None,
+    ) -> FullState:
+        """Train until a number of epochs is done.
+
+        Args:
+            start: Where training begins or goes on; not changed.
+            epochs: Epochs in all; those of the protocol where None.
+            num_images: Train on the first images only; on all where None.
+            after_epoch: Called after every epoch with the state, which changes in place later on.
+
+        Returns:
+            The state after the last epoch.
+        """
+        protocol, all_epochs = self._protocol, self._protocol.epochs
+        buffers, counts = {name: buffer.clone() for name, buffer in start.buffers.items()}, start.counts
+        # Positions stand for images until a batch is needed: all of them, normalised, would take four times the memory.
+        positions = torch.arange(num_images or len(self._images), device=self._device)
+
+        def watch(seen: Tensor, logits: Tensor) -> None:
+            nonlocal counts
+            counts = counts.seen(seen, logits.argmax(1) == self._images.labels[seen])
+
+        def report(state: TrainState) -> None:
+            if after_epoch is not None:
+                after_epoch(FullState(state, buffers, counts))
+
+        state = train(
+            partial(self._model, buffers=buffers, training=True),
+            start.state,
+            positions,
+            self._images.labels[positions],
+            epochs=all_epochs if epochs is None else epochs,
+            sgd=lambda epoch: protocol.sgd(epoch, all_epochs),
+            order=partial(seeded_generator, protocol.seed, "whole order", self._repeat),
+            inputs=self._inputs,
+            watch=watch,
+            after_epoch=report,
+        )
+        return FullState(state, buffers, counts)
+
+    def accuracy(self, reached: FullState, test: ImageSet) -> float:
+        """Compute the share of right answers on test images.
+
+        Args:
+            reached: A state of training.
+            test: The images, on the same device.
+
+        Returns:
+            The share, 0 to 1.
+        """
+        return accuracy(self._model, reached.state.parameters, reached.buffers, test, self._images)
+
+    def _inputs(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        """Return what makes the network's inputs of positions: images, each augmented in its own way."""
+        protocol = self._protocol
+        change = seeded_generator(protocol.seed, "whole augmentation", self._repeat, epoch)
+
+        def inputs(positions: Tensor) -> Tensor:
+            images = self._images.normalised(positions).to(self._dtype)
+            return augmented(protocol.augmentation, images, change)
+
+        return inputs
+
+    def _finished(self, folder: RunFolder) -> FullState:
+        """Read what training has left; momentum is of no use any more."""
+        trained = read_network(folder, self.network, self._device)
+        state = TrainState(self._protocol.epochs, trained.parameters, {})
+        return FullState(state, trained.buffers, read_counts(folder))
+
+    def _restored(self, saved: Checkpoint | None) -> FullState | None:
+        """Return the state of a checkpoint; None where there is none of this environment, with counts."""
+        if saved is None or saved.progress.get("environment") != self.environment:
+            return None
+        groups = [
+            _group(saved.tensors, name, self._device)
+            for name in ("parameters", "velocity", "buffers", "counts")
+        ]
+        parameters, velocity, buffers, counts = groups
+        # A release that did not count: counts that miss epochs would select other images.
+        if not counts:
+            return None
+        state = TrainState(int(saved.progress["epoch"]), parameters, velocity)
+        return FullState(state, buffers, ForgettingCounts(**counts))
+
+
+class TrainedNetwork(NamedTuple):
+    """A network with its trained numbers.
+
+    Attributes:
+        network: The structure.
+        parameters: Its trained parameters.
+        buffers: Its buffers.
+    """
+
+    network: Network
+    parameters: Parameters
+    buffers: Parameters
+
+
+def read_network(folder: RunFolder, network: Network, device: torch.device) -> TrainedNetwork:
+    """Read a network that `FullTraining.run` wrote.
+
+    Args:
+        folder: The run's folder.
+        network: Its structure.
+        device: Where to bring it.
+
+    Returns:
+        The network and its numbers.
+    """
+    tensors, _ = read_tensors(folder.result)
+    return TrainedNetwork(network, _group(tensors, "parameters", device), _group(tensors, "buffers", device))
+
+
+def read_counts(folder: RunFolder) -> ForgettingCounts:
+    """Read how often each training image was forgotten."""
+    counts = _group(read_tensors(folder.result)[0], "counts", torch.device("cpu"))
+    if not counts:
+        raise InputError(
+            f"{folder.path} was recorded by a release that did not count forgetting: remove it to train again."
+        )
+    return ForgettingCounts(**counts)
+
+
+def _group(tensors: Mapping[str, Tensor], name: str, device: torch.device) -> Parameters:
+    """Return one group of the tensors of a file.
+
+    Args:
+        tensors: Tensors by "group/name".
+        name: The group.
+        device: Where to bring them.
+
+    Returns:
+        Its tensors by name.
+    """
+    prefix = f"{name}/"
+    return {
+        key.removeprefix(prefix): tensor.to(device)
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
+
+
+def _tensors(reached: FullState, *, unfinished: bool = False) -> dict[str, Tensor]:
+    """Name every tensor by its group, for a file; momentum is of no use once training is over."""
+    groups: dict[str, Any] = {
+        "parameters": reached.state.parameters,
+        "buffers": reached.buffers,
+        "counts": reached.counts._asdict(),
+    }
+    if unfinished:
+        groups["velocity"] = reached.state.velocity
+    return {f"{name}/{key}": tensor for name, held in groups.items() for key, tensor in held.items()}

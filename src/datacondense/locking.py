@@ -1,0 +1,41 @@
+"""One lock for every folder that two processes must not write to: freed when its process ends, however it ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from datacondense.errors import InputError
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a folder's lock.
+
+    Args:
+        path: The lock file; its folder is made where missing.
+        wait: Whether to wait for another process that holds it, instead of refusing.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: Another process holds the lock, or the folder cannot be written.
+    """
+    lock = FileLock(path, blocking=wait)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"{path.parent} is in use by another run: wait for it to end, or give another --out."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path.parent} cannot be written ({error.strerror}): choose a folder that you may write to."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,102 @@
+"""A user's own networks, distances, transforms and methods: imported by "package.module:name", and named so again."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from datacondense.errors import InputError
+
+
+def check_user_name(name: str, what: str) -> None:
+    """Check that a name has the form "package.module:name"; nothing is imported.
+
+    Args:
+        name: The name.
+        what: What it should name, for the message: "network", "distance", …
+
+    Raises:
+        InputError: The name has another form.
+    """
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        raise InputError(
+            f"{name!r} does not name a {what} of your own: write package.module:callable, with one colon, such as "
+            f"my_{what}s:first for first in my_{what}s.py."
+        )
+
+
+def imported(name: str, what: str) -> Any:
+    """Import a user's own thing; modules in the current folder are found, as `python -m` finds them.
+
+    Args:
+        name: "package.module:name".
+        what: What it should name, for the message: "network", "distance", …
+
+    Returns:
+        What the module holds under that name.
+
+    Raises:
+        InputError: The name has another form, the module cannot be imported, or it has no such name.
+    """
+    check_user_name(name, what)
+    module_name, _, attribute = name.partition(":")
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        importlib.invalidate_caches()  # the file may be newer than Python's listing of the folder
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise InputError(
+            f"{name}: the module {module_name} cannot be imported ({type(error).__name__}: {error}): run from the "
+            "folder that holds it, or install it."
+        ) from error
+    finally:
+        sys.path.remove(folder)
+    try:
+        return reduce(getattr, attribute.split("."), module)
+    except AttributeError as error:
+        raise InputError(
+            f"{name}: the module {module_name} has no {attribute!r}: name a {what} that it defines."
+        ) from error
+
+
+def user_callable(given: Any, what: str, arguments: str) -> Callable[..., Any]:
+    """Return a user's own function or class, however it is given.
+
+    Args:
+        given: "package.module:callable", or the callable itself.
+        what: What it is, for the message: "network", "distance", …
+        arguments: The arguments that it takes, for the message.
+
+    Returns:
+        The callable.
+
+    Raises:
+        InputError: It cannot be imported or called.
+    """
+    found: Callable[..., Any] = imported(given, what) if isinstance(given, str) else given
+    if not callable(found):
+        raise InputError(
+            f"{given if isinstance(given, str) else repr(given)} is of type {type(found).__name__}, which cannot be "
+            f"called: give a function or class that takes {arguments}."
+        )
+    return found
+
+
+def name_of(thing: Any) -> str:
+    """Return the name under which a user's own thing is recorded.
+
+    Args:
+        thing: A function, a class, any other object, or a name.
+
+    Returns:
+        "module:qualname" of a function or class, by which it can be imported again unless it was defined inside a
+        function; "module:qualname" of the class of any other object; a string as it is.
+    """
+    if isinstance(thing, str):
+        return thing
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}:{named.__qualname__}"

@@ -1,0 +1,94 @@
+"""What the sampler draws for a run: each a function of the seed, a purpose and an index."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from datacondense import ImageSet, build_network
+from datacondense.condensation.sampler import Sampler
+from datacondense.random import seeded_generator
+from tests.conftest import MakeSet
+
+Sample = Callable[[int, int], Tensor]
+KINDS = ("network", "noise", "real", "replaced", "generator", "view")
+
+
+def samples(train: ImageSet, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Sample]:
+    """Return everything that the sampler draws, as functions of an index of two."""
+    sampler, network = Sampler(train, seed, dtype), build_network("mlp", train.image_shape, 3)
+    images = train.normalised(torch.arange(4)).to(sampler.dtype)
+
+    def parameters(outer: int, inner: int) -> Tensor:
+        return sampler.network(network, "network", 10 * outer + inner)["1.weight"]
+
+    return {
+        "network": parameters,
+        "noise": lambda *index: sampler.noise((4, 2), "noise", *index),
+        "real": lambda *index: sampler.real(1, 6, "real", *index),
+        "replaced": lambda *index: sampler.real(1, 40, "real", *index),
+        "generator": lambda *index: torch.rand(3, generator=sampler.generator("order", *index)).to(
+            sampler.dtype
+        ),
+        "view": lambda *index: sampler.view("dsa:rotate", "view", *index)(1, images),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_depend_on_seed_and_index_alone(tiny: ImageSet, kind: str) -> None:
+    sample = samples(tiny, 4)[kind]
+    first = sample(2, 1)
+    assert torch.equal(sample(2, 1), first)
+    assert torch.equal(samples(tiny, 4)[kind](2, 1), first)
+    for other in (sample(1, 2), sample(2, 0), sample(3, 1), samples(tiny, 5)[kind](2, 1)):
+        assert not torch.equal(other, first)
+    exact = samples(tiny, 4, torch.float64)[kind](2, 1)
+    assert (first.dtype, exact.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(exact.float(), first, rtol=1e-5, atol=1e-5)
+
+
+def test_samples_for_different_purposes_differ(tiny: ImageSet) -> None:
+    sampler, network = Sampler(tiny, 4, torch.float32), build_network("mlp", tiny.image_shape, 3)
+    assert not torch.equal(sampler.noise((3,), "a", 0), sampler.noise((3,), "b", 0))
+    assert not torch.equal(sampler.real(0, 4, "a", 0), sampler.real(0, 4, "b", 0))
+    one, other = (
+        sampler.network(network, purpose, 0)["1.weight"] for purpose in ("network", "probe network")
+    )
+    assert not torch.equal(one, other)
+    assert torch.equal(one, network.draw(seeded_generator(4, "network", 0))["1.weight"])
+
+
+def test_real_images_are_of_the_class_and_repeated_only_where_they_must(make: MakeSet) -> None:
+    train = make(per_class=6)
+    sampler = Sampler(train, 4, torch.float32)
+    for label in range(3):
+        own = {tuple(image.tolist()) for image in train.normalised(train.class_indices[label]).flatten(1)}
+        full, many = (sampler.real(label, size, "real", 0).flatten(1).tolist() for size in (6, 30))
+        assert set(map(tuple, full)) == own
+        assert len(many) == 30
+        assert set(map(tuple, many)) <= own
+
+
+def test_a_view_changes_all_images_of_a_class_alike(tiny: ImageSet) -> None:
+    view = Sampler(tiny, 4, torch.float32).view("dsa:rotate", "view", 0)
+    images = tiny.normalised()
+    together = view(2, images)
+    torch.testing.assert_close(torch.cat([view(2, images[:5]), view(2, images[5:])]), together)
+    assert not torch.allclose(view(1, images), together, atol=1e-3)
+    still = Sampler(tiny, 4, torch.float32).view("none", "view", 0)
+    assert still(2, images) is images
+
+
+@pytest.mark.parametrize(("network", "measured"), [("convnet-w4-d1-bn", True), ("convnet-w4-d1", False)])
+def test_batch_norm_is_measured_on_real_images(tiny: ImageSet, network: str, measured: bool) -> None:
+    sampler, structure = Sampler(tiny, 4, torch.float64), build_network(network, tiny.image_shape, 3)
+    parameters = sampler.network(structure, "network", 0)
+    found = sampler.frozen_buffers(structure, parameters, 2, 1)
+    images = torch.cat([sampler.real(label, 16, "statistics", 2, 1) for label in range(3)])
+    expected = structure.measure_statistics(parameters, images)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert bool(found) is measured
+    other = sampler.frozen_buffers(structure, parameters, 2, 1, purpose="probe statistics")
+    assert any(not torch.equal(found[name], tensor) for name, tensor in other.items()) is measured
