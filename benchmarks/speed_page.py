@@ -48,6 +48,12 @@ Operations are counted, not measured: those of convolutions and linear layers, f
 for the training. The ceiling is the rate of a large convolution and its gradients, measured on the same machine before
 the rows. A step does other work too, so the share is a lower bound.
 
+## The C kernel beside torch.compile
+{compiled}
+## Before and after
+What the last large change of form did to the processor time of one thread, in interleaved pairs of processes.
+
+{before_after}
 ## Evaluation
 {evaluation}
 ## Time to accuracy
@@ -107,6 +113,49 @@ def steps(records: dict[str, Row]) -> str:
         name = "; ".join([what, size, more, " ".join([given["precision"], *given["set"]])])
         rows.append(show.speed_row(name, summary["seconds"], summary["megabytes_peak"], summary))
     return text + "\n" * bool(rows) + table(show.SPEED_HEAD, rows)
+
+
+def compiled(records: dict[str, Row]) -> str:
+    """Return the section on the kernel and torch.compile."""
+    rows, text = [], ""
+    for record in records_of(records, "compiled"):
+        given = record["settings"]
+        text = (
+            f"Gradient matching on ConvNet, 10 classes of {'×'.join(map(str, given['shape']))}, {given['precision']}. "
+            "Cold: nothing compiled is cached; warm: the cold process left its caches. The clock starts when the "
+            "method is built.\n\n"
+        )
+        for row in record["summary"]:
+            figures = (number(row["first_step_done_seconds"]), number(row["step_seconds"]))
+            rows.append([
+                row["real_batch"],
+                row["engine"],
+                row["cache"],
+                *figures,
+                f"{row['steps_in_time']:g}",
+                row["n"],
+            ])
+    seconds = "".join(f"{record['settings']['seconds']:g}" for record in records_of(records, "compiled")[:1])
+    head = "real images per class | engine | caches | first step done, s | a step, s"
+    return text + table(f"{head} | steps in the first {seconds} s | n", rows)
+
+
+def before_after(records: dict[str, Row]) -> str:
+    """Return the section on a change of form."""
+    rows = [
+        [
+            name,
+            number(one["before_seconds"]),
+            number(one["after_seconds"]),
+            f"{one['ratio_of_medians']:.2f}",
+            f"{one['median_ratio']:.2f} ({one['ratios'][0]:.2f} to {one['ratios'][-1]:.2f})",
+            len(one["ratios"]),
+        ]
+        for record in records_of(records, "before-after")
+        for name, one in record["summary"].items()
+    ]
+    head = "what | before, s | after, s | ratio of medians | median ratio of pairs (range) | pairs"
+    return table(head, rows)
 
 
 def evaluation(records: dict[str, Row]) -> str:
@@ -263,7 +312,20 @@ def main() -> None:
     records = read_records(options.results)
     if "growth" in records:
         show.plot_growth(records["growth"]["rows"], options.out / PLOT)
-    sections = (steps, evaluation, time, paired, cosines, growth, selection, profile, machine, commands)
+    sections = (
+        steps,
+        compiled,
+        before_after,
+        evaluation,
+        time,
+        paired,
+        cosines,
+        growth,
+        selection,
+        profile,
+        machine,
+        commands,
+    )
     made = {section.__name__: section(records) or NOT_MEASURED for section in sections}
     targets = table("target | measured | ", show.target_rows(records))
     write_text(options.out / "speed.md", PAGE.format(targets=targets, **made))

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from datacondense.errors import InputError
 from datacondense.files import write_text
+from datacondense.locking import locked
 from datacondense.renamed import current_names
 
 RECORD = "record.json"
@@ -149,19 +148,8 @@ class Store:
         Raises:
             InputError: The folder cannot be written.
         """
-        folder = self.folder(key)
-        lock = FileLock(folder / _LOCK)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be written ({error.strerror}): choose a folder that you may write to."
-            ) from error
-        try:
+        with locked(self.folder(key) / _LOCK, wait=True):
             yield
-        finally:
-            lock.release()
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
