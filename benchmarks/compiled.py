@@ -57,7 +57,8 @@ def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Ro
 def summarise(record: measure.Row) -> list[dict[str, Any]]:
     """Take the median of every figure over the pairs."""
     rows: list[measure.Row] = record["rows"]
-    kinds = list(dict.fromkeys((row["real_batch"], row["engine"], row["cache"]) for row in rows))
+    found_kinds = {(row["real_batch"], row["engine"], row["cache"]) for row in rows}
+    kinds = sorted(found_kinds, key=lambda kind: (kind[0], ENGINES.index(kind[1]), kind[2]))
     names = ("first_step_done_seconds", "step_seconds", "steps_in_time")
     found = []
     for kind in kinds:
@@ -84,7 +85,7 @@ def main() -> None:
     if options.child is not None:
         print(json.dumps(one_process(options, options.child)))
         return
-    apart = {"out", "child", "pairs"}
+    apart = {"out", "child", "pairs", "real_batches"}
     settings = {name: value for name, value in vars(options).items() if name not in apart}
     record = measure.Record(options.out, settings, options.threads)
     for pair in range(options.pairs):

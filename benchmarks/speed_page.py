@@ -123,7 +123,7 @@ def compiled(records: dict[str, Row]) -> str:
         text = (
             f"Gradient matching on ConvNet, 10 classes of {'×'.join(map(str, given['shape']))}, {given['precision']}. "
             "Cold: nothing compiled is cached; warm: the cold process left its caches. The clock starts when the "
-            "method is built.\n\n"
+            "method is built. Where a step takes about as long, the start decides for the kernel.\n\n"
         )
         for row in record["summary"]:
             figures = (number(row["first_step_done_seconds"]), number(row["step_seconds"]))
