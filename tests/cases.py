@@ -1,5 +1,11 @@
 """The table of tiny networks, distances and sets on which fast and obvious computations are held equal."""
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datacondense.networks.network import Parameters
+
 NETWORKS = (
     "mlp",
     "lenet",
@@ -20,3 +26,13 @@ NETWORKS = (
 
 LARGE = tuple(name for name in NETWORKS if name.startswith(("alexnet", "vgg", "resnet", "alexcifar")))
 """Networks of millions of parameters, of which a test takes fewer combinations."""
+
+
+def logits_and_gradients(function: object, parameters: Parameters, images: Tensor) -> list[Tensor]:
+    """Differentiate a loss by images and parameters."""
+    assert callable(function)
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    leaf = images.detach().requires_grad_()
+    logits = function(leaves, leaf)
+    loss = F.cross_entropy(logits, torch.arange(len(images)) % 3)
+    return [logits, *torch.autograd.grad(loss, [leaf, *leaves.values()])]

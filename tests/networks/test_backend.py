@@ -13,6 +13,7 @@ from datacondense.networks import backend
 from datacondense.networks.backend import Backend, choose_backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Network, Parameters
+from tests.cases import logits_and_gradients
 from tests.conftest import has_kernels
 from tests.networks.own_layers import (
     BLOCKS,
@@ -38,15 +39,6 @@ def setting(
     # Norms start as the identity, which would hide a mistake.
     parameters = {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in parameters.items()}
     return network, parameters, torch.randn(4, *shape, generator=generator)
-
-
-def logits_and_gradients(function: object, parameters: Parameters, images: Tensor) -> list[Tensor]:
-    assert callable(function)
-    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    leaf = images.detach().requires_grad_()
-    logits = function(leaves, leaf)
-    loss = F.cross_entropy(logits, torch.arange(len(images)) % 3)
-    return [logits, *torch.autograd.grad(loss, [leaf, *leaves.values()])]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

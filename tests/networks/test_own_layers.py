@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from datacondense.networks.backend import choose_backend, first_order_model
 from datacondense.networks.initial_values import draw_parameters, initial_buffers
 from datacondense.networks.network import Network, Parameters
 from datacondense.networks.stacked import stack_network
+from tests.cases import logits_and_gradients
 from tests.conftest import has_kernels
 
 SHAPE, WIDTH = (2, 26, 22), 32  # the second block sees 13x11 pixels, on which poolings and strides differ
@@ -66,15 +66,6 @@ def own_network(odd: str) -> tuple[Network, Parameters, Tensor]:
     # Norms start as the identity, which would hide a mistake.
     parameters = {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in parameters.items()}
     return network, parameters, torch.randn(6, *SHAPE, generator=generator)
-
-
-def logits_and_gradients(function: object, parameters: Parameters, images: Tensor) -> list[Tensor]:
-    assert callable(function)
-    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    leaf = images.detach().requires_grad_()
-    logits = function(leaves, leaf)
-    loss = F.cross_entropy(logits, torch.arange(len(images)) % 3)
-    return [logits, *torch.autograd.grad(loss, [leaf, *leaves.values()])]
 
 
 def assert_fused_equals_eager(odd: str) -> None:

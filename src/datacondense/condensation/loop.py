@@ -139,11 +139,7 @@ def condense(
     """
     check_trainable(train)
     run = run or RunConfig()
-    if run.validate_every and validation is None:
-        raise InputError(
-            f"validate_every is {run.validate_every}, but there are no validation images: hold some out of the "
-            "training images, with --validation-fraction on the command line or hold_out() in Python."
-        )
+    _check_validation(run, validation)
     fingerprint = train.fingerprint
     train = train.to(device)
     # Settings that do not fit the images are refused here, before anything is written or discarded.
@@ -164,6 +160,15 @@ def condense(
         if folder is not None:
             result.save(folder.result)
         return result
+
+
+def _check_validation(run: RunConfig, validation: ImageSet | None) -> None:
+    """Refuse reports on images that are not there."""
+    if run.validate_every and validation is None:
+        raise InputError(
+            f"validate_every is {run.validate_every}, but there are no validation images: hold some out of the "
+            "training images, with --validation-fraction on the command line or hold_out() in Python."
+        )
 
 
 class _Loop:
