@@ -75,8 +75,11 @@ def test_help_is_shown_anew_when_anything_changes(
     print_help(["export"], lambda: show("two"))
     monkeypatch.setenv("COLUMNS", "40")
     print_help(["condense"], lambda: show("narrow"))
-    assert shown == ["one", "two", "narrow"]
-    assert capsys.readouterr().out == "one\none\ntwo\nnarrow\n"
+    monkeypatch.setattr("datacondense.cli.help._PACKAGE", tmp_path)
+    (tmp_path / "module.py").touch()
+    print_help(["condense"], lambda: show("edited"))
+    assert shown == ["one", "two", "narrow", "edited"]
+    assert capsys.readouterr().out == "one\none\ntwo\nnarrow\nedited\n"
 
 
 def test_a_complaint_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,7 @@ class FullTraining:
             def after_epoch(reached: FullState) -> None:
                 nonlocal saved_at
                 if time.monotonic() - saved_at >= _CHECKPOINT_SECONDS:
-                    progress = {"epoch": reached.state.epoch, "environment": self.environment}
-                    folder.save_checkpoint(_tensors(reached, unfinished=True), progress)
+                    folder.save_checkpoint(_tensors(reached, unfinished=True), {"epoch": reached.state.epoch})
                     saved_at = time.monotonic()
 
             trained = self.trained(start or self.start(), after_epoch=after_epoch)
@@ -192,8 +191,8 @@ class FullTraining:
         return FullState(state, trained.buffers, read_counts(folder))
 
     def _restored(self, saved: Checkpoint | None) -> FullState | None:
-        """Return the state of a checkpoint; None where there is none of this environment, with counts."""
-        if saved is None or saved.progress.get("environment") != self.environment:
+        """Return the state of a checkpoint; None where there is none with counts."""
+        if saved is None:
             return None
         groups = [
             _group(saved.tensors, name, self._device)
