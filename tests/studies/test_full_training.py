@@ -224,6 +224,16 @@ def test_training_that_is_finished_is_not_done_again(
     assert _bytes(task, workspace) == written
 
 
+def test_training_that_was_finished_in_another_environment_is_done_again(
+    data: DataSource, workspace: StoreWorkspace, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TrainFull(data=data, protocol=replace(PROTOCOL, epochs=1), repeat=0)
+    task.run(workspace)
+    monkeypatch.setattr(full_training, "environment", lambda device: environment(device) | {"threads": 99})
+    assert task.run(workspace)["environment"]["threads"] == 99
+    assert epochs == [0, 0]
+
+
 @pytest.mark.parametrize(
     "protocol", [PROTOCOL, replace(PROTOCOL, batch_size=5000, augmentation="crop-noise")]
 )
