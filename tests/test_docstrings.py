@@ -56,9 +56,17 @@ def of_function(node: Function, name: str, docstring: str, *, is_method: bool) -
             yield f"{name} does not document its parameter {parameter}"
     for parameter in documented - parameters(node, is_method=is_method):
         yield f"{name} documents {parameter}, which it does not take"
+    if raises(node) and not re.search(r"^Raises:$", docstring, re.MULTILINE):
+        yield f"{name} does not document what it raises"
     gives_nothing = node.returns is None or ast.unparse(node.returns) in {"None", "Never", "NoReturn"}
     if not gives_nothing and not re.search(r"^(Returns|Yields):$", docstring, re.MULTILINE):
         yield f"{name} does not document what it returns"
+
+
+def raises(node: ast.AST) -> bool:
+    """Whether a function raises an error of its own, outside of the functions in it."""
+    inside = [each for each in ast.iter_child_nodes(node) if not isinstance(each, Function | ast.Lambda)]
+    return any((isinstance(each, ast.Raise) and each.exc is not None) or raises(each) for each in inside)
 
 
 def of_fields(node: ast.ClassDef, name: str, docstring: str) -> Iterator[str]:

@@ -8,18 +8,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.registry import METHODS
-from datacondense.reports.noise_records import noise_record, read_noise_record
-from datacondense.reports.study_records import read_study_record
+from datacondense.data.data_source import DataSource
+from datacondense.reports.records import noise_record, read_noise_record, read_study_record
 from datacondense.studies.catalogue import STUDIES
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.data_source import DataSource
 from datacondense.studies.running import declared
-from datacondense.studies.task import task_key
+from datacondense.tasks.task import inputs_of
 from tests.conftest import make_set
 
 GOLDEN = Path(__file__).with_name("golden") / "golden.json"
@@ -43,20 +43,19 @@ def learned(method: str, network: str) -> str:
 def numbers(stem: str) -> Any:
     """Read a record as the reports do, and list its numbers."""
     values = json.loads((RESULTS / f"{stem}.json").read_text(encoding="utf-8"))
-    if stem.startswith("study-"):
-        result = read_study_record(values)
-        entries = {
-            "/".join(place): [
-                sorted([*pair, accuracy] for pair, accuracy in entry.accuracies.items()),
-                [entry.missing, entry.sets, entry.mean, entry.std, *entry.interval],
-                [entry.image_lrs, entry.condensing_seconds, entry.shared_seconds, entry.memory],
-            ]
-            for place, entry in result.known.items()
-        }
-        differences = {"/".join(place): list(found) for place, found in result.differences.items()}
-        claims = [[found.difference, list(found.interval), found.verdict] for found in result.claims]
-        return [entries, differences, claims]
-    return noise_record(read_noise_record(values))
+    if stem.startswith("noise-"):
+        return noise_record(read_noise_record(values))
+    result = read_study_record(values)
+    return [
+        [found.index.tolist(), rounded(found)] for found in (result.table, result.differences, result.claims)
+    ]
+
+
+def rounded(frame: pd.DataFrame) -> list[Any]:
+    """List the numbers of a frame, rounded: the last digits may differ between machines."""
+    return [
+        [round(x, 9) if isinstance(x, float) else str(x) for x in line] for line in frame.to_numpy().tolist()
+    ]
 
 
 def keys(study: str) -> list[str]:
@@ -65,7 +64,7 @@ def keys(study: str) -> list[str]:
     return [
         key
         for task in declared(STUDIES[study], DataSource(name="digits"), config).tasks
-        for key in (task_key(task), *map(task_key, task.inputs))
+        for key in (task.key, *(source.key for source in inputs_of(task)))
     ]
 
 

@@ -50,9 +50,9 @@ TEXTS = [
 ]
 # "file" or "file:word": why.
 EXCEPTIONS = {
-    "src/datacondense/studies/store.py:cell": "file name of earlier outputs",
+    "src/datacondense/tasks/store.py:cell": "file name of earlier outputs",
     "src/datacondense/studies/running.py:cells": "folder name of earlier outputs",
-    "src/datacondense/studies/noise_running.py:cells": "folder name of earlier outputs",
+    "src/datacondense/studies/noise.py:cells": "folder name of earlier outputs",
     "src/datacondense/renamed.py": "holds the former names",
     "tests/test_words.py": "holds the words",
     "tests/mutations.py": "quotes source",

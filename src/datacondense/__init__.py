@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datacondense.condensation.schedule import published_schedule
     from datacondense.data.arrays import from_arrays, from_torch_dataset
     from datacondense.data.config import DataConfig
+    from datacondense.data.data_source import DataSource
     from datacondense.data.exports import ExportReport, export, load_export
     from datacondense.data.sources import load
     from datacondense.data.splits import DataSplits
@@ -28,22 +29,22 @@ if TYPE_CHECKING:
     from datacondense.networks.builder import build_network
     from datacondense.networks.network import Network
     from datacondense.reports.grid import draw_grid, plot_grid
-    from datacondense.reports.noise import write_noise
-    from datacondense.reports.study_tables import write_study
+    from datacondense.reports.noise_page import write_noise
+    from datacondense.reports.study_page import write_study
+    from datacondense.selection.by_network import SelectionConfig, select
     from datacondense.selection.forgetting import select_forgetting
     from datacondense.selection.herding import select_herding
     from datacondense.selection.k_center import select_k_center
     from datacondense.selection.random import select_random
+    from datacondense.studies.catalogue import find_study
     from datacondense.studies.config import StudyConfig
-    from datacondense.studies.data_source import DataSource
     from datacondense.studies.factory import TaskFactory, grid
-    from datacondense.studies.noise_config import NoiseConfig
-    from datacondense.studies.noise_running import run_noise
-    from datacondense.studies.running import declared, find_study, run_study
-    from datacondense.studies.selection_config import SelectionConfig
-    from datacondense.studies.selection_running import select
+    from datacondense.studies.noise import NoiseConfig, run_noise
+    from datacondense.studies.running import declared, run_study, run_tasks
     from datacondense.studies.study import Claim, Study
-    from datacondense.studies.workers import WorkersConfig
+    from datacondense.tasks.store import Workspace
+    from datacondense.tasks.task import Task
+    from datacondense.tasks.workers import WorkersConfig
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -58,6 +59,7 @@ else:
             "condensation.schedule": ["published_schedule"],
             "data.arrays": ["from_arrays", "from_torch_dataset"],
             "data.config": ["DataConfig"],
+            "data.data_source": ["DataSource"],
             "data.exports": ["ExportReport", "export", "load_export"],
             "data.sources": ["load"],
             "data.splits": ["DataSplits"],
@@ -71,22 +73,22 @@ else:
             "networks.builder": ["build_network"],
             "networks.network": ["Network"],
             "reports.grid": ["draw_grid", "plot_grid"],
-            "reports.noise": ["write_noise"],
-            "reports.study_tables": ["write_study"],
+            "reports.noise_page": ["write_noise"],
+            "reports.study_page": ["write_study"],
+            "selection.by_network": ["SelectionConfig", "select"],
             "selection.forgetting": ["select_forgetting"],
             "selection.herding": ["select_herding"],
             "selection.k_center": ["select_k_center"],
             "selection.random": ["select_random"],
+            "studies.catalogue": ["find_study"],
             "studies.config": ["StudyConfig"],
-            "studies.data_source": ["DataSource"],
             "studies.factory": ["TaskFactory", "grid"],
-            "studies.noise_config": ["NoiseConfig"],
-            "studies.noise_running": ["run_noise"],
-            "studies.running": ["declared", "find_study", "run_study"],
-            "studies.selection_config": ["SelectionConfig"],
-            "studies.selection_running": ["select"],
+            "studies.noise": ["NoiseConfig", "run_noise"],
+            "studies.running": ["declared", "run_study", "run_tasks"],
             "studies.study": ["Claim", "Study"],
-            "studies.workers": ["WorkersConfig"],
+            "tasks.store": ["Workspace"],
+            "tasks.task": ["Task"],
+            "tasks.workers": ["WorkersConfig"],
         },
     )
 
@@ -116,9 +118,11 @@ __all__ = [
     "SiameseMatchingConfig",
     "Study",
     "StudyConfig",
+    "Task",
     "TaskFactory",
     "Transform",
     "WorkersConfig",
+    "Workspace",
     "build_network",
     "condense",
     "declared",
@@ -137,6 +141,7 @@ __all__ = [
     "published_schedule",
     "run_noise",
     "run_study",
+    "run_tasks",
     "select",
     "select_forgetting",
     "select_herding",

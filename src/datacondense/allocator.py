@@ -12,22 +12,12 @@ _LARGEST_INT = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory instead of returning it to the kernel, for this process.
-
-    Computed values are the same; the process's peak memory can be higher.
-
-    Returns:
-        Whether glibc accepted it; False where the C library is another one.
-    """
+    """Make glibc reuse the memory that this process frees, which may raise its peak; return whether it accepted."""
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    settings = (
-        (_MMAP_THRESHOLD, 2**30),
-        (_TRIM_THRESHOLD, _LARGEST_INT),
-        (_TOP_PAD, 2**26),
-    )
+    settings = ((_MMAP_THRESHOLD, 2**30), (_TRIM_THRESHOLD, _LARGEST_INT), (_TOP_PAD, 2**26))
     return all(mallopt(name, value) == 1 for name, value in settings)

@@ -5,9 +5,5 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for what can be computed again.
-
-    Returns:
-        $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense.
-    """
+    """Return $XDG_CACHE_HOME/datacondense, or ~/.cache/datacondense: the folder for what can be computed again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datacondense"

@@ -9,14 +9,7 @@ from datacondense.errors import InputError
 
 
 def environment(device: torch.device | str) -> dict[str, str | int]:
-    """Return what results depend on beside their settings; equal environments give equal bits on one machine.
-
-    Args:
-        device: Where the tensors are.
-
-    Returns:
-        Device, number of threads and versions, as plain JSON values.
-    """
+    """Return what results depend on beside their settings; equal ones give equal bits on one machine."""
     return {
         "datacondense": package_version(),
         "device": str(device),
@@ -27,11 +20,7 @@ def environment(device: torch.device | str) -> dict[str, str | int]:
 
 
 def package_version() -> str:
-    """Return the version of this library.
-
-    Returns:
-        The installed version, or "unknown" when it runs from a folder that was not installed.
-    """
+    """Return the installed version of this library, or "unknown"."""
     try:
         return version("datacondense")
     except PackageNotFoundError:
@@ -39,17 +28,7 @@ def package_version() -> str:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device by its name.
-
-    Args:
-        name: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps", …
-
-    Returns:
-        The device.
-
-    Raises:
-        InputError: torch knows no such device, or this machine has none.
-    """
+    """Return a device by its name; "auto" is a CUDA GPU where there is one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

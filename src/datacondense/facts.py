@@ -25,12 +25,5 @@ _KNOWN = {
 
 
 def facts_of(dataset: str | None) -> Facts:
-    """Return what is known of a data set.
-
-    Args:
-        dataset: Its name, as in `load`; None where it has none.
-
-    Returns:
-        The facts; the defaults for any name that is not known.
-    """
+    """Return what is known of a data set by its name; the defaults for any name that is not known."""
     return _KNOWN.get(dataset or "", Facts())

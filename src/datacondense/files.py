@@ -16,17 +16,7 @@ from datacondense.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file under a temporary name beside its destination, then move it there in one step.
-
-    Args:
-        path: The destination; its folder is created where missing.
-
-    Yields:
-        The temporary path to write to.
-
-    Raises:
-        InputError: The destination is not a file, the folder cannot be written, or the disk is full.
-    """
+    """Yield a temporary path, and move what was written there to the file's own path in one step."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
         _check_file(path)
@@ -44,21 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Fill a folder under a temporary name beside its destination, then move it there in one step.
-
-    A folder that is replaced is moved aside for an instant, since no system call exchanges two folders everywhere.
-
-    Args:
-        path: The destination folder.
-        force: Replace a folder that is already there and not empty.
-
-    Yields:
-        The temporary folder to fill.
-
-    Raises:
-        InputError: The destination exists and is not empty (without `force`), is no folder, holds the current
-            folder, cannot be written, or the disk is full.
-    """
+    """Yield a temporary folder to fill, and move it to its destination in one step."""
     temporary: Path | None = None
     try:
         destination = path.resolve()
@@ -77,12 +53,7 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically.
-
-    Args:
-        path: The destination.
-        text: The new content.
-    """
+    """Write a text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -112,6 +83,7 @@ def _swap_folders(new: Path, destination: Path, *, aside: Path) -> None:
     if not destination.exists():
         new.rename(destination)
         return
+    # For an instant there is neither: no system call exchanges two folders everywhere.
     destination.rename(aside)
     try:
         new.rename(destination)

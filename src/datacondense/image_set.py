@@ -222,14 +222,7 @@ class ImageSet:
 
 
 def check_trainable(images: ImageSet) -> None:
-    """Check that a classifier can be learned from a set: two classes or more, each with an image.
-
-    Args:
-        images: The set to learn from.
-
-    Raises:
-        InputError: There is one class only, or a class has no image.
-    """
+    """Check that a classifier can be learned from a set: two classes or more, each with an image."""
     if images.num_classes < 2:
         raise InputError(
             f"The data set has {images.num_classes} class ({', '.join(images.class_names)}), but a classifier "

@@ -11,18 +11,7 @@ from datacondense.errors import InputError
 
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a folder's lock.
-
-    Args:
-        path: The lock file; its folder is made where missing.
-        wait: Whether to wait for another process that holds it, instead of refusing.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        InputError: Another process holds the lock, or the folder cannot be written.
-    """
+    """Hold a folder's lock file; where another process holds it, `wait` or refuse."""
     lock = FileLock(path, blocking=wait)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,19 +13,7 @@ from datacondense.errors import InputError
 
 
 def seeded_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
-    """Return the generator of one purpose and index.
-
-    Args:
-        seed: The user's seed, any integer from 0.
-        purpose: What is drawn, in a word: "start", "network", "real", …
-        *index: Counters that tell apart the generators of one purpose, such as (iteration, step, class).
-
-    Returns:
-        A fresh CPU generator, independent of every other (seed, purpose, index).
-
-    Raises:
-        InputError: The seed is negative.
-    """
+    """Return a fresh CPU generator, independent of that of every other (seed, purpose, index)."""
     if seed < 0:
         raise InputError(f"seed is {seed}, but seeds are whole numbers from 0: choose one such as --seed 0.")
     key = "/".join([str(seed), purpose, *map(str, index)])

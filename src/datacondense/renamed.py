@@ -58,6 +58,29 @@ def former_names(values: Any) -> Any:
     return _with_keys(values, _FORMER)
 
 
+def former_task(described: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a task in the form of which its key has been made since the first release."""
+    tag, settings = described["cell"], dict(described["settings"])
+    if tag.endswith("Cell") and "data" in settings:
+        settings["images"] = settings.pop("data")
+    if tag in {"EvaluateCell", "WholeCell"}:
+        settings["protocol"] = {name: value for name, value in settings["protocol"].items() if name != "repeats"}
+    elif tag == "ChoiceCell":
+        settings["image_lrs"] = settings.pop("scores")
+    elif tag == "CondenseCell" and described["inputs"]:
+        tag, settings = "TunedCell", {**settings, "iterations": settings["iterations"] or "equal seconds"}
+    elif tag == "SelectCell":
+        method = settings.pop("method")
+        if method == "random":
+            tag, settings["seed"] = "RandomCell", settings.get("seed", 0)
+        elif method.startswith("forgetting"):
+            tag = "ForgettingCell"
+            settings |= {"never_learned": "last"} if method == "forgetting-learned" else {}
+        else:
+            tag, settings["method"] = "ChosenCell", method
+    return former_names({**described, "cell": tag, "settings": settings})  # type: ignore[no-any-return]
+
+
 def current_options(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return a command's arguments with today's names of options.
 

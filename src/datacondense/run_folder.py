@@ -65,31 +65,14 @@ class RunFolder:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep other processes out while a run goes on; a killed process frees its claim.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            InputError: Another process runs in this folder, or it cannot be written.
-        """
+        """Keep other processes out while a run goes on; a killed process frees its claim."""
         with locked(self.path / _LOCK, wait=False):
             for unfinished in self.path.glob(".*.part"):  # what a killed process was writing
                 unfinished.unlink()
             yield
 
     def begin(self, settings: Mapping[str, Any], *, resume: bool, force: bool) -> None:
-        """Prepare the folder for a run with these settings.
-
-        Args:
-            settings: Everything that the result depends on, as plain JSON values.
-            resume: Continue an unfinished run.
-            force: Discard what an earlier run left.
-
-        Raises:
-            InputError: Both flags are given, or the folder holds a run and neither is given.
-            ResumeError: The run to resume had other settings, or what it left has none.
-        """
+        """Prepare the folder for a run with these settings, which are all that its result depends on."""
         if resume and force:
             raise InputError("--resume and --force contradict each other: continue the run or discard it.")
         if force:
@@ -114,14 +97,7 @@ class RunFolder:
         write_text(self.path / SETTINGS, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
     def settings(self) -> dict[str, Any]:
-        """Read the settings of the run.
-
-        Returns:
-            What `begin` wrote.
-
-        Raises:
-            InputError: They are missing or not JSON.
-        """
+        """Read the settings of the run, as `begin` wrote them."""
         path = self.path / SETTINGS
         try:
             settings: dict[str, Any] = current_names(json.loads(path.read_text(encoding="utf-8")))
@@ -132,24 +108,12 @@ class RunFolder:
         return settings
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
-        """Replace the checkpoint.
-
-        Args:
-            tensors: What the run carries, by name.
-            progress: How far it is, as plain JSON values.
-        """
+        """Replace the checkpoint; `progress` is plain JSON values."""
         metadata = {name: json.dumps(value) for name, value in progress.items()}
         write_tensors(self.path / CHECKPOINT, tensors, metadata)
 
     def checkpoint(self) -> Checkpoint | None:
-        """Read the checkpoint.
-
-        Returns:
-            Where to go on; None where no checkpoint was written yet.
-
-        Raises:
-            ResumeError: The checkpoint is damaged.
-        """
+        """Read the checkpoint; None where none was written yet."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
@@ -166,14 +130,7 @@ class RunFolder:
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def log(self, **entry: Any) -> None:
-        """Append one line to the metrics log.
-
-        Args:
-            **entry: Plain JSON values.
-
-        Raises:
-            InputError: The disk is full, or the folder cannot be written any more.
-        """
+        """Append one line of plain JSON values to the metrics log."""
         try:
             with (self.path / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -184,21 +141,13 @@ class RunFolder:
             ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read the metrics log.
-
-        Returns:
-            Its complete lines, in order; a half-written last line is left out.
-        """
+        """Read the complete lines of the metrics log; a half-written last one is left out."""
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         return [current_names(json.loads(line)) for line in lines if line.endswith("\n")]
 
     def keep_metrics(self, kept: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Drop the log's entries that a resumed run writes again.
-
-        Args:
-            kept: Whether an entry stays.
-        """
+        """Drop the log's entries that a resumed run writes again."""
         entries = [entry for entry in self.metrics() if kept(entry)]
         write_text(self.path / METRICS, "".join(json.dumps(entry) + "\n" for entry in entries))
 

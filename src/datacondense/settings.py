@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -21,16 +21,11 @@ Named: TypeAlias = Annotated[
 ]
 """A built-in name, "package.module:name" of one's own, or, in Python, the object itself."""
 
+SettingsT = TypeVar("SettingsT")
+
 
 def plain_settings(settings: Any) -> dict[str, Any]:
-    """Return settings as plain values, for provenance.
-
-    Args:
-        settings: A dataclass of settings.
-
-    Returns:
-        Its fields; a callable by its name.
-    """
+    """Return settings as plain values, callables by their names, for provenance."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):
@@ -40,31 +35,13 @@ def plain_settings(settings: Any) -> dict[str, Any]:
     return {known.name: plain(getattr(settings, known.name)) for known in fields(settings)}
 
 
-def narrowed(kind: type[Any], settings: Any, **changes: Any) -> Any:
-    """Return settings as another type of the same fields, such as one that allows no None.
-
-    Args:
-        kind: The other type.
-        settings: The settings.
-        **changes: Fields that change.
-
-    Returns:
-        The settings of that type.
-    """
+def narrowed(kind: type[SettingsT], settings: Any, **changes: Any) -> SettingsT:
+    """Return settings as another type of the same fields, such as one that allows no None."""
     return kind(**{known.name: getattr(settings, known.name) for known in fields(settings)} | changes)
 
 
 def check_at_least(settings: object, least: int, *names: str) -> None:
-    """Check whole numbers.
-
-    Args:
-        settings: The settings.
-        least: The smallest value that is allowed.
-        *names: Fields to check; None passes.
-
-    Raises:
-        InputError: One is smaller.
-    """
+    """Check that whole numbers are not below the least; None passes."""
     for name in names:
         value = getattr(settings, name)
         if value is not None and value < least:
@@ -72,15 +49,7 @@ def check_at_least(settings: object, least: int, *names: str) -> None:
 
 
 def check_rates(settings: object, *names: str) -> None:
-    """Check learning rates.
-
-    Args:
-        settings: The settings.
-        *names: Fields to check; None passes.
-
-    Raises:
-        InputError: One is not a finite number above 0.
-    """
+    """Check that learning rates are finite numbers above 0; None passes."""
     for name in names:
         value = getattr(settings, name)
         if value is not None and not 0 < value < float("inf"):
@@ -88,15 +57,7 @@ def check_rates(settings: object, *names: str) -> None:
 
 
 def check_momenta(settings: object, *names: str) -> None:
-    """Check momenta.
-
-    Args:
-        settings: The settings.
-        *names: Fields to check.
-
-    Raises:
-        InputError: One is not at least 0 and below 1.
-    """
+    """Check that momenta are at least 0 and below 1."""
     for name in names:
         if not 0 <= getattr(settings, name) < 1:
             raise InputError(f"{name} is {getattr(settings, name)}, but must be at least 0 and below 1.")

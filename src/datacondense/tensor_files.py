@@ -20,16 +20,7 @@ _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file atomically and deterministically.
-
-    Args:
-        path: The destination.
-        tensors: Tensors by name, on any device.
-        metadata: Texts by name.
-
-    Raises:
-        InputError: The file cannot be written, or the disk is full.
-    """
+    """Write a safetensors file atomically and deterministically, from tensors on any device."""
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     data = _with_sorted_header(serialize(on_cpu, dict(metadata)))
     with replacing(path) as temporary:
@@ -37,17 +28,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file; a pickle is refused unread, since loading one can run code.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Tensors by name, on the CPU, and the metadata.
-
-    Raises:
-        InputError: There is no such file, or it is a pickle, cut short or not safetensors.
-    """
+    """Read tensors, to the CPU, and metadata; a pickle is refused unread, since loading one can run code."""
     if not path.is_file():
         raise InputError(
             f"There is no file {path}: give the path of a .safetensors file that datacondense wrote."
@@ -68,6 +49,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by datacondense; "
             "copy it again or create it anew."
         ) from error
+
+
+def flattened(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Name the tensors of several groups "group/name", for one file."""
+    return {f"{group}/{name}": tensor for group, own in groups.items() for name, tensor in own.items()}
+
+
+def group_of(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    """Return the tensors of a group by their own names."""
+    start = f"{group}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def _is_pickle(path: Path) -> bool:

@@ -47,26 +47,12 @@ class TrainState(NamedTuple):
 
     @staticmethod
     def begun(parameters: Parameters) -> "TrainState":
-        """Return the state before the first epoch.
-
-        Args:
-            parameters: Where training begins.
-
-        Returns:
-            These parameters at rest.
-        """
+        """Return the state before the first epoch: these parameters at rest."""
         return TrainState(0, parameters, zero_velocity(parameters))
 
 
 def zero_velocity(parameters: Parameters) -> Parameters:
-    """Return the momentum with which training begins.
-
-    Args:
-        parameters: Parameters by name.
-
-    Returns:
-        Zeros of the same shapes.
-    """
+    """Return the momentum with which training begins: zeros of the same shapes."""
     return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
 
 
@@ -83,24 +69,14 @@ def train(
     watch: Watcher | None = None,
     after_epoch: Callable[[TrainState], None] | None = None,
 ) -> TrainState:
-    """Train until a number of epochs is done, minimising the mean cross-entropy of each batch.
+    """Return the state, in new tensors, after training until `epochs` in all are done, those of `start` included.
 
-    What an epoch needs is a function of its number, so that training which was stopped after one goes on with the next.
-
-    Args:
-        model: Function from (parameters, images) to logits `[N, K]`.
-        start: Where training begins or goes on; not changed.
-        images: Normalised images `[N, C, H, W]`, or whatever `inputs` makes them of, such as positions `[N]`.
-        labels: Their classes `[N]`.
-        epochs: Epochs in all, those of `start` included.
-        sgd: From the epoch to learning rate, momentum, weight decay and batch size.
-        order: From the epoch to the generator that draws its order; needed for more than one batch.
-        inputs: From the epoch to a function that makes a batch's network inputs of its images, such as an augmentation.
-        watch: Called for each batch, before its update, with positions `[B]` and logits `[B, K]`.
-        after_epoch: Called with the state after every epoch; it changes in place later on.
-
-    Returns:
-        The state after the last epoch, in new tensors.
+    Each batch's mean cross-entropy is minimised. What an epoch needs is a function of its number, so that training
+    which was stopped after one goes on with the next: `sgd`, the generator that draws its `order` (needed for more than
+    one batch), and `inputs`, which makes a batch's network inputs of its images, such as an augmentation. Images are
+    normalised `[N, C, H, W]`, or whatever `inputs` makes them of, such as positions `[N]`. `watch` is called for each
+    batch, before its update, with positions `[B]` and logits `[B, K]`; `after_epoch` with a state that changes in place
+    later on.
     """
     parameters = {name: tensor.detach().clone().requires_grad_() for name, tensor in start.parameters.items()}
     velocity = {name: tensor.clone() for name, tensor in start.velocity.items()}

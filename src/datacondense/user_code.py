@@ -11,15 +11,7 @@ from datacondense.errors import InputError
 
 
 def check_user_name(name: str, what: str) -> None:
-    """Check that a name has the form "package.module:name"; nothing is imported.
-
-    Args:
-        name: The name.
-        what: What it should name, for the message: "network", "distance", …
-
-    Raises:
-        InputError: The name has another form.
-    """
+    """Check that a name has the form "package.module:name"; nothing is imported."""
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
         raise InputError(
@@ -29,18 +21,7 @@ def check_user_name(name: str, what: str) -> None:
 
 
 def imported(name: str, what: str) -> Any:
-    """Import a user's own thing; modules in the current folder are found, as `python -m` finds them.
-
-    Args:
-        name: "package.module:name".
-        what: What it should name, for the message: "network", "distance", …
-
-    Returns:
-        What the module holds under that name.
-
-    Raises:
-        InputError: The name has another form, the module cannot be imported, or it has no such name.
-    """
+    """Import a user's own "package.module:name", from the current folder too, as `python -m` does."""
     check_user_name(name, what)
     module_name, _, attribute = name.partition(":")
     folder = str(Path.cwd())
@@ -64,19 +45,7 @@ def imported(name: str, what: str) -> Any:
 
 
 def user_callable(given: Any, what: str, arguments: str) -> Callable[..., Any]:
-    """Return a user's own function or class, however it is given.
-
-    Args:
-        given: "package.module:callable", or the callable itself.
-        what: What it is, for the message: "network", "distance", …
-        arguments: The arguments that it takes, for the message.
-
-    Returns:
-        The callable.
-
-    Raises:
-        InputError: It cannot be imported or called.
-    """
+    """Return a user's own function or class, given as "package.module:callable" or as itself."""
     found: Callable[..., Any] = imported(given, what) if isinstance(given, str) else given
     if not callable(found):
         raise InputError(
@@ -89,12 +58,8 @@ def user_callable(given: Any, what: str, arguments: str) -> Callable[..., Any]:
 def name_of(thing: Any) -> str:
     """Return the name under which a user's own thing is recorded.
 
-    Args:
-        thing: A function, a class, any other object, or a name.
-
-    Returns:
-        "module:qualname" of a function or class, by which it can be imported again unless it was defined inside a
-        function; "module:qualname" of the class of any other object; a string as it is.
+    That is "module:qualname" of a function or class, by which it can be imported again unless it was defined inside a
+    function; "module:qualname" of the class of any other object; a string as it is.
     """
     if isinstance(thing, str):
         return thing

@@ -1,9 +1,6 @@
-"""Gradient transforms against examples worked out by hand, against explicit loops and against finite differences."""
+"""Gradient transforms against examples worked out by hand, and the entries that masks keep."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from math import ceil
 
 import pytest
@@ -11,74 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.matching import reference
-from datacondense.matching.distances import DISTANCES, distance_named
-from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.pooling import pool_kernels
-from datacondense.matching.transforms import (
-    MASKS,
-    Pair,
-    RealGradients,
-    largest,
-    transform_named,
-    transformed,
-)
-from datacondense.networks.builder import build_network
-from datacondense.networks.stacked import stack_network
-
-POOLINGS = [f"{pooling}-pool-{size}" for pooling in ("max", "mean", "abs-max") for size in (1, 2)]
-SINGLE = [
-    *POOLINGS,
-    *(f"{mask}{end}:0.3" for mask in MASKS for end in ("", "-global")),
-    "keep-snr:0.77",
-    "wiener:4",
-]
-CHAINS: list[tuple[str, ...]] = [
-    *((name,) for name in SINGLE),
-    ("max-pool-1", "keep-magnitude:0.1"),
-    ("keep-magnitude:0.1", "max-pool-1"),
-    ("wiener:3", "abs-max-pool-2", "keep-stable-global:0.2"),
-    ("keep-sensitive:0.5", "keep-snr:0.77", "mean-pool-1", "wiener:2"),
-]
-SHAPES = [(3, 2, 3, 3), (2, 3, 5, 5), (4, 2, 1, 1), (2, 2, 3, 5), (2, 1, 1, 3), (3, 7), (5,)]
-VALUES = ["normal", "negative", "ties", "equal", "zero"]
-
-
-def numbers(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def gradients(kind: str, seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[Tensor]:
-    """Build gradients of a kind, one for each shape."""
-    generator = torch.Generator().manual_seed(seed)
-    normal = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-    change: dict[str, Callable[[Tensor], Tensor]] = {
-        "normal": lambda g: g,
-        "negative": lambda g: -g.abs(),
-        "ties": lambda g: g.round().clamp(-1, 1),
-        "equal": lambda g: torch.full_like(g, -0.3),
-        "zero": torch.zeros_like,
-    }
-    return [change[kind](g) for g in normal]
-
-
-def real_side(kind: str, shapes: Sequence[tuple[int, ...]] = SHAPES) -> RealGradients:
-    """Build what is known of the real images: four sub-batches, their mean, and noise."""
-    parts = tuple(gradients(kind, seed, shapes) for seed in range(4))
-    mean = [torch.stack(tensors).mean(0) for tensors in zip(*parts, strict=True)]
-    return RealGradients(mean, parts, gradients(kind, 8, shapes))
-
-
-def apply(names: Sequence[str], real: RealGradients, synthetic: Sequence[Tensor]) -> Pair:
-    return transformed([transform_named(name) for name in names], real, synthetic)
+from datacondense.matching.transforms import MASKS, RealGradients, largest, transform_named
+from tests.matching.made_gradients import POOLINGS, VALUES, apply, gradients, numbers, real_side
 
 
 def applied(name: str, *tensors: Tensor) -> list[Tensor]:
     """Apply a transform that looks at the mean alone to the real side."""
     return list(apply([name], RealGradients(tensors), tensors).real.mean)
 
-
-# By hand.
 
 KERNEL = numbers(1, -5, 2, 4, 0, -3, -9, 6, 7).view(1, 1, 3, 3)
 
@@ -178,108 +116,6 @@ def test_the_order_of_transforms_matters() -> None:
     masked_first = apply(["keep-magnitude:0.5", "max-pool-1"], real, [kernels])
     assert pooled_first.real.mean[0].flatten().tolist() == [3, 0]
     assert masked_first.real.mean[0].flatten().tolist() == [0, 0]  # of 0 -6 and of -5 0
-
-
-# Against loops.
-
-
-@pytest.mark.parametrize("kind", VALUES)
-@pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_transforms_equal_loops_over_kernels_and_entries(names: tuple[str, ...], kind: str) -> None:
-    real, synthetic = real_side(kind), gradients(kind, 9)
-    assert real.perturbed is not None
-    expected = reference.Gradients(
-        list(real.mean), [list(part) for part in real.parts], list(real.perturbed), synthetic
-    )
-    for name in names:
-        expected = reference.transform(name, expected)
-    found = apply(names, real, synthetic)
-    assert found.real.perturbed is not None
-    for f, e in [
-        (found.real.mean, expected.real),
-        (found.real.perturbed, expected.noisy),
-        (found.synthetic, expected.synthetic),
-        *zip(found.real.parts, expected.parts, strict=True),
-    ]:
-        torch.testing.assert_close(list(f), e, rtol=1e-12, atol=1e-12)
-
-
-K, S, B = 2, 2, 6  # six real images are no multiple of four sub-batches
-
-
-@pytest.mark.parametrize(
-    ("network", "compare"),
-    [
-        ("convnet-w4-d2", "weights"),
-        ("convnet-w4-d2-swish-nonorm", "all"),
-        ("convnet-w4-d2-bn", "weights"),
-        ("lenet", "weights"),
-    ],
-)
-@pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_pixel_gradients_equal_explicit_loops(names: tuple[str, ...], network: str, compare: str) -> None:
-    generator = torch.Generator().manual_seed(3)
-    made = build_network(network, (2, 8, 8), K)
-    parameters = {key: value.double() for key, value in made.draw(generator).items()}
-    real, noise, synthetic = (
-        torch.randn(K, n, 2, 8, 8, generator=generator, dtype=torch.float64) for n in (B, B, S)
-    )
-    model = partial(made, buffers=made.measure_statistics(parameters, torch.cat([real.flatten(0, 1)] * 2)))
-    alone = Objective(
-        model=model,
-        real_model=model,
-        compared=compared_parameters(parameters, compare),
-        distance=distance_named("layerwise-cosine"),
-        transforms=tuple(transform_named(name) for name in names),
-        perturbed=lambda images, label: images + 0.1 * noise[label, : len(images)],
-    )
-    expected = reference.matching_gradient(
-        model,
-        parameters,
-        alone.compared,
-        real,
-        synthetic,
-        kind="layerwise-cosine",
-        transforms=names,
-        perturbed=alone.perturbed,
-    )
-    assert bool(expected[1].any())
-    stacked = replace(alone, stacked_model=stack_network(made), classes_at_once=K)
-    assert (stacked.stacked_model is None) == network.endswith("bn")
-    for objective in (alone, stacked):
-        found = matching_gradient(objective, parameters, real.__getitem__, synthetic)
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
-
-
-# Derivatives.
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-@pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_derivatives_through_transforms_equal_finite_differences(
-    names: tuple[str, ...], distance: str
-) -> None:
-    real = real_side("normal")
-
-    def value(*synthetic: Tensor) -> Tensor:
-        pair = apply(names, real, synthetic)
-        return DISTANCES[distance](pair.real.mean, pair.synthetic)
-
-    synthetic = tuple(g.requires_grad_() for g in gradients("normal", 9))
-    assert torch.autograd.gradcheck(value, synthetic, fast_mode=True)
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-@pytest.mark.parametrize("kind", ["normal", "ties", "equal", "zero"])
-@pytest.mark.parametrize("names", [*CHAINS, ("keep-magnitude-global:0.0025",)], ids="+".join)
-def test_rows_that_are_masked_away_give_finite_distances_and_derivatives(
-    names: tuple[str, ...], kind: str, distance: str
-) -> None:
-    synthetic = [g.requires_grad_() for g in gradients(kind, 9)]
-    pair = apply(names, real_side(kind), synthetic)
-    value = DISTANCES[distance](pair.real.mean, pair.synthetic)
-    assert bool(value.isfinite())
-    assert all(bool(g.isfinite().all()) for g in torch.autograd.grad(value, synthetic))
 
 
 # Counts.

@@ -49,6 +49,7 @@ OTHERS: dict[str, Build] = {
         pooling=lambda: nn.AvgPool2d(2, padding=1, count_include_pad=False), features=32 * 7 * 6
     ),
     "divisor": block(pooling=lambda: nn.AvgPool2d(2, divisor_override=3)),
+    "large pooling": block(pooling=lambda: nn.AvgPool2d(3), features=32 * 4 * 3),
     "overlapping": block(pooling=lambda: nn.AvgPool2d(2, stride=1), features=32 * 11 * 9),
 }
 """What they must leave to torch."""

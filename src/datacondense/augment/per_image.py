@@ -49,18 +49,11 @@ class AugmentationDraw:
 def draw_augmentation(
     operations: str, images_shape: tuple[int, int, int, int], generator: torch.Generator
 ) -> AugmentationDraw:
-    """Draw one operation, uniformly, and its numbers for each image of a batch.
+    """Return one operation, drawn uniformly, and its numbers for each image of a batch (N, C, H, W), on the CPU.
 
-    Shifts are whole pixels in -4 to 3, factors are uniform in 0.8 to 1.2 for height and width apart, angles are
-    whole degrees in -45 to 44, noise is normal with standard deviation 0.001.
-
-    Args:
-        operations: "none", or names out of `OPERATIONS` joined by hyphens, such as "crop-scale-rotate".
-        images_shape: The batch's shape, (N, C, H, W).
-        generator: A CPU generator; every device sees the same draw.
-
-    Returns:
-        The draw, on the CPU.
+    `operations` is "none", or names out of `OPERATIONS` joined by hyphens. Shifts are whole pixels in -4 to 3, factors
+    are uniform in 0.8 to 1.2 for height and width apart, angles are whole degrees in -45 to 44, noise is normal with
+    standard deviation 0.001.
     """
     selected = [-1] if operations == "none" else sorted(map(OPERATIONS.index, operations.split("-")))
     # An image gets one operation only, so the same two numbers serve as its shift, its factors or its angle.
@@ -79,22 +72,7 @@ def draw_augmentation(
 
 
 def apply_augmentation(draw: AugmentationDraw, images: Tensor) -> Tensor:
-    """Augment a batch as drawn.
-
-    Where an image leaves its frame free, crop and rotation fill with the batch's mean per channel, scale with 0,
-    the data set's mean. Whole-pixel shifts are exact up to rounding. Differentiable in the images, the fill
-    included; on CUDA that gradient is summed in no fixed order.
-
-    Args:
-        draw: The draw; the same one may be applied to several batches.
-        images: Normalised images `[N, C, H, W]`, float32 or float64, of the draw's shape; not changed.
-
-    Returns:
-        A new tensor `[N, C, H, W]` of the same type, on the same device.
-
-    Raises:
-        InputError: The batch does not have the draw's shape.
-    """
+    """Return normalised images `[N, C, H, W]`, of the draw's shape, augmented as drawn."""
     if images.shape != draw.images_shape:
         raise InputError(
             f"Images have shape {tuple(images.shape)}, but the augmentation was drawn for {draw.images_shape}: "
@@ -114,7 +92,12 @@ def _noise(operation: Tensor, images_shape: tuple[int, ...], generator: torch.Ge
 
 
 def _resample(draw: AugmentationDraw, images: Tensor) -> Tensor:
-    """Shift, scale and rotate every image by one bilinear sampling of the batch."""
+    """Return images shifted, scaled and rotated by one bilinear sampling of the batch.
+
+    Where an image leaves its frame free, crop and rotation fill with the batch's mean per channel, scale with 0, the
+    data set's mean. Whole-pixel shifts are exact up to rounding. Differentiable in the images, the fill included; on
+    CUDA that gradient is summed in no fixed order.
+    """
     height, width = images.shape[2:]
     # Coordinates run from -1 to 1 over what is sampled. Over a side that is a power of two they are exact in
     # binary, and so are whole-pixel shifts; over 28 pixels they would be off by up to 2e-6 pixels in float32.

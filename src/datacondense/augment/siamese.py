@@ -49,43 +49,22 @@ class SiameseDraw:
 def draw_siamese(
     operations: str, number: int, image_shape: tuple[int, int, int], generator: torch.Generator
 ) -> SiameseDraw:
-    """Draw one operation, uniformly, and its numbers.
+    """Return one operation, drawn uniformly from names joined by hyphens in any order, and its numbers, on the CPU.
 
-    Args:
-        operations: Names joined by hyphens in any order, such as "color-crop-cutout".
-        number: 1 for one set of numbers that serves a batch of any size, or N for one per image of a batch.
-        image_shape: Channels, height and width.
-        generator: A CPU generator; every device sees the same draw.
-
-    Returns:
-        The draw, on the CPU.
+    `number` is 1 for one set of numbers that serves a batch of any size, or N for one per image of a batch.
     """
     selected = sorted(operations.split("-"), key=SIAMESE_OPERATIONS.index)
     operation = selected[int(torch.randint(len(selected), (), generator=generator))]
     uniform = torch.rand(number, 3, generator=generator, dtype=torch.float64)
     _, height, width = image_shape
-    return SiameseDraw(
-        operation=operation,
-        numbers=_numbers(operation, uniform, (height, width)),
-        image_size=(height, width),
-    )
+    numbers = _numbers(operation, uniform, (height, width))
+    return SiameseDraw(operation=operation, numbers=numbers, image_size=(height, width))
 
 
 def apply_siamese(draw: SiameseDraw, images: Tensor) -> Tensor:
-    """Augment a batch as drawn.
+    """Return normalised images `[N, C, H, W]` augmented as drawn; pixels left free become 0, the data set's mean.
 
-    Pixels that an operation leaves free become 0, the data set's mean. Differentiable in the images; on CUDA the
-    gradient of scale and rotate is summed in no fixed order.
-
-    Args:
-        draw: The draw; the same one may be applied to several batches.
-        images: Normalised images `[N, C, H, W]`, float32 or float64; not changed.
-
-    Returns:
-        A new tensor `[N, C, H, W]` of the same type, on the same device.
-
-    Raises:
-        InputError: The draw is for images of another size, or for another number of images.
+    Differentiable in the images; on CUDA the gradient of scale and rotate is summed in no fixed order.
     """
     _check_fits(draw, images)
     return _OPERATIONS[draw.operation](draw.numbers, images)

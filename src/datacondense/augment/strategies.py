@@ -18,19 +18,7 @@ _PREFIX = f"{_SIAMESE}:"
 
 
 def augmented(strategy: str, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Augment each image of a batch with random numbers of its own.
-
-    Args:
-        strategy: The name, as `resolved_strategy` returns it.
-        images: Normalised images `[N, C, H, W]`, float32 or float64; not changed.
-        generator: A CPU generator; nothing is drawn for "none".
-
-    Returns:
-        A new tensor `[N, C, H, W]` of the same type, on the same device; the batch itself for "none".
-
-    Raises:
-        InputError: The strategy is unknown, or "dsa" without its operations.
-    """
+    """Return images `[N, C, H, W]`, each augmented by random numbers of its own; the batch itself for "none"."""
     check_strategy(strategy)
     if strategy == "none":
         return images
@@ -41,14 +29,7 @@ def augmented(strategy: str, images: Tensor, generator: torch.Generator) -> Tens
 
 
 def check_strategy(strategy: str) -> None:
-    """Check the name of a strategy: "none", "dsa", or operations joined by hyphens in any order, some after "dsa:".
-
-    Args:
-        strategy: The name.
-
-    Raises:
-        InputError: The name holds an unknown or repeated operation.
-    """
+    """Check the name of a strategy: "none", "dsa", or operations joined by hyphens, Siamese ones after "dsa:"."""
     names = strategy.removeprefix(_PREFIX).split("-")
     known = SIAMESE_OPERATIONS if is_siamese(strategy) else OPERATIONS
     if strategy not in {"none", _SIAMESE} and (len(set(names)) < len(names) or not set(names) <= set(known)):
@@ -60,29 +41,12 @@ def check_strategy(strategy: str) -> None:
 
 
 def is_siamese(strategy: str) -> bool:
-    """Whether a strategy is a differentiable Siamese augmentation.
-
-    Args:
-        strategy: The name.
-
-    Returns:
-        True for "dsa" and names that begin with "dsa:".
-    """
+    """Whether a strategy is a differentiable Siamese augmentation, "dsa" or a name that begins with "dsa:"."""
     return strategy == _SIAMESE or strategy.startswith(_PREFIX)
 
 
 def siamese_operations(strategy: str) -> str:
-    """Return the operations of a Siamese strategy.
-
-    Args:
-        strategy: A name that spells them out, such as "dsa:crop-color".
-
-    Returns:
-        The operations in the order of `SIAMESE_OPERATIONS`, joined by hyphens, such as "color-crop".
-
-    Raises:
-        InputError: The name is unknown, or names no Siamese operations.
-    """
+    """Return the operations that a Siamese strategy spells out, in the order of `SIAMESE_OPERATIONS`."""
     check_strategy(strategy)
     if not strategy.startswith(_PREFIX):
         raise InputError(
@@ -94,19 +58,7 @@ def siamese_operations(strategy: str) -> str:
 
 
 def resolved_strategy(strategy: str, *, mirrored: bool) -> str:
-    """Return a strategy in full for a data set: "dsa" with its operations, and Siamese operations in one order.
-
-    Args:
-        strategy: The name.
-        mirrored: Whether an image of the data set keeps its class when it is mirrored; where not, "dsa" leaves flip
-            out.
-
-    Returns:
-        "dsa:color-crop-cutout-flip-scale-rotate" or a part of it; other strategies as they are.
-
-    Raises:
-        InputError: The name is unknown.
-    """
+    """Return a strategy in full: "dsa" with its operations, of which flip only where images may be `mirrored`."""
     check_strategy(strategy)
     if strategy == _SIAMESE:
         return _PREFIX + "-".join(name for name in SIAMESE_OPERATIONS if mirrored or name != "flip")
@@ -114,14 +66,7 @@ def resolved_strategy(strategy: str, *, mirrored: bool) -> str:
 
 
 def check_siamese(strategy: str) -> None:
-    """Check a Siamese augmentation.
-
-    Args:
-        strategy: Its name.
-
-    Raises:
-        InputError: It is neither "none" nor "dsa" nor "dsa:" with operations.
-    """
+    """Check that a Siamese augmentation is "none", "dsa", or "dsa:" with operations."""
     if strategy != "none" and not is_siamese(strategy):
         raise InputError(
             f"siamese is {strategy!r}, but must be 'none', 'dsa', or operations such as 'dsa:color-crop-flip'."

@@ -12,7 +12,7 @@ from datacondense.condensation.registry import ABBREVIATIONS
 from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.workers import WorkersConfig
+from datacondense.tasks.workers import WorkersConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,12 @@ from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
 from datacondense.cli.study import flags, report_tasks, reporter
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
-from datacondense.reports.noise import write_noise
-from datacondense.reports.noise_records import noise_record
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.noise_config import NoiseConfig
-from datacondense.studies.noise_running import NoiseRun, run_noise
-from datacondense.studies.workers import WorkersConfig
+from datacondense.reports.noise_page import write_noise
+from datacondense.reports.records import noise_record
+from datacondense.studies.noise import NoiseConfig, NoiseRun, run_noise
+from datacondense.tasks.workers import WorkersConfig
 
 
 @dataclass(frozen=True, kw_only=True)

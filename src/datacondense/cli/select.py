@@ -14,14 +14,19 @@ from torch import Tensor
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection.herding import select_herding
-from datacondense.selection.k_center import select_k_center
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.runner import StudyProgress
-from datacondense.studies.selection_config import BY_FEATURES, SelectionConfig
-from datacondense.studies.selection_running import select, selection_store, selection_task, training_to_do
+from datacondense.selection.by_network import (
+    SELECT_BY_FEATURES,
+    SelectionConfig,
+    select,
+    selection_store,
+    selection_task,
+    training_to_do,
+)
+from datacondense.tasks.pilot import seconds_of
+from datacondense.tasks.scheduler import StudyProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +87,11 @@ class Select:
             raise InputError(f"{self.out} is a folder, but a file is to be written there: give another path.")
         if self.out.exists() and not self.force:
             raise InputError(f"{self.out} exists: give another --out, or --force to replace it.")
-        if self.features is not None and self.selection.method not in BY_FEATURES:
+        by_features = self.selection.method in SELECT_BY_FEATURES
+        if self.features is not None and not by_features:
             raise InputError(
-                f"--features applies only to {' and '.join(BY_FEATURES)}, not {self.selection.method}: leave it out, "
-                f"or give --method {' or '.join(BY_FEATURES)}."
+                f"--features applies only to {' and '.join(SELECT_BY_FEATURES)}, not {self.selection.method}: leave it "
+                f"out, or give --method {' or '.join(SELECT_BY_FEATURES)}."
             )
 
     def _by_network(self, source: DataSource, device: torch.device, printer: Printer) -> ImageSet:
@@ -94,7 +100,7 @@ class Select:
         training = training_to_do(selection_task(source, self.selection), store)
         seconds = 0.0
         if training is not None:
-            seconds = training.estimate(device)
+            seconds = seconds_of(training, torch.get_num_threads(), str(device))
             printer.note(
                 f"First {training.protocol.network} is trained on the {len(source.read().train)} training images of "
                 f"{source.name}, {training.protocol.epochs} epochs: about {duration(max(1.0, seconds))}. It is kept in "
@@ -111,7 +117,7 @@ class Select:
 
     def _by_features(self, source: DataSource, path: Path) -> ImageSet:
         """Select by the user's features."""
-        choose = select_herding if self.selection.method == "herding" else select_k_center
+        choose = SELECT_BY_FEATURES[self.selection.method]
         selected = choose(source.read().train, self.selection.ipc, read_features(path))
         return replace(selected, provenance={**selected.provenance, "features": {"file": str(path)}})
 

@@ -11,17 +11,19 @@ import tyro
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Output
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.reports.study_records import study_record
-from datacondense.reports.study_tables import write_study
+from datacondense.reports.records import study_record
+from datacondense.reports.study_page import write_study
+from datacondense.studies.catalogue import find_study
 from datacondense.studies.comparison_catalogue import COMPARISONS
-from datacondense.studies.config import TASKS, StudyConfig
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.estimate import StudyEstimate
-from datacondense.studies.runner import Outcome, StudyProgress
-from datacondense.studies.running import StudyRun, declared, estimate_study, find_study, run_study
-from datacondense.studies.workers import WorkersConfig
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.running import StudyRun, declared, estimate_study, run_study
+from datacondense.tasks.pilot import StudyEstimate
+from datacondense.tasks.scheduler import Outcome, StudyProgress
+from datacondense.tasks.store import TASKS
+from datacondense.tasks.workers import WorkersConfig
 
 _SHOWN_FAILURES = 5
 

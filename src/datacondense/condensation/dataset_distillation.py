@@ -96,8 +96,7 @@ class DatasetDistillationConfig(MethodConfig):
         """
         network = canonical_network(self.network)
         step_lr = self.step_lr or (0.001 if network == "alexcifarnet" else 0.02)
-        resolved: _Resolved = narrowed(_Resolved, self, network=network, step_lr=step_lr)
-        return resolved
+        return narrowed(_Resolved, self, network=network, step_lr=step_lr)
 
     @property
     def method(self) -> "type[DatasetDistillation]":

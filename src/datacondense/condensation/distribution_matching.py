@@ -73,15 +73,7 @@ class DistributionMatching(FirstOrderMethod[DistributionMatchingConfig]):
         return embedding_network(network)
 
     def loss(self, images: Tensor, step: Step) -> Tensor:
-        """Compute the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`.
-
-        Args:
-            images: Normalised synthetic images `[K, S, C, H, W]`.
-            step: Which step this is.
-
-        Returns:
-            The loss.
-        """
+        """Compute the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`."""
         features = self.fresh_network(step)
         view = self.sampler.view(self.settings.siamese, "real view", *step)
         with torch.no_grad():

@@ -27,13 +27,7 @@ from datacondense.matching.transforms import check_applicable, parse_transform, 
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters
 from datacondense.networks.stacked import bytes_of_graph, stack_network
-from datacondense.settings import (
-    Named,
-    check_at_least,
-    check_momenta,
-    check_rates,
-    narrowed,
-)
+from datacondense.settings import Named, check_at_least, check_momenta, check_rates, narrowed
 from datacondense.training import SGD, TrainState, train, zero_velocity
 
 _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
@@ -135,7 +129,7 @@ class GradientMatchingConfig(MethodConfig):
         schedule = published_schedule(self.ipc)
         network = canonical_network(self.network)
         epochs = schedule.network_epochs if self.network_epochs is None else self.network_epochs
-        resolved: _Resolved = narrowed(
+        return narrowed(
             _Resolved,
             self,
             network=network,
@@ -145,7 +139,6 @@ class GradientMatchingConfig(MethodConfig):
             network_epochs=epochs,
             image_lr=self.image_lr or (0.01 if network == "mlp" else 0.1),
         )
-        return resolved
 
     @property
     def method(self) -> "type[GradientMatching]":
@@ -227,15 +220,9 @@ class GradientMatching(Method[_Resolved]):
         return new, float(distances.sum())
 
     def probe(self, images: Tensor, *, network: int, batch: int) -> Tensor:
-        """Compute what a fresh network and a fresh real batch require of the pixels; no run ever draws these two.
+        """Return the gradient `[K, S, C, H, W]` that a fresh network and a fresh real batch require of the pixels.
 
-        Args:
-            images: Synthetic images `[K, S, C, H, W]`, normalised.
-            network: Number of the network, from 0; equal numbers give equal networks.
-            batch: Number of the real batch, from 0, likewise.
-
-        Returns:
-            The gradient of the matching objective `[K, S, C, H, W]`.
+        No run ever draws these two; equal numbers, from 0, give equal ones.
         """
         parameters = self.sampler.network(self.network, "probe network", network)
         buffers = self.sampler.frozen_buffers(self.network, parameters, network, purpose="probe statistics")

@@ -145,7 +145,7 @@ def condense(
     # Settings that do not fit the images are refused here, before anything is written or discarded.
     built = (method or GradientMatchingConfig()).build(train, run.seed)
     iterations = run.iterations or built.settings.published_iterations
-    resolved: _ResolvedRun = narrowed(_ResolvedRun, run, iterations=iterations)
+    resolved = narrowed(_ResolvedRun, run, iterations=iterations)
     provenance = _provenance(built, resolved, train, fingerprint)
     folder = None if directory is None else RunFolder(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
@@ -247,15 +247,9 @@ class _Loop:
         score = self._validate(state) if self._is_validation_due(done) else None
         seconds = self._seconds()
         if self._folder is not None:
-            entry: dict[str, Any] = {
-                "iteration": done.outer,
-                "step": done.inner,
-                "loss": loss,
-                "seconds": seconds,
-            }
-            if score is not None:
-                entry["validation"] = {"accuracy": score.mean, "std": score.std, "n": score.n}
-            self._folder.log(**entry)
+            entry = {"iteration": done.outer, "step": done.inner, "loss": loss, "seconds": seconds}
+            found = {} if score is None else {"accuracy": score.mean, "std": score.std, "n": score.n}
+            self._folder.log(**entry, **({"validation": found} if found else {}))
         if self._observer is not None:
             self._observer(
                 Progress(

@@ -18,8 +18,7 @@ from datacondense.networks.backend import (
     Backend,
     Engine,
     Precision,
-    check_engine,
-    check_precision,
+    check_backend,
     choose_backend,
     first_order_model,
 )
@@ -66,8 +65,7 @@ class MethodConfig:
         check_rates(self, "image_lr")
         if self.start not in get_args(Start):
             raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
-        check_precision(self.precision)
-        check_engine(self.engine)
+        check_backend(self.engine, self.precision)
 
     @property
     def name(self) -> str:
@@ -149,22 +147,11 @@ class Method(ABC, Generic[SettingsT]):
         return choose_backend(self.network, device, precision=settings.precision, engine=settings.engine)
 
     def adapted(self, network: Network) -> Network:
-        """Return the network in the form that the method needs; as it is, unless a method overrides this.
-
-        Args:
-            network: The network of the settings.
-
-        Returns:
-            The network to use.
-        """
+        """Return the network in the form that the method needs; as it is, unless a method overrides this."""
         return network
 
     def init(self) -> State:
-        """Return the state before the first step.
-
-        Returns:
-            Images of noise or real images, at rest; equal at every call.
-        """
+        """Return the state before the first step: noise or real images at rest, equal at every call."""
         settings, sampler = self.settings, self.sampler
         if settings.start == "real":
             images = torch.stack([sampler.real(k, settings.ipc, "start") for k in range(len(self.labels))])
@@ -174,36 +161,16 @@ class Method(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Compute one step.
-
-        Args:
-            state: As the step before left it; not changed.
-            step: Which step this is.
-
-        Returns:
-            The next state, and the loss before the step.
-        """
+        """Return the state after a step, and the loss before it; the state that is given does not change."""
 
     def real_batch(self, label: int, step: Step) -> Tensor:
-        """Draw the real batch of a class for a step.
-
-        Args:
-            label: The class.
-            step: The step.
-
-        Returns:
-            Normalised images `[B, C, H, W]`.
-        """
+        """Draw the real batch of a class for a step: normalised images `[B, C, H, W]`."""
         return self.sampler.real(label, self.settings.real_batch, "real", *step)
 
     def fresh_network(self, step: Step) -> Callable[[Tensor], Tensor]:
-        """Draw the network of an iteration, its BatchNorm measured on real images and frozen.
+        """Return an iteration's network as a function of normalised images `[N, C, H, W]`, for first-order derivatives.
 
-        Args:
-            step: The step.
-
-        Returns:
-            A function from normalised images `[N, C, H, W]` to outputs, for first-order derivatives.
+        Its BatchNorm is measured on real images and frozen.
         """
         parameters = self.sampler.network(self.network, "network", step.outer)
         buffers = self.sampler.frozen_buffers(self.network, parameters, *step)

@@ -61,10 +61,7 @@ class ParameterMatchingConfig(FirstOrderConfig):
             The resolved settings.
         """
         inner_lr = self.inner_lr or self.network_lr * self.real_steps / self.inner_steps
-        resolved: _Resolved = narrowed(
-            _Resolved, self, network=canonical_network(self.network), inner_lr=inner_lr
-        )
-        return resolved
+        return narrowed(_Resolved, self, network=canonical_network(self.network), inner_lr=inner_lr)
 
     @property
     def method(self) -> "type[ParameterMatching]":
@@ -81,17 +78,10 @@ class ParameterMatching(FirstOrderMethod[_Resolved]):
     """For each fresh network: train it on real images, train it on synthetic ones, bring the ends together."""
 
     def loss(self, images: Tensor, step: Step) -> Tensor:
-        """Compute `‖θ_S - θ_T‖² / ‖θ_T - θ_0‖²`, over all parameters together.
+        """Return `‖θ_S - θ_T‖² / ‖θ_T - θ_0‖²`, over all parameters together.
 
         θ_0 are the parameters of a fresh network, θ_T those after training on real images, θ_S those after training on
         the synthetic ones.
-
-        Args:
-            images: Normalised synthetic images `[K, S, C, H, W]`.
-            step: Which step this is.
-
-        Returns:
-            The loss.
         """
         start = self.sampler.network(self.network, "network", step.outer)
         buffers = self.sampler.frozen_buffers(self.network, start, *step)

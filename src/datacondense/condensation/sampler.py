@@ -30,55 +30,19 @@ class Sampler:
         self._seed, self._device = seed, train.images.device
 
     def generator(self, purpose: str, *index: int) -> torch.Generator:
-        """Return the generator of a purpose.
-
-        Args:
-            purpose: What is drawn.
-            *index: Counters that tell apart what is drawn for one purpose.
-
-        Returns:
-            A fresh CPU generator.
-        """
+        """Return a fresh CPU generator for a purpose and the counters that tell apart what is drawn for it."""
         return seeded_generator(self._seed, purpose, *index)
 
     def network(self, network: Network, purpose: str, number: int) -> Parameters:
-        """Draw the parameters of a network.
-
-        Args:
-            network: The structure.
-            purpose: What it is for.
-            number: Its number among those of the purpose.
-
-        Returns:
-            The parameters by name.
-        """
+        """Draw the parameters of a network; `number` tells apart those for one purpose."""
         return moved(network.draw(self.generator(purpose, number)), self._device, self.dtype)
 
     def noise(self, shape: tuple[int, ...], purpose: str, *index: int) -> Tensor:
-        """Draw standard normal numbers.
-
-        Args:
-            shape: The shape.
-            purpose: What they are for.
-            *index: Counters.
-
-        Returns:
-            The numbers.
-        """
+        """Draw standard normal numbers of a shape for a purpose."""
         return torch.randn(shape, generator=self.generator(purpose, *index)).to(self._device, self.dtype)
 
     def real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
-        """Draw a real batch of one class, with replacement only where the class has too few images.
-
-        Args:
-            label: The class.
-            size: Images B.
-            purpose: What they are for.
-            *index: Counters.
-
-        Returns:
-            Normalised images `[B, C, H, W]`.
-        """
+        """Draw normalised real images `[B, C, H, W]` of a class, with replacement only where it has too few."""
         members = self.train.class_indices[label]
         generator = self.generator(purpose, *index, label)
         # Without replacement where the class is large enough, as published.
@@ -89,16 +53,10 @@ class Sampler:
         return self.train.normalised(members[drawn.to(members.device)]).to(self.dtype)
 
     def view(self, strategy: str, purpose: str, *index: int) -> View:
-        """Draw one Siamese augmentation for each class (Zhao and Bilen, ICML 2021).
+        """Return one Siamese augmentation for each class (Zhao and Bilen, ICML 2021), by a resolved strategy.
 
-        Args:
-            strategy: A resolved strategy, such as "dsa:color-crop"; "none" leaves images as they are.
-            purpose: What it is for.
-            *index: Counters.
-
-        Returns:
-            A function from a class and some of its images `[n, C, H, W]` to the augmented ones: the same change for all
-            images of the class, real or synthetic, differentiable in them.
+        It is a function from a class and some of its images `[n, C, H, W]` to the augmented ones: the same change for
+        all images of the class, real or synthetic, differentiable in them.
         """
         if strategy == "none":
             return lambda _, images: images
@@ -113,17 +71,7 @@ class Sampler:
     def frozen_buffers(
         self, network: Network, parameters: Parameters, *index: int, purpose: str = "statistics"
     ) -> Parameters:
-        """Measure BatchNorm on real images of all classes; no later part of the step changes it.
-
-        Args:
-            network: The structure.
-            parameters: Its parameters.
-            *index: Counters.
-            purpose: What the images are for.
-
-        Returns:
-            The buffers by name.
-        """
+        """Measure BatchNorm on real images of all classes; no later part of the step changes it."""
         if not network.has_batch_norm:
             return {name: tensor.to(self._device) for name, tensor in network.buffers().items()}
         batches = [
@@ -133,13 +81,5 @@ class Sampler:
 
 
 def by_class(view: View, images: Tensor) -> Tensor:
-    """Augment the images of every class by the view of that class.
-
-    Args:
-        view: As `Sampler.view` returns it.
-        images: Images `[K, S, C, H, W]`.
-
-    Returns:
-        The augmented images `[K, S, C, H, W]`.
-    """
+    """Augment the images `[K, S, C, H, W]` of every class by the view of that class."""
     return torch.stack([view(label, own) for label, own in enumerate(images)])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datacondense.matching.pixel_filter import Moments
 from datacondense.networks.network import Parameters
+from datacondense.tensor_files import flattened, group_of
 
 
 class Step(NamedTuple):
@@ -54,79 +55,37 @@ class State:
 
     @staticmethod
     def begun(images: Tensor) -> "State":
-        """Return the state before the first step.
-
-        Args:
-            images: Where the images begin `[K, S, C, H, W]`, normalised.
-
-        Returns:
-            These images at rest.
-        """
+        """Return the state before the first step: normalised images `[K, S, C, H, W]` at rest."""
         return State(images=images, velocity=torch.zeros_like(images))
 
     def descended(self, gradient: Tensor, *, lr: float, momentum: float) -> "State":
-        """Move the images by one step of gradient descent: `v = momentum·v + gradient`, `x = x - lr·v`.
-
-        Args:
-            gradient: Of the loss with respect to the images `[K, S, C, H, W]`.
-            lr: Learning rate.
-            momentum: Share of the last update that is kept, 0 to 1.
-
-        Returns:
-            The new state, everything else as it was.
-        """
+        """Move the images by one step of gradient descent: `v = momentum·v + gradient`, `x = x - lr·v`."""
         velocity = momentum * self.velocity + gradient
         return replace(self, images=self.images - lr * velocity, velocity=velocity)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Name every tensor, for a file.
-
-        Returns:
-            The tensors by unique name.
-        """
-        named = {"images": self.images, "velocity": self.velocity}
-        named |= {} if self.average is None else {"average": self.average}
-        named |= (
-            {}
-            if self.moments is None
-            else {f"moments/{name}": t for name, t in self.moments._asdict().items()}
-        )
+        """Return every tensor by a unique name, for a file."""
+        alone = {"images": self.images, "velocity": self.velocity}
         groups = {
+            "moments": {} if self.moments is None else self.moments._asdict(),
             "parameters": self.parameters,
             "parameter_velocity": self.parameter_velocity,
             "learned": self.learned,
             "other": self.other,
         }
-        for group, tensors in groups.items():
-            named |= {f"{group}/{name}": tensor for name, tensor in tensors.items()}
-        return named
+        return alone | ({} if self.average is None else {"average": self.average}) | flattened(groups)
 
     @staticmethod
     def from_tensors(tensors: dict[str, Tensor]) -> "State":
-        """Undo `to_tensors`.
-
-        Args:
-            tensors: Tensors by the names that `to_tensors` gave.
-
-        Returns:
-            The same state.
-        """
-
-        def group(prefix: str) -> Parameters:
-            return {
-                name.removeprefix(prefix): tensor
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
-
-        moments = group("moments/")
+        """Return the state that `to_tensors` named."""
+        moments = group_of(tensors, "moments")
         return State(
             images=tensors["images"],
             velocity=tensors["velocity"],
-            parameters=group("parameters/"),
-            parameter_velocity=group("parameter_velocity/"),
+            parameters=group_of(tensors, "parameters"),
+            parameter_velocity=group_of(tensors, "parameter_velocity"),
             average=tensors.get("average"),
             moments=Moments(**moments) if moments else None,
-            learned=group("learned/"),
-            other=group("other/"),
+            learned=group_of(tensors, "learned"),
+            other=group_of(tensors, "other"),
         )

@@ -98,17 +98,7 @@ def from_torch_dataset(
 
 
 def image_tensor(images: NDArray[Any] | Tensor) -> Tensor:
-    """Convert images in memory to the axes and number formats of `ImageSet`.
-
-    Args:
-        images: As `from_arrays` takes them.
-
-    Returns:
-        A copy, uint8 or float32 `[N, C, H, W]`, on the CPU.
-
-    Raises:
-        InputError: The axes, the kind of number or the range break a rule.
-    """
+    """Convert images, as `from_arrays` takes them, to a uint8 or float32 copy `[N, C, H, W]` on the CPU."""
     array = _channels_first(_as_array(images))
     if array.dtype.kind in "iu":
         _check_range(array, 255)
@@ -123,16 +113,7 @@ def image_tensor(images: NDArray[Any] | Tensor) -> Tensor:
 
 
 def reformed(images: Tensor, resize: int | None, channels: int | None) -> Tensor:
-    """Resize images in memory and convert their channels.
-
-    Args:
-        images: uint8 or float32 `[N, C, H, W]`.
-        resize: Side of the square (bilinear, antialiased), or None to keep sizes.
-        channels: 1, 3, or None to keep channels.
-
-    Returns:
-        `[N, C, H, W]` of the same number format.
-    """
+    """Return images `[N, C, H, W]` resized (bilinear, antialiased) and with 1 or 3 channels; None keeps either."""
     if images.dtype == torch.uint8 and (resize is not None or channels is not None):
         return _decoded(list(images.permute(0, 2, 3, 1).numpy()), resize, channels or images.shape[1])
     if resize is not None:

@@ -1,4 +1,8 @@
-"""Encoded images of any kind to uint8 pixels: what grey, transparent and 16-bit images become is decided here."""
+"""Images of any kind to uint8 pixels: encoded bytes, paths, PIL images, pixels `[H, W]`, `[H, W, 1]` or `[H, W, 3]`.
+
+Grey stays grey, transparent images are put on white, 16 bits are scaled to 8, palettes become colours, and the
+orientation that a camera recorded is applied. Resizing to a square is bilinear and antialiased.
+"""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -21,24 +25,7 @@ _INTEGER_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 def decode_images(
     sources: Sequence[Any], names: Iterable[str], *, resize: int | None, channels: int | None
 ) -> Tensor:
-    """Decode images into one tensor.
-
-    Grey stays grey, transparent images are put on white, 16 bits are scaled to 8, palettes become colours, and the
-    orientation that a camera recorded is applied.
-
-    Args:
-        sources: For each image: encoded bytes, a path, a PIL image, or uint8 pixels `[H, W]`, `[H, W, 1]` or
-            `[H, W, 3]`.
-        names: For each image, its name in messages: a file, or a row of a table.
-        resize: Side of the square to resize to (bilinear, antialiased), or None.
-        channels: 1 or 3, or None for 1 where every pixel of every image is grey and 3 otherwise.
-
-    Returns:
-        uint8 `[N, C, H, W]`.
-
-    Raises:
-        InputError: An image is missing or cannot be decoded, or sizes differ and `resize` is None.
-    """
+    """Decode images to uint8 `[N, C, H, W]`, C by default 1 where all are grey; messages say their `names`."""
     decoded: list[Pixels | None] = []
     first = ""
     for source, name in zip(sources, names, strict=True):
@@ -52,14 +39,7 @@ def decode_images(
 
 
 def widened(images: Tensor) -> Tensor:
-    """Repeat a grey channel to make colour images; colour images stay as they are.
-
-    Args:
-        images: `[N, 1 or 3, H, W]`.
-
-    Returns:
-        `[N, 3, H, W]`.
-    """
+    """Return images `[N, 1 or 3, H, W]` as `[N, 3, H, W]`: a grey channel is repeated."""
     return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1).contiguous()
 
 

@@ -11,15 +11,9 @@ TEST_EVERY = 5
 
 
 def read_digits(config: DataConfig) -> tuple[ReadSplit, ReadSplit]:
-    """Read 1,797 grey images of 8x8 pixels; the last of every five images of a class is a test image.
+    """Return the 1,797 grey images of 8x8 pixels in two splits: the last of every five of a class is a test image.
 
     A rule instead of random numbers keeps the split the same with every release of scikit-learn.
-
-    Args:
-        config: The size and channels of the images.
-
-    Returns:
-        The training split (about 80%) and the test split.
     """
     from sklearn.datasets import load_digits  # noqa: PLC0415
 

@@ -11,19 +11,9 @@ from datacondense.errors import InputError
 
 
 def read_folder(path: Path, config: DataConfig) -> Splits:
-    """Read `<class>/<image>` files, or `<split>/<class>/<image>` files.
+    """Return the splits of `<class>/<image>` files, or of `<split>/<class>/<image>` files.
 
     Classes and images are taken in the order of their names; images may lie deeper in the folder of their class.
-
-    Args:
-        path: The folder.
-        config: Splits, and the size and channels of the images.
-
-    Returns:
-        The training split; the test split, or None where there is none.
-
-    Raises:
-        InputError: There are no images, or a split is missing, or an image cannot be decoded.
     """
     # A class may be called "train" too: a split holds class folders, a class holds images.
     splits = [folder.name for folder in _folders(path) if _folders(folder)]

@@ -61,17 +61,7 @@ def check_class_numbers(labels: Sequence[int], class_names: Sequence[str], where
 
 
 def counted_classes(labels: Tensor) -> tuple[str, ...]:
-    """Return names of classes that have numbers only.
-
-    Args:
-        labels: Class numbers `[N]`, int64.
-
-    Returns:
-        "0" to "K-1", with K one above the largest label.
-
-    Raises:
-        InputError: A number from 0 to the largest is not among the labels.
-    """
+    """Return the names "0" to "K-1" of classes that have numbers only, all of which must be in use."""
     found = torch.unique(labels).tolist()
     if found != list(range(len(found))):
         raise InputError(
@@ -83,17 +73,7 @@ def counted_classes(labels: Tensor) -> tuple[str, ...]:
 
 
 def integer_labels(labels: Any) -> Tensor:
-    """Convert an array, tensor or list of labels to class numbers.
-
-    Args:
-        labels: N whole numbers.
-
-    Returns:
-        int64 `[N]`, on the CPU.
-
-    Raises:
-        InputError: The labels are not one whole number each.
-    """
+    """Convert an array, tensor or list of N whole numbers to class numbers `[N]`, int64, on the CPU."""
     array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

@@ -13,16 +13,10 @@ STD_FLOOR = 1e-3
 
 
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compute mean and population standard deviation of each channel over all pixels.
+    """Return mean and population standard deviation (at least 0.001) of each channel over all pixels, in pixel scale.
 
     Equal on any number of threads to the last bit, because every later result depends on these: 8-bit pixels are summed
     as whole numbers, and floating-point ones by NumPy, which sums on one thread.
-
-    Args:
-        images: `[N, C, H, W]`, uint8 in 0-255 or float32 in 0-1.
-
-    Returns:
-        The C means and the C standard deviations (none below 0.001), in pixel scale (0 to 1).
     """
     count = images.shape[0] * images.shape[2] * images.shape[3]
     compute = _whole_numbers if images.dtype == torch.uint8 else _floating

@@ -9,7 +9,7 @@ Its folder (see `run_folder`) holds
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from datacondense.networks.network import Network, Parameters, moved
 from datacondense.random import seeded_generator
 from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
 from datacondense.settings import plain_settings
-from datacondense.tensor_files import read_tensors, write_tensors
+from datacondense.tensor_files import flattened, group_of, read_tensors, write_tensors
 from datacondense.training import TrainState, train
 
 NETWORK = "network.safetensors"
@@ -68,14 +68,7 @@ class FullTraining:
         self.environment = {**environment(self._device), **backend._asdict()}
 
     def run(self, folder: RunFolder) -> FullState:
-        """Train in a folder, or go on there, and write the network.
-
-        Args:
-            folder: The run's folder, its result named `NETWORK`.
-
-        Returns:
-            The state after the last epoch.
-        """
+        """Train in a folder, or go on there; write the network, and return the state after the last epoch."""
         protocol = plain_settings(self._protocol)
         settings = {"protocol": protocol, "repeat": self._repeat, "environment": self.environment}
         with folder.claimed():
@@ -102,11 +95,7 @@ class FullTraining:
         return trained
 
     def start(self) -> FullState:
-        """Return the state before the first epoch.
-
-        Returns:
-            A fresh network.
-        """
+        """Return the state before the first epoch: a fresh network."""
         # The purposes keep their first names, which the random numbers depend on.
         drawn = self.network.draw(seeded_generator(self._protocol.seed, "whole network", self._repeat))
         parameters, buffers = (
@@ -123,16 +112,10 @@ class FullTraining:
         num_images: int | None = None,
         after_epoch: Callable[[FullState], None] | None = None,
     ) -> FullState:
-        """Train until a number of epochs is done.
+        """Return the state after `epochs` in all, those of the protocol where None; `start` does not change.
 
-        Args:
-            start: Where training begins or goes on; not changed.
-            epochs: Epochs in all; those of the protocol where None.
-            num_images: Train on the first images only; on all where None.
-            after_epoch: Called after every epoch with the state, which changes in place later on.
-
-        Returns:
-            The state after the last epoch.
+        Training is on the first `num_images`, or on all; `after_epoch` is called with a state that changes in place
+        later on.
         """
         protocol, all_epochs = self._protocol, self._protocol.epochs
         buffers, counts = {name: buffer.clone() for name, buffer in start.buffers.items()}, start.counts
@@ -162,15 +145,7 @@ class FullTraining:
         return FullState(state, buffers, counts)
 
     def accuracy(self, reached: FullState, test: ImageSet) -> float:
-        """Compute the share of right answers on test images.
-
-        Args:
-            reached: A state of training.
-            test: The images, on the same device.
-
-        Returns:
-            The share, 0 to 1.
-        """
+        """Compute the share of right answers on test images, 0 to 1."""
         return accuracy(self._model, reached.state.parameters, reached.buffers, test, self._images)
 
     def _inputs(self, epoch: int) -> Callable[[Tensor], Tensor]:
@@ -194,11 +169,10 @@ class FullTraining:
         """Return the state of a checkpoint; None where there is none with counts."""
         if saved is None:
             return None
-        groups = [
+        parameters, velocity, buffers, counts = (
             _group(saved.tensors, name, self._device)
             for name in ("parameters", "velocity", "buffers", "counts")
-        ]
-        parameters, velocity, buffers, counts = groups
+        )
         # A release that did not count: counts that miss epochs would select other images.
         if not counts:
             return None
@@ -221,16 +195,7 @@ class TrainedNetwork(NamedTuple):
 
 
 def read_network(folder: RunFolder, network: Network, device: torch.device) -> TrainedNetwork:
-    """Read a network that `FullTraining.run` wrote.
-
-    Args:
-        folder: The run's folder.
-        network: Its structure.
-        device: Where to bring it.
-
-    Returns:
-        The network and its numbers.
-    """
+    """Read a network that `FullTraining.run` wrote."""
     tensors, _ = read_tensors(folder.result)
     return TrainedNetwork(network, _group(tensors, "parameters", device), _group(tensors, "buffers", device))
 
@@ -246,31 +211,17 @@ def read_counts(folder: RunFolder) -> ForgettingCounts:
 
 
 def _group(tensors: Mapping[str, Tensor], name: str, device: torch.device) -> Parameters:
-    """Return one group of the tensors of a file.
-
-    Args:
-        tensors: Tensors by "group/name".
-        name: The group.
-        device: Where to bring them.
-
-    Returns:
-        Its tensors by name.
-    """
-    prefix = f"{name}/"
-    return {
-        key.removeprefix(prefix): tensor.to(device)
-        for key, tensor in tensors.items()
-        if key.startswith(prefix)
-    }
+    """Return one group of the tensors of a file."""
+    return {key: tensor.to(device) for key, tensor in group_of(tensors, name).items()}
 
 
 def _tensors(reached: FullState, *, unfinished: bool = False) -> dict[str, Tensor]:
     """Name every tensor by its group, for a file; momentum is of no use once training is over."""
-    groups: dict[str, Any] = {
+    groups = {
         "parameters": reached.state.parameters,
         "buffers": reached.buffers,
         "counts": reached.counts._asdict(),
     }
     if unfinished:
         groups["velocity"] = reached.state.velocity
-    return {f"{name}/{key}": tensor for name, held in groups.items() for key, tensor in held.items()}
+    return flattened(groups)

@@ -7,9 +7,9 @@ from typing import Any
 
 from datacondense.augment.strategies import check_strategy, resolved_strategy
 from datacondense.errors import InputError
-from datacondense.networks.backend import Engine, Precision, check_engine, check_precision
+from datacondense.networks.backend import Engine, Precision, check_backend
 from datacondense.networks.names import canonical_network, evaluation_name
-from datacondense.settings import Named, narrowed, plain_settings
+from datacondense.settings import Named, check_at_least, check_momenta, narrowed, plain_settings
 from datacondense.training import SGD
 
 EPOCHS = 300
@@ -60,22 +60,17 @@ class EvaluationConfig:
     engine: Engine = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "epochs", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, but must be 1 or more.")
+        check_at_least(self, 1, "repeats", "epochs", "batch_size")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
         if not self.lr > 0:
             raise InputError(f"lr is {self.lr}, but a learning rate must be above 0: the paper's is 0.01.")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum is {self.momentum}, but must be at least 0 and below 1.")
+        check_momenta(self, "momentum")
         if not self.weight_decay >= 0:
             raise InputError(f"weight_decay is {self.weight_decay}, but must be at least 0.")
         if self.augmentation is not None:
             check_strategy(self.augmentation)
-        check_precision(self.precision)
-        check_engine(self.engine)
+        check_backend(self.engine, self.precision)
 
     def resolved(
         self, *, condensed_with: str | None = None, augmentation: str = "none", may_be_mirrored: bool = True
@@ -91,14 +86,13 @@ class EvaluationConfig:
             The protocol without None, its augmentation spelled out.
         """
         resolved = resolved_strategy(self.augmentation or augmentation, mirrored=may_be_mirrored)
-        protocol: ResolvedProtocol = narrowed(
+        return narrowed(
             ResolvedProtocol,
             self,
             network=canonical_network(self.network or evaluation_name(condensed_with or "convnet")),
             augmentation=resolved,
             epochs=self.epochs or (EPOCHS if resolved == "none" else EPOCHS_AUGMENTED),
         )
-        return protocol
 
     def sgd(self, epoch: int, epochs: int) -> SGD:
         """Return the optimiser of an epoch: the learning rate drops to a tenth after half of the epochs.

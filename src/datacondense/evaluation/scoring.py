@@ -70,21 +70,7 @@ def evaluate_one(
     *,
     device: torch.device | str = "cpu",
 ) -> float:
-    """Compute the accuracy of one of the networks that `evaluate` trains, alone and in any order.
-
-    Args:
-        images: The set to score.
-        test: Images never used in training.
-        protocol: A resolved protocol, see `resolved`.
-        repeat: The network's number, from 0.
-        device: Where to compute.
-
-    Returns:
-        The share of right answers, 0 to 1.
-
-    Raises:
-        InputError: As `evaluate` does.
-    """
+    """Compute the accuracy, 0 to 1, of one of the networks that `evaluate` trains, alone and in any order."""
     _check_same_kind(images, test)
     check_trainable(images)
     images, test = images.to(device), test.to(device)
@@ -95,16 +81,7 @@ def evaluate_one(
 
 
 def backend(images: ImageSet, protocol: ResolvedProtocol, device: torch.device | str) -> Backend:
-    """Return how a protocol computes here, for provenance.
-
-    Args:
-        images: The set to score.
-        protocol: A resolved protocol.
-        device: Where to compute.
-
-    Returns:
-        Engine and precision.
-    """
+    """Return how a resolved protocol computes here, for provenance."""
     return _backend(_network(images, protocol), protocol, device)
 
 
@@ -149,18 +126,7 @@ def train_one(
 def accuracy(
     model: NetworkFunction, parameters: Parameters, buffers: Parameters, test: ImageSet, scale: ImageSet
 ) -> float:
-    """Compute the share of right answers.
-
-    Args:
-        model: A network, or its faster form.
-        parameters: Its trained parameters.
-        buffers: Its buffers.
-        test: The images to classify.
-        scale: The set whose normalisation the network was trained with.
-
-    Returns:
-        The share, 0 to 1.
-    """
+    """Compute the share of right answers, 0 to 1, on test images in the normalisation of `scale`."""
     test = replace(test, mean=scale.mean, std=scale.std)
     dtype = next(iter(parameters.values())).dtype
     right = 0

@@ -32,17 +32,7 @@ class UnavailableError(Exception):
 
 @cache
 def library() -> ctypes.CDLL:
-    """Load the compiled kernels; compile them first, in about a second, where no earlier process has.
-
-    The file lies in the user's cache folder under a name that changes with the sources, the options, the compiler and
-    the processor, so that machines may share a home folder.
-
-    Returns:
-        The library.
-
-    Raises:
-        UnavailableError: There is no C compiler, it refuses the sources, or nothing can be written.
-    """
+    """Load the compiled kernels; compile them first, in about a second, where no earlier process has."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if platform.system() != "Linux":
         raise UnavailableError(f"the kernels run on Linux only, and this is {platform.system()}")
@@ -58,7 +48,10 @@ def library() -> ctypes.CDLL:
 
 
 def _key(compiler: str) -> str:
-    """Return a hash of all that the compiled file depends on."""
+    """Return a hash of all that the compiled file depends on: the sources, the options, the compiler and the processor.
+
+    It is part of the file's name, so that machines may share a home folder.
+    """
     version = subprocess.run(
         [compiler, "--version"], check=True, capture_output=True, timeout=_SECONDS
     ).stdout

@@ -14,24 +14,14 @@ CHANNEL_BLOCK = 32  # as BLOCK in norm_relu_pool.c
 def norm_relu_pool(
     images: Tensor, weight: Tensor, bias: Tensor, eps: float, *, level: Tensor | None = None
 ) -> Tensor:
-    """Compute `avg_pool2d(relu(instance_norm(images + level) * weight + bias), 2)`.
+    """Return `avg_pool2d(relu(instance_norm(images + level) * weight + bias), 2)`, in channels_last order.
 
     Torch writes and reads the feature maps of these three layers seven times; here they take one pass forward and one
     backward, and keep only the input and two numbers per channel. Sums are float32, whatever the images are.
 
-    Args:
-        images: `[N, C, H, W]` on the CPU, float32 or bfloat16, C a multiple of `CHANNEL_BLOCK`.
-        weight: One factor per channel `[C]`, float32.
-        bias: One summand per channel `[C]`, float32.
-        eps: Added to the variance.
-        level: One summand per channel `[C]`, such as a convolution's bias, which the norm removes again: nothing is
-            added, and its gradient is zero.
-
-    Returns:
-        `[N, C, H // 2, W // 2]`, of the images' dtype, in channels_last order.
-
-    Raises:
-        UnavailableError: The kernels are not available on this machine.
+    Images are `[N, C, H, W]` on the CPU, float32 or bfloat16, C a multiple of `CHANNEL_BLOCK`; the others are `[C]`,
+    float32. `level`, such as a convolution's bias, is removed again by the norm: nothing is added, and its gradient is
+    zero.
     """
     result: Tensor = _NormReluPool.apply(images, weight, bias, level, eps)  # type: ignore[no-untyped-call]
     return result
@@ -44,7 +34,7 @@ class _NormReluPool(torch.autograd.Function):
     ) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
         n, c, h, w = images.shape
-        out = _like(images, (n, c, h // 2, w // 2))
+        out = torch.empty((n, c, h // 2, w // 2), dtype=images.dtype, memory_format=torch.channels_last)
         mean, rstd = torch.empty(2, n, c).unbind()
         library().norm_relu_pool_forward(
             *map(_address, (images, weight, bias, out, mean, rstd)),
@@ -71,11 +61,6 @@ class _NormReluPool(torch.autograd.Function):
         )
         level_gradient = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
         return image_gradient, weight_gradient.sum(0), bias_gradient.sum(0), level_gradient, None
-
-
-def _like(images: Tensor, size: tuple[int, int, int, int]) -> Tensor:
-    """Return an empty tensor for images of another size."""
-    return torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
 
 
 def _address(tensor: Tensor) -> ctypes.c_void_p:

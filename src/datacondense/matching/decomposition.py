@@ -7,6 +7,16 @@ R random networks and D real batches are crossed: every network sees every batch
 vectors with random effects of the network (a), of the batch (b) and of both together (e), and the expected squared
 length `E|y|²` is split into |mu|², E|a|², E|b|² and E|e|². All of it is computed from the inner products of the
 gradients, so the number of pixels costs time once and no precision.
+
+The estimates are those of the method of moments for a two-way crossed analysis of variance. With the mean squares of
+networks, batches and residuals, `MS_A = D Σ|y[r,·] - y[·,·]|² / (R - 1)`, `MS_B = R Σ|y[·,d] - y[·,·]|² / (D - 1)` and
+`MS_E = Σ|y[r,d] - y[r,·] - y[·,d] + y[·,·]|² / ((R - 1)(D - 1))`, they are `network = (MS_A - MS_E) / D`,
+`batch = (MS_B - MS_E) / R`, `interaction = MS_E` and `data = |y[·,·]|² - (MS_A + MS_B - MS_E) / (R D)`; their sum is
+the mean of |y|². To split the gradients of several classes together, join them into one vector.
+
+An interval is the share ± t times its standard error, on the scale of the share and on that of its odds (whose factor
+is at most e² = 7.4), whichever reaches farther at either end. The squared error is the sum of those of two jackknives,
+one over networks and one over batches; t has min(R, D) - 1 degrees of freedom.
 """
 
 from dataclasses import dataclass
@@ -59,28 +69,7 @@ class Decomposition:
 
 
 def decompose(gradients: Tensor) -> Decomposition:
-    """Split the expected squared length of gradients by a two-way crossed random-effects analysis of variance.
-
-    The estimates are those of the method of moments. With the mean squares of networks, batches and residuals,
-    `MS_A = D Σ|y[r,·] - y[·,·]|² / (R - 1)`, `MS_B = R Σ|y[·,d] - y[·,·]|² / (D - 1)` and
-    `MS_E = Σ|y[r,d] - y[r,·] - y[·,d] + y[·,·]|² / ((R - 1)(D - 1))`, they are
-    `network = (MS_A - MS_E) / D`, `batch = (MS_B - MS_E) / R`, `interaction = MS_E` and
-    `data = |y[·,·]|² - (MS_A + MS_B - MS_E) / (R D)`; their sum is the mean of |y|². To split the gradients of several
-    classes together, join them into one vector.
-
-    An interval is the share ± t times its standard error, on the scale of the share and on that of its odds (whose
-    factor is at most e² = 7.4), whichever reaches farther at either end. The squared error is the sum of those of two
-    jackknives, one over networks and one over batches; t has min(R, D) - 1 degrees of freedom.
-
-    Args:
-        gradients: One vector for each network and batch `[R, D, ...]`, of any shape.
-
-    Returns:
-        The four parts.
-
-    Raises:
-        InputError: There are fewer than two networks or batches, or the gradients are all zero or not finite.
-    """
+    """Return the parts of the mean squared length of gradients `[R, D, ...]`, one for each network and batch."""
     networks, batches = gradients.shape[:2]
     if min(networks, batches) < 2:
         raise InputError(

@@ -21,17 +21,10 @@ _EPSILON = 1e-6
 
 
 def layerwise_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
-    """Compare layer by layer and output unit by output unit (paper, equation 10).
+    """Return the sum over layers and their rows of `1 - cos(real row, synthetic row)` (paper, equation 10).
 
-    The gradient of a layer with O outputs is read as O rows, one for all weights that feed one output;
-    `sum over layers and rows of (1 - cos(real row, synthetic row))`. A vector (bias, norm parameter) is one row.
-
-    Args:
-        real: Gradients for real images, each of its parameter's shape.
-        synthetic: Gradients for synthetic images, of the same shapes.
-
-    Returns:
-        The distance, a scalar from 0 to twice the number of rows.
+    The gradient of a layer with O outputs is read as O rows, one for all weights that feed one output. A vector (bias,
+    norm parameter) is one row.
     """
     return torch.stack([
         _row_distance(_rows(g), _rows(s)) for g, s in zip(real, synthetic, strict=True)
@@ -39,28 +32,12 @@ def layerwise_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
 
 
 def flat_cosine(real: Gradients, synthetic: Gradients) -> Tensor:
-    """Compare the gradients as one vector: `1 - cos(real, synthetic)`.
-
-    Args:
-        real: Gradients for real images, each of its parameter's shape.
-        synthetic: Gradients for synthetic images, of the same shapes.
-
-    Returns:
-        The distance, a scalar from 0 to 2.
-    """
+    """Compute `1 - cos(real, synthetic)`, 0 to 2, of the gradients as one vector."""
     return _row_distance(_flat(real)[None], _flat(synthetic)[None])
 
 
 def squared(real: Gradients, synthetic: Gradients) -> Tensor:
-    """Compare the gradients as one vector: `sum of (real - synthetic)²`.
-
-    Args:
-        real: Gradients for real images, each of its parameter's shape.
-        synthetic: Gradients for synthetic images, of the same shapes.
-
-    Returns:
-        The distance, a scalar from 0.
-    """
+    """Compute `sum of (real - synthetic)²` of the gradients as one vector."""
     return (_flat(real) - _flat(synthetic)).square().sum()
 
 
@@ -72,14 +49,7 @@ DISTANCES: dict[str, Distance] = {
 
 
 def check_distance(distance: str | Distance) -> None:
-    """Check a distance as settings give it; nothing is imported.
-
-    Args:
-        distance: One of the keys of `DISTANCES`; or the user's own as "package.module:callable" or as the callable.
-
-    Raises:
-        InputError: There is no such distance.
-    """
+    """Check a distance as settings give it, by name or as a callable; nothing is imported."""
     if not isinstance(distance, str) or distance in DISTANCES:
         return
     if ":" not in distance:
@@ -91,18 +61,7 @@ def check_distance(distance: str | Distance) -> None:
 
 
 def distance_named(distance: str | Distance) -> Distance:
-    """Return a distance, however it is given.
-
-    Args:
-        distance: One of the keys of `DISTANCES`; or the user's own as "package.module:callable" or as the callable
-            itself, from the gradients for real and for synthetic images to a scalar.
-
-    Returns:
-        The distance.
-
-    Raises:
-        InputError: There is no such distance, or it cannot be imported or called.
-    """
+    """Return a distance: a key of `DISTANCES`, or the user's own, "package.module:callable" or the callable."""
     check_distance(distance)
     if isinstance(distance, str) and distance in DISTANCES:
         return DISTANCES[distance]

@@ -56,20 +56,7 @@ class Objective:
 
 
 def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
-    """Return the parameters whose gradients are compared.
-
-    Args:
-        parameters: A network's parameters by name.
-        compare: "weights" (the paper's choice: every tensor with two axes or more, so no biases and no
-            per-channel norm parameters), "all", or name patterns with `*` separated by commas, such as
-            "features.*.weight".
-
-    Returns:
-        Their names, in the network's order.
-
-    Raises:
-        InputError: No parameter has such a name.
-    """
+    """Return the names that `compare` selects: "weights" (two axes or more), "all", or patterns with `*`."""
     patterns = [pattern.strip() for pattern in compare.split(",")]
     selected = tuple(
         name
@@ -95,18 +82,9 @@ def parameter_gradients(
     *,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Differentiate the mean cross-entropy of some images with respect to some parameters.
+    """Return the gradient of the mean cross-entropy of images `[N, C, H, W]` for each compared parameter.
 
-    Args:
-        model: Function from (parameters, images) to logits `[N, K]`, of the images' dtype.
-        parameters: All parameters by name.
-        compared: Names of those to differentiate; no gradient is computed for the others.
-        images: Normalised images `[N, C, H, W]`.
-        labels: Their classes `[N]`, in 0..K-1, or one for all.
-        create_graph: Whether to keep the graph, so that the gradients can be differentiated again.
-
-    Returns:
-        One gradient per name, of its parameter's shape and dtype.
+    `labels` are their classes `[N]`, or one for all. With `create_graph` the gradients can be differentiated again.
     """
     leaves = {name: parameters[name].detach().requires_grad_() for name in compared}
     if not isinstance(labels, Tensor):
@@ -118,19 +96,10 @@ def parameter_gradients(
 def real_gradients(
     objective: Objective, parameters: Parameters, real_batch: RealBatch, labels: Sequence[int]
 ) -> RealGradients:
-    """Differentiate the mean loss of real images of some classes, in as many parts as the transforms need.
+    """Return the gradients of the mean loss of real images of some classes, in as many parts as the transforms need.
 
+    `real_batch` gives the normalised images `[B, C, H, W]` of a class, as many for each, and is called once per class.
     Parts cost no second pass: where images do not see each other, the batch's gradient is the mean of theirs.
-
-    Args:
-        objective: What gradients are compared, and how.
-        parameters: All parameters by name.
-        real_batch: Returns the normalised real images `[B, C, H, W]` of a class, the same number for each; called once
-            per class.
-        labels: The classes, in 0..K-1.
-
-    Returns:
-        The gradients.
     """
     groups = [
         labels[start : start + objective.real_classes_at_once]
@@ -149,18 +118,7 @@ def real_gradients(
 def pixel_gradient(
     objective: Objective, parameters: Parameters, real: Tensor, synthetic: Tensor, label: int
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate the matching distance of one class with respect to its synthetic images (paper, equation 9).
-
-    Args:
-        objective: What gradients are compared, and how.
-        parameters: All parameters by name.
-        real: Normalised real images of the class `[B, C, H, W]`.
-        synthetic: Normalised synthetic images of the class `[S, C, H, W]`.
-        label: The class, in 0..K-1.
-
-    Returns:
-        The distance (a detached scalar) and its gradient `[S, C, H, W]`.
-    """
+    """Compute the distance of one class and its gradient `[S, C, H, W]` in its images (paper, equation 9)."""
     real_side = real_gradients(objective, parameters, lambda _: real, [label])
     leaf = synthetic.detach().requires_grad_()
     synthetic_gradients = parameter_gradients(
@@ -174,17 +132,9 @@ def pixel_gradient(
 def matching_gradient(
     objective: Objective, parameters: Parameters, real_batch: RealBatch, synthetic: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate the matching objective, the sum of the classes' distances, with respect to all images.
+    """Return the distances `[K]`, and the gradient of their sum with respect to all synthetic images `[K, S, C, H, W]`.
 
-    Args:
-        objective: What gradients are compared, and how.
-        parameters: All parameters by name.
-        real_batch: Returns the normalised real images `[B, C, H, W]` of a class; called once per class, so that
-            no more than one batch need be in memory.
-        synthetic: Normalised synthetic images `[K, S, C, H, W]`.
-
-    Returns:
-        The distances `[K]` and the gradient `[K, S, C, H, W]`.
+    `real_batch` is called once per class, so that no more than one batch need be in memory.
     """
     if objective.stacked_model is not None and objective.classes_at_once > 1:
         return _stacked_matching_gradient(
@@ -202,23 +152,12 @@ def matching_gradient(
 def class_collective_gradient(
     objective: Objective, parameters: Parameters, real_batch: RealBatch, synthetic: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate the distance of the mean gradients of all classes, taken together (Lee et al. 2022).
+    """Return the distance `[1]` of all classes' mean gradients (Lee et al. 2022) and its gradient `[K, S, C, H, W]`.
 
     The part of the gradients that is the same for every class cancels in the mean over classes, because the slopes of
     the logits sum to zero: what remains to be matched depends less on the network and more on what tells the classes
-    apart.
-
-    Where not all classes fit into one graph, each group's is built a second time, for the slope of the distance depends
-    on all of them.
-
-    Args:
-        objective: What gradients are compared, and how.
-        parameters: All parameters by name.
-        real_batch: As in `matching_gradient`.
-        synthetic: Normalised synthetic images `[K, S, C, H, W]`.
-
-    Returns:
-        The distance `[1]` and the gradient `[K, S, C, H, W]`.
+    apart. Where not all classes fit into one graph, each group's is built a second time, for the slope of the distance
+    depends on all of them.
     """
     classes, number = synthetic.shape[:2]
     real = real_gradients(objective, parameters, real_batch, range(classes))

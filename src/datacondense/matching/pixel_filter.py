@@ -21,19 +21,12 @@ class Moments(NamedTuple):
 
 
 def shrink_pixels(gradient: Tensor, moments: Moments | None, steps: int) -> tuple[Tensor, Moments]:
-    """Shrink each pixel's gradient by its signal-to-noise ratio over the steps, as a Wiener filter does.
+    """Return a gradient `[K, S, C, H, W]` shrunk pixel by pixel by its signal-to-noise ratio, and the new moments.
 
     With the mean m and the variance v of a pixel's gradient over the last steps, exponentially weighted, and n the
-    number of steps that such a mean is worth, the gradient is multiplied by m² / (m² + v / n): what the networks and
-    batches agree on stays, and the rest goes. The first step changes nothing, because nothing is known yet.
-
-    Args:
-        gradient: Of this step `[K, S, C, H, W]`.
-        moments: Those that the step before returned; None at the first.
-        steps: Number of this step, from 1.
-
-    Returns:
-        The shrunken gradient, and the moments with this step.
+    number of steps that such a mean is worth, the gradient is multiplied by m² / (m² + v / n), as by a Wiener filter:
+    what the networks and batches agree on stays, and the rest goes. The first step (`steps` is 1) changes nothing,
+    because nothing is known yet.
     """
     before = moments or Moments(torch.zeros_like(gradient), torch.zeros_like(gradient))
     now = Moments(

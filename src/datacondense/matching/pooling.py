@@ -7,31 +7,16 @@ from datacondense.matching.distances import Gradients
 
 
 def pool_kernels(gradients: Gradients, *, pooling: str, size: int) -> list[Tensor]:
-    """Pool each kernel of a convolution into one value or four.
+    """Return gradients, those of convolutions `[O, I, h, w]` pooled to `[O, I, min(size, h), min(size, w)]`.
 
     Window i of `size` along an axis of length k reaches from ⌊i·k/size⌋ to ⌈(i+1)·k/size⌉, so 2×2 windows of a 3×3
-    kernel overlap in its middle. Where a kernel is smaller than `size`, its entries stand for themselves.
-
-    Args:
-        gradients: Gradients, those of convolutions `[O, I, h, w]`; others pass unchanged.
-        pooling: "max", "mean" or "abs-max" (the entry of largest magnitude, with its sign).
-        size: Windows along each axis.
-
-    Returns:
-        The gradients, those of convolutions `[O, I, min(size, h), min(size, w)]`.
+    kernel overlap in its middle. "abs-max" takes the entry of largest magnitude, with its sign.
     """
     return [_pooled(g, pooling, size) if is_kernel(g) else g for g in gradients]
 
 
 def is_kernel(gradient: Tensor) -> bool:
-    """Whether a tensor belongs to a convolution over the plane.
-
-    Args:
-        gradient: A parameter, or its gradient.
-
-    Returns:
-        True for `[O, I, h, w]`.
-    """
+    """Whether a parameter or its gradient belongs to a convolution over the plane: `[O, I, h, w]`."""
     return gradient.dim() == 4
 
 

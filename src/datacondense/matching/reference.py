@@ -39,17 +39,9 @@ def mean_gradients(
     images: Tensor,
     label: int,
 ) -> list[Tensor]:
-    """Average the loss gradients of single images; valid where images do not see each other (no live BatchNorm).
+    """Return the mean of the loss gradients of single images `[N, C, H, W]` of one class, graph kept.
 
-    Args:
-        model: Function from (parameters, images) to logits `[N, K]`.
-        parameters: All parameters by name, those compared requiring gradients.
-        compared: Names of the parameters to differentiate.
-        images: Normalised images of one class `[N, C, H, W]`.
-        label: Their class.
-
-    Returns:
-        One gradient per name, its graph kept.
+    Valid where images do not see each other (no live BatchNorm). The compared parameters require gradients.
     """
     sums = [torch.zeros_like(parameters[name]) for name in compared]
     for image in images:
@@ -61,16 +53,7 @@ def mean_gradients(
 
 
 def distance(kind: str, real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:
-    """Compare two lists of gradients number by number.
-
-    Args:
-        kind: "layerwise-cosine", "flat-cosine" or "squared".
-        real: Gradients for real images.
-        synthetic: Gradients for synthetic images.
-
-    Returns:
-        The distance, a scalar.
-    """
+    """Compare two lists of gradients number by number: "layerwise-cosine", "flat-cosine" or "squared"."""
     total = real[0].new_zeros(())
     if kind == "squared":
         for g, s in zip(real, synthetic, strict=True):
@@ -97,21 +80,10 @@ def matching_gradient(
     perturbed: Callable[[Tensor, int], Tensor] | None = None,
     joint: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate the summed distances of all classes at once.
+    """Return the distances `[K]` and the gradient of their sum, all classes at once.
 
-    Args:
-        model: Function from (parameters, images) to logits `[N, K]`.
-        parameters: All parameters by name.
-        compared: Names of those whose gradients are compared.
-        real: Normalised real images `[K, B, C, H, W]`.
-        synthetic: Normalised synthetic images `[K, S, C, H, W]`.
-        kind: The name of the distance.
-        transforms: The names of what is done to the gradients before, in order.
-        perturbed: Puts noise on real images of a class.
-        joint: Whether the classes' mean gradients are compared instead, in one distance.
-
-    Returns:
-        The distances, `[K]` or `[1]`, and the gradient `[K, S, C, H, W]`.
+    Real images are `[K, B, C, H, W]`, synthetic ones and the gradient `[K, S, C, H, W]`. With `joint` the classes' mean
+    gradients are compared instead, in one distance `[1]`. `perturbed` puts noise on real images of a class.
     """
     parameters = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
     leaf = synthetic.detach().requires_grad_()
@@ -137,17 +109,10 @@ def matching_gradient(
 
 
 def sub_batches(images: Tensor, transforms: Sequence[str]) -> list[Tensor]:
-    """Divide real images for the transforms: into P parts, the first ones larger by one where P leaves a rest.
+    """Return real images `[B, C, H, W]` in P parts, the first ones larger by one where P leaves a rest.
 
     P is the largest number that a transform needs, 4 for "keep-snr". Where only noise is needed, the first eighth is
     apart; where nothing is, there are no parts.
-
-    Args:
-        images: Real images `[B, C, H, W]`.
-        transforms: Names of the transforms.
-
-    Returns:
-        The parts, none of them empty.
     """
     numbers = [int(name.partition(":")[2]) for name in transforms if name.startswith("wiener")]
     numbers += [4 for name in transforms if name.startswith("keep-snr")]
@@ -164,15 +129,7 @@ def sub_batches(images: Tensor, transforms: Sequence[str]) -> list[Tensor]:
 
 
 def transform(name: str, gradients: Gradients) -> Gradients:
-    """Apply one transform, entry by entry.
-
-    Args:
-        name: The transform's name, its number in full.
-        gradients: The gradients of one class.
-
-    Returns:
-        The transformed gradients.
-    """
+    """Apply one transform, its number in full, entry by entry."""
     kind, _, number = name.partition(":")
     if "-pool-" in kind:
         pooling, _, size = kind.partition("-pool-")
@@ -192,17 +149,9 @@ def transform(name: str, gradients: Gradients) -> Gradients:
 
 
 def pool_kernels(gradient: Tensor, pooling: str, size: int) -> Tensor:
-    """Pool each kernel into size × size values; a smaller kernel stays as it is.
+    """Return each kernel of a convolution `[O, I, h, w]` as size × size values; a smaller one, or no kernel, as it is.
 
     Window i of an axis of length k holds the entries that touch the stretch from i·k/size to (i+1)·k/size.
-
-    Args:
-        gradient: Of a convolution `[O, I, h, w]`, or anything else, which is left alone.
-        pooling: "max", "mean" or "abs-max".
-        size: Values along each axis.
-
-    Returns:
-        The values `[O, I, min(size, h), min(size, w)]`.
     """
     if gradient.dim() != 4:
         return gradient
@@ -222,15 +171,7 @@ def pool_kernels(gradient: Tensor, pooling: str, size: int) -> Tensor:
 
 
 def scores(kind: str, gradients: Gradients) -> list[list[float]]:
-    """Score the entries as a mask ranks them.
-
-    Args:
-        kind: A mask's name without its fraction.
-        gradients: The gradients of one class.
-
-    Returns:
-        One score for each entry of each tensor; the highest are kept.
-    """
+    """Return the scores by which a mask (its name without its fraction) ranks the entries of each tensor."""
     kind = kind.removesuffix("-global")
     if kind == "keep-magnitude":
         return [[abs(value) for value in _numbers(g)] for g in gradients.real]
@@ -242,15 +183,10 @@ def scores(kind: str, gradients: Gradients) -> list[list[float]]:
 
 
 def keep(scores: list[list[float]], fraction: str, *, together: bool) -> list[list[float]]:
-    """Return the entries with the highest scores, among equal ones the first.
+    """Return 1 for the entries with the highest scores, among equal ones the first, and 0 for the others.
 
-    Args:
-        scores: For each tensor the scores of its entries.
-        fraction: Which part of n entries is kept, rounded up, as it is written.
-        together: Whether all tensors are one ranking, or each has its own.
-
-    Returns:
-        1 for each entry that is kept, 0 for the others.
+    `fraction` of n entries, rounded up, is kept, as it is written. Either all tensors are one ranking, or each has its
+    own.
     """
     if together:
         joined = iter(keep([[score for tensor in scores for score in tensor]], fraction, together=False)[0])
@@ -265,13 +201,9 @@ def keep(scores: list[list[float]], fraction: str, *, together: bool) -> list[li
 
 
 def signal_to_noise(gradients: Gradients) -> list[list[float]]:
-    """Divide the square of each entry by the variance of the mean over the P sub-batches, which is their own over P.
+    """Return the square of each entry over the variance of the mean over the P sub-batches, which is their own over P.
 
-    Args:
-        gradients: The gradients of one class.
-
-    Returns:
-        The ratios, infinite where the sub-batches agree; 0 where they agree on 0.
+    Infinite where the sub-batches agree; 0 where they agree on 0.
     """
     ratios = []
     for index, mean in enumerate(gradients.real):

@@ -67,14 +67,7 @@ class RealGradients(NamedTuple):
     perturbed: Gradients | None = None
 
     def map(self, change: Change) -> Self:
-        """Change every gradient in the same way.
-
-        Args:
-            change: A function from gradients to gradients.
-
-        Returns:
-            The changed gradients.
-        """
+        """Change every gradient in the same way."""
         perturbed = None if self.perturbed is None else change(self.perturbed)
         parts = tuple(change(part) for part in self.parts)
         return self._replace(mean=change(self.mean), parts=parts, perturbed=perturbed)
@@ -115,18 +108,7 @@ _Rank: TypeAlias = Callable[[RealGradients], Gradients]  # scores entries; the h
 
 
 def parse_transform(transform: str | Transform | Change) -> TransformName:
-    """Read a gradient transform as settings give it; nothing is imported.
-
-    Args:
-        transform: Such as "max-pool-1", "keep-magnitude:0.0025" or "wiener:4"; or the user's own, as `transform_named`
-            takes it.
-
-    Returns:
-        The name; equal transforms are written alike by `str`.
-
-    Raises:
-        InputError: There is no such transform, or its number is missing or breaks its rule.
-    """
+    """Read a gradient transform as settings give it, so that `str` writes equal ones alike; import nothing."""
     if not isinstance(transform, str):
         return TransformName(transform.name if isinstance(transform, Transform) else name_of(transform))
     kind, colon, number = transform.partition(":")
@@ -165,16 +147,7 @@ def transform_named(transform: str | Transform | Change) -> Transform:
     - `keep-snr:RATIO`: entries whose squared mean is at least RATIO times its variance, estimated from 4 sub-batches.
     - `wiener:P`: each entry m of the real gradient times m² / (m² + v), v being the variance of m, from P sub-batches.
     - `package.module:name`: the user's own, a `Transform` or a function from a list of gradients to a list of
-      gradients, which is applied to both sides.
-
-    Args:
-        transform: The name, or the user's own transform or function itself.
-
-    Returns:
-        The transform.
-
-    Raises:
-        InputError: There is no such transform, its number breaks its rule, or it cannot be imported or called.
+      gradients, which is applied to both sides; either may be given as the object itself.
     """
     parsed = parse_transform(transform)
     text, (kind, value) = str(parsed), parsed
@@ -198,33 +171,14 @@ def transform_named(transform: str | Transform | Change) -> Transform:
 
 
 def transformed(transforms: Sequence[Transform], real: RealGradients, synthetic: Gradients) -> Pair:
-    """Apply transforms in order.
-
-    Args:
-        transforms: The transforms; none of them leaves everything as it is.
-        real: What is known of the real images' gradients.
-        synthetic: The synthetic images' gradients.
-
-    Returns:
-        What is compared is `real.mean` with `synthetic`.
-    """
+    """Apply transforms in order; what is compared is `real.mean` with `synthetic`."""
     return reduce(lambda pair, transform: transform.apply(pair), transforms, Pair(real, synthetic))
 
 
 def check_applicable(
     transforms: Sequence[Transform], compared: Gradients, network: str, real_batch: int
 ) -> None:
-    """Check that transforms apply to a network's gradients.
-
-    Args:
-        transforms: The transforms.
-        compared: Tensors of the shapes of the compared parameters.
-        network: Name of the network, for the message.
-        real_batch: Real images per class.
-
-    Raises:
-        InputError: A transform of kernels finds none larger than 1x1, or a batch is too small to be divided.
-    """
+    """Check that pooling finds kernels larger than 1x1, and that the real batch can be divided."""
     for transform in transforms:
         if transform.wants_kernels and not any(
             is_kernel(tensor) and tensor[0, 0].numel() > 1 for tensor in compared
@@ -241,15 +195,7 @@ def check_applicable(
 
 
 def largest(scores: Tensor, number: int) -> Tensor:
-    """Return a mask of the entries with the largest scores; among equal ones the first.
-
-    Args:
-        scores: Any shape.
-        number: How many, from 1 to all.
-
-    Returns:
-        True at exactly that many entries, of the same shape.
-    """
+    """Return a mask of exactly `number` entries, those with the largest scores; among equal ones the first."""
     flat = scores.flatten()
     threshold = flat.kthvalue(flat.numel() - number + 1).values
     above, equal = flat > threshold, flat == threshold

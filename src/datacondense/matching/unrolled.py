@@ -26,18 +26,10 @@ class InnerStep(NamedTuple):
 
 
 def unrolled_sgd(model: Model, parameters: Parameters, steps: Sequence[InnerStep]) -> Parameters:
-    """Run steps of plain gradient descent and keep the graph of all of them.
+    """Return the parameters after steps of plain gradient descent, with the graph of all of them.
 
-    With the mean cross-entropy L of a batch, step i is θ_{i+1} = θ_i - η_i ∇_θ L(θ_i; x_i, y_i). Memory grows with the
-    number of steps.
-
-    Args:
-        model: Function from (parameters, images) to logits `[N, K]`, differentiable twice.
-        parameters: Where descent begins, θ_0; not changed.
-        steps: What to descend on, in order.
-
-    Returns:
-        The parameters after all steps, differentiable in the steps' images and learning rates, but not in θ_0.
+    With the mean cross-entropy L of a batch, step i is θ_{i+1} = θ_i - η_i ∇_θ L(θ_i; x_i, y_i). The result is
+    differentiable in the steps' images and learning rates, but not in θ_0. Memory grows with the number of steps.
     """
     parameters = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
     for images, labels, lr in steps:

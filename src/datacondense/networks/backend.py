@@ -53,33 +53,21 @@ class Backend(NamedTuple):
     precision: str
 
 
-def check_engine(name: str) -> None:
-    """Check the name of an engine."""
-    if name not in get_args(Engine):
-        raise InputError(f"engine is {name!r}: choose one of {', '.join(get_args(Engine))}.")
-
-
-def check_precision(name: str) -> None:
-    """Check the name of a precision."""
-    if name not in get_args(Precision):
-        raise InputError(f"precision is {name!r}: choose one of {', '.join(get_args(Precision))}.")
+def check_backend(engine: str, precision: str) -> None:
+    """Check the names of an engine and of a precision."""
+    for what, name, known in (
+        ("precision", precision, get_args(Precision)),
+        ("engine", engine, get_args(Engine)),
+    ):
+        if name not in known:
+            raise InputError(f"{what} is {name!r}: choose one of {', '.join(known)}.")
 
 
 def choose_backend(network: Network, device: torch.device | str, *, precision: str, engine: str) -> Backend:
-    """Resolve "auto" for a network on a machine.
+    """Return engine and precision of a network on a machine, "auto" resolved.
 
-    Args:
-        network: The network.
-        device: Where it runs.
-        precision: "auto" ("bfloat16" where the fused engine computes and the processor has instructions for it, else
-            "float32"), or one of those of `Backend`.
-        engine: "auto" ("fused" where that is possible), "fused" or "eager".
-
-    Returns:
-        The engine and the precision.
-
-    Raises:
-        InputError: The engine is "fused", which is impossible here; the sentence says why.
+    The engine is then "fused" where that is possible, the precision "bfloat16" where the fused engine computes and the
+    processor has instructions for it, else "float32".
     """
     if engine != "eager":
         engine = _fused_or_eager(network, torch.device(device), precision, engine)

@@ -15,21 +15,10 @@ _STRUCTURE_SEED = 0  # of the copy that lends its structure and buffers; its par
 
 
 def build_custom(network: str | Callable[..., Any], image_shape: ImageShape, num_classes: int) -> Network:
-    """Wrap the user's module as a network.
+    """Return the user's module, "package.module:callable" or the callable itself, as a network.
 
-    The module initialises itself from PyTorch's global generator, so `Network.draw` builds it anew under a seed that
-    is drawn from the explicit generator, and restores the global state.
-
-    Args:
-        network: "package.module:callable", or the callable itself.
-        image_shape: C, H, W of the images.
-        num_classes: The number of classes K.
-
-    Returns:
-        The network.
-
-    Raises:
-        InputError: The callable cannot be imported or called, or does not return an `nn.Module` with logits `[N, K]`.
+    The module initialises itself from PyTorch's global generator, so `Network.draw` builds it anew under a seed that is
+    drawn from the explicit generator, and restores the global state.
     """
     name, make = name_of(network), user_callable(network, "network", "(image_shape, num_classes)")
 

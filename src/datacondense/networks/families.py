@@ -40,12 +40,7 @@ from datacondense.networks.names import (
 _MLP_WIDTH = 128
 _LENET_SIDE = 16  # (16 - 4) / 2 = 6, (6 - 4) / 2 = 1 pixel left
 _VGG_STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # maps; each stage ends in a pooling
-_RESNET_STAGES = (
-    64,
-    128,
-    256,
-    512,
-)  # maps of each stage of two blocks; all but the first halve height and width
+_RESNET_STAGES = (64, 128, 256, 512)  # maps; two blocks each, and all but the first halve height and width
 _RESNET_SIDE = 16  # 2x2 values in the last stage: over a single one, instance normalisation is constant
 
 
@@ -199,14 +194,7 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(shortcut, *pooling, *norm())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute the block.
-
-        Args:
-            features: The feature map `[N, C, H, W]`.
-
-        Returns:
-            The next map, of half the height and width where the block halves.
-        """
+        """Compute the next map `[N, C, H, W]`, of half the height and width where the block halves."""
         return F.relu(self.second(self.first(features)) + self.shortcut(features))
 
 

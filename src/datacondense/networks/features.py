@@ -22,37 +22,15 @@ class Images(Protocol):
         """Class numbers `[N]`."""
 
     def normalised(self, indices: Tensor) -> Tensor:
-        """Return images as networks see them.
-
-        Args:
-            indices: Positions `[M]`.
-
-        Returns:
-            float32 `[M, C, H, W]`.
-        """
+        """Return the images at some positions as networks see them, float32 `[M, C, H, W]`."""
 
 
 @torch.no_grad()
 def penultimate_features(
     network: Network, parameters: Parameters, images: Tensor, buffers: Parameters | None = None
 ) -> Tensor:
-    """Compute the input of the last linear layer, the last in the order of execution.
-
-    Where the network ends in that layer, as all networks of this library do, `logits = W·features + b`.
-
-    Args:
-        network: The network; it does not change.
-        parameters: Its trained parameters.
-        images: Normalised images `[N, C, H, W]`, of the parameters' dtype and device.
-        buffers: Its buffers; the initial ones where None.
-
-    Returns:
-        Features `[N, D]`, without a gradient; where the layer sees more axes than two, D is the product of all but
-        the first.
-
-    Raises:
-        InputError: The network calls no linear layer, or calls it on something else than one row per image.
-    """
+    """Compute the input `[N, D]` of the last linear layer in the order of execution, without a gradient."""
+    # Where the network ends in that layer, as all networks of this library do, `logits = W·features + b`.
     with _last_linear_call(network.structure) as noted:
         network(parameters, images, buffers)
     _, last = _only(noted, network.name)
@@ -67,20 +45,7 @@ def penultimate_features(
 def features_of(
     network: Network, parameters: Parameters, images: Images, buffers: Parameters | None = None
 ) -> Tensor:
-    """Compute `penultimate_features` of an image set, some hundred images at a time.
-
-    Args:
-        network: The network; it does not change.
-        parameters: Its trained parameters, on the device of the images.
-        images: The image set; its own mean and std normalise them.
-        buffers: The network's buffers; the initial ones where None.
-
-    Returns:
-        Features `[N, D]` in the order of the images, of the parameters' dtype.
-
-    Raises:
-        InputError: As `penultimate_features` does.
-    """
+    """Compute `penultimate_features` `[N, D]` of an image set, some hundred images at a time."""
     dtype = next((parameter.dtype for parameter in parameters.values()), torch.float32)
     positions = torch.arange(len(images.labels), device=images.labels.device).split(_BATCH)
     return torch.cat([
@@ -93,17 +58,8 @@ def embedding_network(network: Network) -> Network:
     """Return a network without its last linear layer, whose outputs are features instead of logits.
 
     Where the network ends in that layer the outputs are those of `penultimate_features`, here differentiable and, as
-    for any network, faster where that is possible (see `first_order_model`).
-
-    Args:
-        network: The network; it does not change.
-
-    Returns:
-        A network whose parameters are those of the given one, drawn as there, without those of that layer; its outputs
-        have any number of axes, the first of which is the images'.
-
-    Raises:
-        InputError: The network calls no linear layer.
+    for any network, faster where that is possible (see `first_order_model`). Parameters are drawn as in the given one,
+    without those of that layer. Outputs have any number of axes, the first of which is the images'.
     """
     parameters = network.draw(torch.Generator().manual_seed(0))
     with _last_linear_call(network.structure) as noted, torch.no_grad():

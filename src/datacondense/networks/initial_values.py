@@ -11,17 +11,10 @@ _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
 
 def draw_parameters(structure: nn.Module, generator: torch.Generator) -> Parameters:
-    """Draw parameters as PyTorch's own layers do, but from a generator.
+    """Return float32 CPU parameters by name, drawn as PyTorch's own layers do, but from a generator.
 
-    Weights and biases of convolutions and linear layers are uniform in ±1/√fan-in (He et al. 2015 with a = √5);
-    norms start as the identity.
-
-    Args:
-        structure: Layers on any device, the meta device included; not changed.
-        generator: A CPU generator, which advances.
-
-    Returns:
-        float32 CPU tensors by name, in the order of `structure.named_parameters()`.
+    Weights and biases of convolutions and linear layers are uniform in ±1/√fan-in (He et al. 2015 with a = √5); norms
+    start as the identity. The layers may lie on the meta device.
     """
     drawn: Parameters = {}
     for prefix, module in structure.named_modules():
@@ -31,14 +24,7 @@ def draw_parameters(structure: nn.Module, generator: torch.Generator) -> Paramet
 
 
 def initial_buffers(structure: nn.Module) -> Parameters:
-    """Return the buffers that batch normalisation starts with: mean 0, variance 1, no batches seen.
-
-    Args:
-        structure: Layers on any device, the meta device included.
-
-    Returns:
-        CPU tensors by name, in the order of `structure.named_buffers()`.
-    """
+    """Return the CPU buffers that batch normalisation starts with: mean 0, variance 1, no batches seen."""
     return {
         name: (torch.ones if name.endswith("running_var") else torch.zeros)(buffer.shape, dtype=buffer.dtype)
         for name, buffer in structure.named_buffers()

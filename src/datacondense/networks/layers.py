@@ -39,14 +39,9 @@ _PLAIN = (
 
 
 def plain_sequence(structure: nn.Module) -> list[tuple[str, nn.Module]] | None:
-    """Return the layers of a network that can be rewritten layer by layer.
+    """Return names and layers of a network that can be rewritten layer by layer; None for any other.
 
-    Args:
-        structure: A network's layers.
-
-    Returns:
-        Names and layers in order; None for anything but a sequence of layers without buffers, modes, branches, hooks or
-        shared parameters.
+    Such a network is a sequence of layers without buffers, modes, branches, hooks or shared parameters.
     """
     if type(structure) is not nn.Sequential or any(type(layer) not in _PLAIN for layer in structure):
         return None
@@ -57,16 +52,10 @@ def plain_sequence(structure: nn.Module) -> list[tuple[str, nn.Module]] | None:
 
 
 def norm_layers(norm: Norm, channels: int, size: tuple[int, int] | None = None) -> list[nn.Module]:
-    """Return the norm of a feature map.
+    """Return the norm of a feature map of C channels: one affine layer, or none.
 
-    Args:
-        norm: Its name. "instance" normalises each channel of each image, "group" 4 groups of channels, "layer" all
-            of the map (with one weight per value), "batch" each channel over the batch.
-        channels: C of the map.
-        size: H, W of the map, which only "layer" needs.
-
-    Returns:
-        One affine layer, or none.
+    "instance" normalises each channel of each image, "group" 4 groups of channels, "layer" all of the map (with one
+    weight per value, which needs its height and width), "batch" each channel over the batch.
     """
     match norm:
         case "none":
@@ -84,18 +73,11 @@ def norm_layers(norm: Norm, channels: int, size: tuple[int, int] | None = None) 
 
 
 def border(image_shape: ImageShape, *, smallest: int = 0, grow_28: bool = True) -> tuple[int, int]:
-    """Return the pixels of zero border that the first convolution's padding adds on each side.
+    """Return the pixels of zero border that the first convolution's padding adds, vertical and horizontal.
 
-    28x28 images, of any number of channels, become 32x32 inside, the size that the published networks are made
-    for. Images too small for a network of fixed depth grow to the smallest size it can take.
-
-    Args:
-        image_shape: C, H, W of the images.
-        smallest: The least height and width that leave every feature map of the network with enough pixels.
-        grow_28: Whether 28x28 becomes 32x32.
-
-    Returns:
-        Border at the top and bottom, and at the left and right.
+    28x28 images, of any number of channels, become 32x32 inside, the size that the published networks are made for.
+    Images too small for a network of fixed depth grow to the smallest side that leaves every feature map with enough
+    pixels.
     """
     _, height, width = image_shape
     if grow_28 and (height, width) == (28, 28):
@@ -105,29 +87,14 @@ def border(image_shape: ImageShape, *, smallest: int = 0, grow_28: bool = True) 
 
 
 def padded(base: int, extra: tuple[int, int]) -> tuple[int, int]:
-    """Add a border to a convolution's own padding.
-
-    Args:
-        base: The padding without the border.
-        extra: The border, vertical and horizontal.
-
-    Returns:
-        Padding for `nn.Conv2d`.
-    """
+    """Add a border to a convolution's own padding."""
     return base + extra[0], base + extra[1]
 
 
 def num_features(layers: Iterable[nn.Module], image_shape: ImageShape) -> int:
-    """Return the number of values that convolutions and poolings in sequence compute from an image.
+    """Return C·H·W of the last feature map of convolutions, poolings and layers that keep the shape.
 
     Computed from kernels, strides and paddings, because a forward pass on the meta device imports a compiler.
-
-    Args:
-        layers: Convolutions, poolings, and layers that keep the shape.
-        image_shape: C, H, W of the images.
-
-    Returns:
-        C·H·W of the last feature map.
     """
     channels, *sides = image_shape
     for layer in layers:

@@ -203,14 +203,7 @@ def varied(name: str | Callable[..., Any], **changes: Any) -> str:
 def evaluation_name(name: str | Callable[..., Any]) -> str:
     """Return the network that a condensed set is scored on (Zhao et al. 2021): batch becomes instance normalisation.
 
-    A few synthetic images are too small a sample for batch statistics.
-
-    Args:
-        name: The network that the set is learned on, as `parse_name` takes it.
-
-    Returns:
-        The canonical name of its twin with instance normalisation; its own canonical name where it has no batch
-        normalisation or is the user's own.
+    A few synthetic images are too small a sample for batch statistics. A user's own network stays as it is.
     """
     spec = parse_name(name)
     if isinstance(spec, ConvNetSpec | AlexNetSpec | VGGSpec | ResNetSpec) and spec.norm == "batch":

@@ -164,16 +164,7 @@ class Network:
 
 
 def moved(tensors: Parameters, device: torch.device | str, dtype: torch.dtype) -> Parameters:
-    """Convert parameters or buffers, which are float32 on the CPU, to a device and a number type.
-
-    Args:
-        tensors: Tensors by name.
-        device: Where to.
-        dtype: Of the floating ones; others keep theirs.
-
-    Returns:
-        Tensors by name.
-    """
+    """Convert parameters or buffers to a device, and the floating ones to a number type."""
     return {
         name: tensor.to(device, dtype if tensor.is_floating_point() else None)
         for name, tensor in tensors.items()

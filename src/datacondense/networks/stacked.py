@@ -27,14 +27,10 @@ class StackedNetwork(Protocol):
 
 
 def stack_network(network: Network) -> StackedNetwork | None:
-    """Return the function of R networks at once.
+    """Return the function of R networks at once; None for a structure that cannot be stacked.
 
-    Args:
-        network: The structure that all share.
-
-    Returns:
-        The function; None for structures other than convolutions, group and instance norms, activations and poolings,
-        one flattening, then linear layers and activations.
+    Convolutions, group and instance norms, activations and poolings, one flattening, then linear layers and activations
+    can.
     """
     layers = plain_sequence(network.structure)
     if layers is None or not _can_be_stacked([layer for _, layer in layers]):
@@ -53,15 +49,7 @@ def stack_network(network: Network) -> StackedNetwork | None:
 
 
 def bytes_of_graph(network: Network, num_images: int) -> int:
-    """Return about the memory of one copy's graph for second derivatives.
-
-    Args:
-        network: One that can be stacked.
-        num_images: Images of the copy.
-
-    Returns:
-        Bytes in float32.
-    """
+    """Return about the memory of one copy's graph for second derivatives, in bytes in float32."""
     layers = list(cast(nn.Sequential, network.structure))
     maps = sum(num_features(layers[: end + 1], network.image_shape) for end in range(len(layers)))
     return 4 * _KEPT * (maps * num_images + network.num_parameters)

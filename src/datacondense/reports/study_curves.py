@@ -1,222 +1,158 @@
 """The table of a study as curves over columns that are numbers."""
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise, product
+from itertools import pairwise
 from math import inf, isfinite, log10, nan
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWN, CARETUP
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 
 from datacondense.errors import InputError
-from datacondense.reports.plotting import (
-    FONT,
-    TITLE,
-    bare,
-    drawable,
-    new_figure,
-    row_style,
-    text_width,
-    wrapped,
-)
-from datacondense.studies.differences import EntryResult
-from datacondense.studies.results import StudyResult
-from datacondense.studies.study import Study
+from datacondense.reports import plotting
+from datacondense.reports.plotting import FONT, GREY, LABEL, LETTER, TITLE, text_size, wrapped
+from datacondense.studies.results import FULL, StudyResult
+from datacondense.studies.study import Published, Study
 
-# Inches.
-_PANEL = (4.2, 3.2)
-_PANEL_GAP = 0.85
-_LEGEND = 2.2
-
-_CLOSEST_COLUMNS = 0.05  # of the axis; closer ones make it logarithmic
+# Without a unit: shares of the axis.
+_PANEL = (4.4, 3.2)  # inches
+_CLOSEST_COLUMNS = 0.05  # closer ones make the axis logarithmic
 _WIDEST_COLUMNS = 20  # ratio of last to first; a larger one makes the axis logarithmic
-_MARGIN = 0.05  # of the axis, on both sides
-_SMALLEST_SPAN = 5.0  # percent; intervals may extend at least this far beyond the means
-
+_DODGE = 0.025  # between the rows of a column
+_BANDS = 5  # sets; intervals over fewer are so wide that their bands would cover each other
+_BEYOND = 0.4  # of the span of the points, at least 5 percent: how far the axis follows their intervals
 _BAND: Any = {"alpha": 0.18, "linewidth": 0}
 _PUBLISHED: Any = {"linestyle": "--", "linewidth": 1.1, "markersize": 4.5, "markerfacecolor": "white"}
+_FULL: Any = {"color": GREY, "linestyle": (0, (6, 3)), "linewidth": 1.1}
 
 
 def curves(result: StudyResult) -> Figure:
-    """Plot one line per row over the columns, and the same relative to the full data set.
+    """Return one line per row with 95 % intervals, published values dashed, and the accuracy of full training.
 
-    Bands are 95 % intervals of the means; published values are dashed.
-
-    Args:
-        result: The study and its numbers; missing ones leave a gap.
-
-    Returns:
-        The figure.
-
-    Raises:
-        InputError: A column is not a number.
+    Intervals over fewer than five sets are bars side by side, those over more are bands. Missing numbers leave a gap.
     """
-    study = result.study
-    values = _column_values(study)
-    figure, axes = new_figure(_PANEL)
-    _plot_lines(axes, result, values, 1.0)
-    _plot_published(axes, study, values)
-    panels = [(axes, "accuracy, %")]
-    if result.full is not None and result.full.n and result.full.mean:
-        beside = (1 + _PANEL_GAP / _PANEL[0], 0, 1, 1)
-        panels.append((figure.add_axes(beside), "relative to the full data set, %"))
-        _plot_lines(panels[1][0], result, values, 1 / result.full.mean)
-    for panel, unit in panels:
-        _finish_panel(panel, study, values, unit)
-    _add_legend(panels[-1][0], result)
-    width = _PANEL[0] if len(panels) == 1 else 2 * _PANEL[0] + _PANEL_GAP
-    title = wrapped(drawable(study.title), width, TITLE)
-    figure.text(width / _PANEL[0] / 2, 1 + 0.12 / _PANEL[1], title, fontsize=TITLE, ha="center", va="bottom")
+    study, known = result.study, result.table[result.table["low"].notna()]
+    positions = _positions(study)
+    x, banded = np.array(list(positions.values())), bool((known["sets"] >= _BANDS).all())
+    rows = [_percents(result, row, list(positions)) for row in study.rows]
+    full = nan if result.full is None else 100 * result.full["mean"]
+    labels = [wrapped(text, LABEL) for text in (study.row_axis, *study.rows)]
+    figure = plotting.new_figure(_PANEL[0] + 0.5 + max(LABEL, text_size(*labels)[0]), _PANEL[1])
+    axes = figure.subplots()
+    axes.set_ylim(*_limits(pd.concat(rows), full))  # before plotting, so that bars know where they end
+    step = 0.0 if banded else min(_DODGE, 0.6 * float(np.diff(x).min(initial=1)) / len(rows))
+    for index, row in enumerate(rows):
+        _plot_row(axes, x + step * (index - (len(rows) - 1) / 2), row, index, banded=banded)
+    _name(axes, result, labels, full, banded=banded)
+    kept = _apart(positions)
+    axes.set_xticks([positions[label] for label in kept], kept)
+    axes.set_xlim(-0.06, 1.06)
+    axes.set_xlabel(wrapped(study.column_axis, _PANEL[0]), fontsize=FONT)
+    axes.set_ylabel("accuracy, %", fontsize=FONT)
+    axes.set_title(wrapped(study.heading, _PANEL[0] + 0.4, TITLE), fontsize=TITLE, pad=8)
+    plotting.bare(axes)
     return figure
 
 
-def _column_values(study: Study) -> dict[str, float]:
-    """Return the labels of the columns with their numbers, in ascending order."""
-    values = {}
-    for label in study.columns:
-        try:
-            values[label] = float(label)
-        except ValueError:
-            values[label] = nan
-        if not isfinite(values[label]):
+def _positions(study: Study) -> dict[str, float]:
+    """Return the columns in ascending order, each with its position from 0 to 1 on an axis that may be logarithmic."""
+    values = dict(zip(study.columns, pd.to_numeric(pd.Series(study.columns), errors="coerce"), strict=True))
+    for label, value in values.items():
+        if not isfinite(value):
             raise InputError(
-                f"The column {label!r} of {study.name} is not a number, but curves need numbers: choose the plot 'heat "
-                "map'."
+                f"The column {label!r} of {study.name} is not a number, but curves need numbers: choose the plot "
+                "'heat map'."
             )
-    return dict(sorted(values.items(), key=lambda item: item[1]))
+    first, last = min(values.values()), max(values.values())
+    closest = min((b - a for a, b in pairwise(sorted(values.values()))), default=inf)
+    if first > 0 and (last > _WIDEST_COLUMNS * first or closest < _CLOSEST_COLUMNS * (last - first)):
+        values, first, last = (
+            {label: log10(value) for label, value in values.items()},
+            log10(first),
+            log10(last),
+        )
+    spread = {
+        label: (value - first) / (last - first) if last > first else 0.5 for label, value in values.items()
+    }
+    return dict(sorted(spread.items(), key=lambda item: item[1]))
 
 
-def _plot_lines(axes: Axes, result: StudyResult, values: dict[str, float], factor: float) -> None:
-    """Plot means and intervals of all rows, times a factor, in percent; missing ones leave a gap."""
-    known = result.known
-    numbers = list(values.values())
-    for index, row in enumerate(result.study.rows):
-        entries = [known.get((row, column)) for column in values]
-        means = [nan if entry is None else 100 * factor * entry.mean for entry in entries]
-        low, high = zip(*(_band(entry, factor) for entry in entries), strict=True)
-        style = row_style(index)
-        axes.fill_between(numbers, low, high, color=style["color"], **_BAND)
-        for index_alone in _alone(low):  # where a band has no width
-            axes.vlines(
-                numbers[index_alone],
-                low[index_alone],
-                high[index_alone],
-                **_BAND | {"color": style["color"], "linewidth": 5},
-            )
-        axes.plot(numbers, means, markersize=4.5, linewidth=1.4, **style)
-    if not known:
-        axes.set_ylim(0, 100)
-
-
-def _band(entry: EntryResult | None, factor: float) -> tuple[float, float]:
-    """Return the interval of a mean, times a factor, in percent, cut to the range of accuracies; nan without one."""
-    if entry is None or not isfinite(entry.interval[0]):
-        return nan, nan
-    low, high = entry.interval
-    return 100 * factor * max(low, 0.0), 100 * factor * min(high, 1.0)
-
-
-def _alone(values: Sequence[float]) -> list[int]:
-    """Return the indices of numbers without a neighbour."""
-    padded = [nan, *values, nan]
-    triples = zip(padded, values, padded[2:], strict=False)
-    return [
-        index for index, triple in enumerate(triples) if list(map(isfinite, triple)) == [False, True, False]
-    ]
-
-
-def _plot_published(axes: Axes, study: Study, values: dict[str, float]) -> None:
-    """Plot published means, dashed and with hollow markers."""
-    for index, row in enumerate(study.rows):
-        found = {
-            value: study.published[row, label].mean
-            for label, value in values.items()
-            if (row, label) in study.published
-        }
-        axes.plot(list(found), list(found.values()), **_PUBLISHED, **row_style(index))
-
-
-def _finish_panel(axes: Axes, study: Study, values: dict[str, float], unit: str) -> None:
-    """Label a panel, and mark its columns."""
-    _mark_columns(axes, values)
-    _limit_heights(axes)
-    axes.set_xlabel(wrapped(drawable(study.column_axis), _PANEL[0], FONT), fontsize=FONT)
-    axes.set_ylabel(unit, fontsize=FONT)
-    bare(axes)
-
-
-def _limit_heights(axes: Axes) -> None:
-    """Limit the axis so that wide intervals do not squeeze the points together."""
-    heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    heights = heights[np.isfinite(heights)]
-    if heights.size:
-        span = max(float(np.ptp(heights)), _SMALLEST_SPAN)
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(max(bottom, heights.min() - span), min(top, heights.max() + span))
-
-
-def _mark_columns(axes: Axes, values: dict[str, float]) -> None:
-    """Mark the columns on the axis, which is logarithmic if they span much or lie close; labels do not touch."""
-    numbers = list(values.values())
-    closest = min((after - before for before, after in pairwise(numbers)), default=inf)
-    wide = numbers[-1] > _WIDEST_COLUMNS * numbers[0] or closest < _CLOSEST_COLUMNS * (
-        numbers[-1] - numbers[0]
+def _percents(result: StudyResult, row: str, columns: list[str]) -> pd.DataFrame:
+    """Return mean, interval and published mean of a row in percent, column by column; NaN where unknown."""
+    entries = pd.MultiIndex.from_product([[row], columns])
+    found = 100 * result.table[["mean", "low", "high"]].astype(float).reindex(entries)
+    found[["low", "high"]] = found[["low", "high"]].clip(0, 100)
+    return found.assign(
+        published=[result.study.published.get(entry, Published(nan)).mean for entry in entries]
     )
-    logarithmic = numbers[0] > 0 and wide
-    if logarithmic:
-        axes.set_xscale("log")
-    positions = [log10(number) for number in numbers] if logarithmic else numbers
-    kept = _apart(values, positions)
-    axes.set_xticks([values[label] for label in kept], [drawable(label) for label in kept])
-    axes.xaxis.set_minor_locator(NullLocator())
-    margin = _MARGIN * (positions[-1] - positions[0]) or 1
-    ends = (positions[0] - margin, positions[-1] + margin)
-    axes.set_xlim(*((10**end for end in ends) if logarithmic else ends))
 
 
-def _apart(labels: Iterable[str], positions: Sequence[float]) -> list[str]:
-    """Return the labels without those that would touch the one before."""
-    inches = _PANEL[0] / (1 + 2 * _MARGIN) / ((positions[-1] - positions[0]) or 1)
+def _limits(found: pd.DataFrame, full: float) -> tuple[float, float]:
+    """Return the ends of the axis: all points, and of their intervals what leaves room for the points."""
+    points = np.array([*found["mean"], *found["published"], full])
+    if np.isnan(points).all():
+        return 0.0, 100.0
+    bottom, top = np.nanmin(points), np.nanmax(points)
+    beyond = _BEYOND * max(top - bottom, 5.0)
+    low = np.nanmin([bottom, max(bottom - beyond, found["low"].min())])
+    high = np.nanmax([top, min(top + beyond, found["high"].max())])
+    margin = max(0.05 * (high - low), 0.5)
+    return float(low - margin), float(high + margin)
+
+
+def _plot_row(axes: Axes, x: NDArray[np.float64], row: pd.DataFrame, index: int, *, banded: bool) -> None:
+    """Plot a row: bars end in a caret where they leave the axis, and stand for bands that have no width."""
+    style, ends = plotting.row_style(index), axes.get_ylim()
+    known, printed = (row[name].notna().to_numpy() for name in ("low", "published"))
+    axes.plot(x, row["mean"], **plotting.POINT, **style)
+    axes.plot(x[printed], row["published"][printed], **_PUBLISHED, **style)
+    if banded:
+        axes.fill_between(x, row["low"], row["high"], color=style["color"], **_BAND)
+        beside = np.pad(known, 1)
+        known = known & ~(beside[:-2] | beside[2:])
+    inside = row.clip(*ends)
+    axes.vlines(
+        x[known], inside["low"][known], inside["high"][known], color=style["color"], linewidth=1.1, alpha=0.75
+    )
+    for name, caret in (("low", CARETDOWN), ("high", CARETUP)):
+        left = known & (row[name] != inside[name]).to_numpy()
+        axes.plot(x[left], inside[name][left], linestyle="", marker=caret, color=style["color"], markersize=5)
+
+
+def _apart(positions: dict[str, float]) -> list[str]:
+    """Return the labels of columns without those that would touch the one before."""
     kept, end = [], -inf
-    for label, position in zip(labels, positions, strict=True):
-        half = text_width(drawable(label), FONT) / 2 + 0.03
-        if inches * position - half > end:
+    for label, position in positions.items():
+        half = LETTER * (len(label) + 0.5) / 2 / (_PANEL[0] - 0.6)
+        if position - half > end:
             kept.append(label)
-            end = inches * position + half
+            end = position + half
     return kept
 
 
-def _add_legend(axes: Axes, result: StudyResult) -> None:
-    """Add the legend at the right of the panel."""
-    study = result.study
+def _name(axes: Axes, result: StudyResult, labels: list[str], full: float, *, banded: bool) -> None:
+    """Add the legend of curves: the rows, and what else is plotted."""
+    known = result.table[result.table["low"].notna()]
     handles: list[Artist] = [
-        Line2D([], [], markersize=4.5, **row_style(index)) for index in range(len(study.rows))
+        Line2D([], [], **plotting.POINT, **plotting.row_style(index)) for index in range(len(labels) - 1)
     ]
-    labels = [wrapped(drawable(row), _LEGEND, FONT) for row in study.rows]
-    if any(entry in study.published for entry in product(study.rows, study.columns)):
-        handles.append(Line2D([], [], color="#555555", marker="o", **_PUBLISHED))
-        labels.append("published")
-    banded = [entry for entry in result.known.values() if isfinite(entry.interval[0])]
-    if banded:
-        alone = any(entry.sets == 1 for entry in banded)
-        handles.append(Patch(color="#555555", **_BAND))
-        labels.append(
-            "95 % interval of the mean" + ("\n(of a single set: over its networks)" if alone else "")
-        )
-    axes.legend(
-        handles,
-        # matplotlib leaves out labels that begin with an underscore.
-        [f" {label}" if label.startswith("_") else label for label in labels],
-        title=wrapped(drawable(study.row_axis), _LEGEND, FONT),
-        title_fontsize=FONT,
-        fontsize=FONT,
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1.02),
-        alignment="left",
-    )
+    if any(
+        row in result.study.rows and column in result.study.columns for row, column in result.study.published
+    ):
+        handles.append(Line2D([], [], color=GREY, marker="o", **_PUBLISHED))
+        labels = [*labels, "published"]
+    if isfinite(full):
+        handles.append(Line2D([], [], **_FULL))
+        labels = [*labels, f"{FULL}: {full:.1f} %"]
+    if not known.empty:
+        bar = Line2D([], [], color=GREY, linestyle="", marker="|", markersize=11)
+        handles.append(Patch(color=GREY, **_BAND) if banded else bar)
+        alone = "\n(of a single set: over its networks)" * bool((known["sets"] == 1).any())
+        labels = [*labels, f"95 % interval of the mean{alone}"]
+    plotting.add_legend(axes, 1.02, handles, labels[1:], labels[0])

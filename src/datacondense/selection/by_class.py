@@ -16,21 +16,10 @@ Choice: TypeAlias = Callable[[int, Tensor], Tensor]
 def select_by_class(
     train: ImageSet, ipc: int, choose: Choice, *, method: str, run: Mapping[str, Any] | None = None
 ) -> ImageSet:
-    """Select the same number of images from each class.
+    """Return the same number of images from each class, their positions in the provenance as "indices".
 
-    Args:
-        train: The real images.
-        ipc: Images per class.
-        choose: From a class number and the positions `[n]` of its images in `train`, selects: `ipc`
-            different numbers `[ipc]` from 0 to n-1, each a place among those positions.
-        method: The method's name in the provenance.
-        run: What else decided the choice, such as a seed, for the provenance; nothing where None.
-
-    Returns:
-        The selected images, class by class; the provenance keeps their positions in `train` as "indices".
-
-    Raises:
-        InputError: A class has fewer than `ipc` images, or none.
+    `choose` gets a class number and the positions `[n]` of its images in `train`, and returns `ipc` different places
+    `[ipc]` among these, from 0 to n-1. `run` is what else decided the choice, such as a seed.
     """
     check_trainable(train)
     _check_ipc(train, ipc)

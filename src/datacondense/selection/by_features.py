@@ -21,21 +21,10 @@ _CHECKED_AT_ONCE = 4096  # rows; bounds the memory that the check adds
 
 
 def select_by_features(train: ImageSet, ipc: int, features: Tensor, order: Order, *, method: str) -> ImageSet:
-    """Select from each class by a rule that sees the features of the class alone.
+    """Return images selected from each class by a rule that sees its features alone.
 
-    Args:
-        train: The real images.
-        ipc: Images per class.
-        features: One row of finite numbers per image of `train`, `[N, D]`; any floating dtype, any device.
-        order: The rule: from the features `[n, D]` of one class and a count, the rows `[count]` to select.
-        method: The method's name in the provenance.
-
-    Returns:
-        The selected images, class by class; the provenance keeps their positions in `train` as "indices".
-
-    Raises:
-        InputError: A class has fewer than `ipc` images, or none; or the features are not one row of finite
-            numbers per image.
+    `features` are one row of finite numbers per image of `train`, `[N, D]`; of any floating dtype, on any device. The
+    rule takes those of one class `[n, D]` and a count, and returns the rows `[count]` to select.
     """
     check_features(features, len(train))
 
@@ -46,15 +35,7 @@ def select_by_features(train: ImageSet, ipc: int, features: Tensor, order: Order
 
 
 def check_features(features: Tensor, num_images: int) -> None:
-    """Check that features are one row of finite floating-point numbers per image.
-
-    Args:
-        features: What to check, `[N, D]`.
-        num_images: The number of images N.
-
-    Raises:
-        InputError: They are not.
-    """
+    """Check that features `[N, D]` are one row of finite floating-point numbers per image."""
     if features.dim() != 2 or len(features) != num_images or features.shape[1] == 0:
         raise InputError(
             f"Features have shape {tuple(features.shape)}, but {num_images} images need ({num_images}, D): give "
@@ -76,36 +57,16 @@ def check_features(features: Tensor, num_images: int) -> None:
 
 
 def scaled_rows(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Express the features of one class, and their mean, in units of 1/n, where the mean is the plain sum.
-
-    No division is needed there, so whole-number features give exact distances, and ties are seen as ties.
-
-    Args:
-        features: Features of one class, `[n, D]`.
-        count: How many rows are selected.
-
-    Returns:
-        n times the features `[n, D]` and n times their mean `[D]`, float64 on the CPU.
-
-    Raises:
-        InputError: `count` is not from 1 to n.
-    """
+    """Return n times the features `[n, D]` of a class, and n times their mean `[D]`, float64 on the CPU."""
     if count < 1 or count > len(features):
         raise InputError(
             f"count is {count}, but there are {len(features)} rows to select from: give 1 to {len(features)}."
         )
     rows = features.detach().cpu().double()
+    # Without a division, whole-number features give exact distances, and ties are seen as ties.
     return rows * len(rows), rows.sum(0)
 
 
 def distances_to(point: Tensor, rows: Tensor) -> Tensor:
-    """Compute how far each row is from a point; equal rows are equally far, to the last bit.
-
-    Args:
-        point: `[D]`.
-        rows: `[n, D]`, of the same dtype.
-
-    Returns:
-        Euclidean distances `[n]`.
-    """
+    """Compute how far each row `[n, D]` is from a point `[D]`; equal rows are equally far, to the last bit."""
     return torch.cdist(rows, point[None], compute_mode="donot_use_mm_for_euclid_dist").flatten()

@@ -28,23 +28,12 @@ def select_herding(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
 
 
 def herding_order(features: Tensor, count: int) -> Tensor:
-    """Order the rows of one class by greedy herding (Welling, "Herding dynamical weights to learn", 2009).
+    """Return `count` rows of one class by greedy herding (Welling, "Herding dynamical weights to learn", 2009).
 
     After the rows f_1 to f_i the next one is the row f, not selected before, with the smallest
     `||(i+1)·mean - (f_1 + … + f_i) - f||`: with it, the mean of the selected rows comes as close as one row can
-    bring it to the mean of all. The memory is a float64 copy of the rows and a scaled one, the time one pass
-    over the rows per choice.
-
-    Args:
-        features: Finite features of one class, `[n, D]`; any floating dtype, any device.
-        count: How many to select, 1 to n.
-
-    Returns:
-        The selected rows in the order of selection, int64 `[count]`, on the device of `features`; of equally good rows
-        the lowest comes first.
-
-    Raises:
-        InputError: `count` is not from 1 to n.
+    bring it to the mean of all; of equally good rows the lowest comes first. The memory is a float64 copy of the rows
+    and a scaled one, the time one pass over the rows per choice.
     """
     rows, mean = scaled_rows(features, count)
     order = torch.empty(count, dtype=torch.int64)

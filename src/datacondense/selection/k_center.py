@@ -28,23 +28,12 @@ def select_k_center(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
 
 
 def farthest_first(features: Tensor, count: int) -> Tensor:
-    """Order the rows of one class as greedy k-center does (Sener and Savarese 2018, algorithm 1).
+    """Return `count` rows of one class, ordered as greedy k-center does (Sener and Savarese 2018, algorithm 1).
 
     The first centre is the row nearest the mean. Each further centre is the row f, not selected before, with the
-    largest `min over centres c of ||f - c||`. No row is then farther from its nearest centre than twice the
-    smallest radius that any `count` centres reach. The memory is a float64 copy of the rows and a scaled one,
-    the time one pass over the rows per choice.
-
-    Args:
-        features: Finite features of one class, `[n, D]`; any floating dtype, any device.
-        count: How many to select, 1 to n.
-
-    Returns:
-        The selected rows in the order of selection, int64 `[count]`, on the device of `features`; of equally good rows
-        the lowest comes first.
-
-    Raises:
-        InputError: `count` is not from 1 to n.
+    largest `min over centres c of ||f - c||`; of equally good rows the lowest comes first. No row is then farther from
+    its nearest centre than twice the smallest radius that any `count` centres reach. The memory is a float64 copy of
+    the rows and a scaled one, the time one pass over the rows per choice.
     """
     rows, mean = scaled_rows(features, count)
     order = torch.empty(count, dtype=torch.int64)

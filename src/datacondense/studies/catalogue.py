@@ -1,293 +1,293 @@
 """The built-in studies: each a function from a task factory to a declaration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from datacondense.errors import InputError
 from datacondense.networks.names import canonical_name, evaluation_name, parse_name, varied
-from datacondense.studies import published
 from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.factory import Declaration, Source, TaskFactory, grid
-from datacondense.studies.noise_catalogue import NOISE_STUDIES
-from datacondense.studies.study import Claim, Entry, Published, Study
-from datacondense.studies.variants import condensed_with, is_comparable, listed_networks, refuse_unused
+from datacondense.studies.published import TITLES, orderings, published_table
+from datacondense.studies.study import Study
+from datacondense.studies.user_file import read_declaration
+from datacondense.studies.variants import is_comparable, listed_networks, refuse_unused, subject
 
+# Networks to condense with where the plain one condenses poorly (Zhao et al. 2021, Table 2): batch normalisation for
+# the deep ones, and no strided convolutions.
+_CONDENSED_WITH = {"vgg11": "vgg11-bn", "resnet18": "resnet18-bn-ap"}
+_FACTORS: Mapping[str, Mapping[str, Any]] = {
+    "activation": {"sigmoid": "sigmoid", "ReLU": "relu", "leaky ReLU": "leaky"},
+    "pooling": {"none": "none", "max": "max", "average": "average"},
+    "norm": {name: name for name in ("none", "batch", "layer", "instance", "group")},
+    "depth": {str(blocks): blocks for blocks in (1, 2, 3, 4)},
+    "width": {str(channels): channels for channels in (32, 64, 128, 256)},
+}
 _DISTANCES = ("layerwise-cosine", "flat-cosine", "squared")
+_IPCS = ("1", "10", "20", "30", "40", "50")
+
+_PLAIN = "plain"
+_REPRESENTATIVES = {
+    f"{pooling} {size}×{size}": f"{pooling}-pool-{size}"
+    for size in (1, 2)
+    for pooling in ("mean", "max", "abs-max")
+}
+_NOISE_AWARE: Mapping[str, Mapping[str, Any]] = {
+    "iterate averaging": {"iterate_averaging": True},
+    "class-collective": {"class_collective": True},
+    "class-collective, iterate averaging": {"class_collective": True, "iterate_averaging": True},
+}
+_MASKS = {"largest": "keep-magnitude", "most stable": "keep-stable"}
+_ALL = "100"
+_KEPT = (50, 25, 10, 5, 1, 0.25)  # percent
 
 
 def cross_architecture(tasks: TaskFactory) -> Study:
-    """Condense with each network and train each on it (paper, Table 2).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
+    """Condense with each network and train each on it (paper, Table 2)."""
     refuse_unused(tasks, "ipcs", "kept")
     networks = listed_networks(tasks)
+    printed, source = _printed(tasks, "cross-architecture")
+    entries = grid(
+        tasks,
+        rows={label: tasks.condensed(network=_condensing(name)) for label, name in networks.items()},
+        columns={label: {"network": name} for label, name in networks.items()},
+    )
     return Study(
         name="cross-architecture",
-        title="How well does a set condensed with one network train another?",
+        title=TITLES["cross-architecture"],
+        subject=subject(tasks),
         rows=tuple(networks),
         columns=tuple(networks),
         row_axis="condensed with",
         column_axis="trained with",
-        entries=grid(
-            tasks,
-            rows={label: tasks.condensed(network=condensed_with(name)) for label, name in networks.items()},
-            columns={label: {"network": name} for label, name in networks.items()},
-        ),
-        published=_published(
-            tasks, published.CROSS_ARCHITECTURE, published.NETWORKS, kept=(tuple(networks), tuple(networks))
-        ),
-        source=f"{published.PAPER}, Table 2",
-    )
-
-
-def activation(tasks: TaskFactory) -> Study:
-    """Condense and train with each activation (paper, appendix).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    values = {"sigmoid": "sigmoid", "ReLU": "relu", "leaky ReLU": "leaky"}
-    return _factor(
-        tasks,
-        "activation",
-        values,
-        published.ACTIVATION,
-        [*_ordering("leaky ReLU", "ReLU", values, strict=False), *_ordering("ReLU", "sigmoid", values)],
-    )
-
-
-def pooling(tasks: TaskFactory) -> Study:
-    """Condense and train with each pooling (paper, appendix).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    values = {"none": "none", "max": "max", "average": "average"}
-    claims = [*_ordering("average", "max", values), *_ordering("max", "none", values)]
-    return _factor(tasks, "pooling", values, published.POOLING, claims)
-
-
-def norm(tasks: TaskFactory) -> Study:
-    """Condense and train with each normalisation, batch normalisation among them (paper, appendix).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    values = {name: name for name in ("none", "batch", "layer", "instance", "group")}
-    # Only to train with: sets condensed with it train networks of other norms worse, in the paper too.
-    claims = [
-        claim
-        for other in values
-        if other != "instance"
-        for claim in _ordering("instance", other, values, condensing=False)
-    ]
-    return _factor(tasks, "norm", values, published.NORM, claims)
-
-
-def depth(tasks: TaskFactory) -> Study:
-    """Condense and train with one to four blocks (paper, appendix).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    return _factor(tasks, "depth", {str(blocks): blocks for blocks in (1, 2, 3, 4)}, published.DEPTH, [])
-
-
-def width(tasks: TaskFactory) -> Study:
-    """Condense and train with 32 to 256 channels (paper, appendix).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    return _factor(
-        tasks, "width", {str(channels): channels for channels in (32, 64, 128, 256)}, published.WIDTH, []
-    )
-
-
-def distance(tasks: TaskFactory) -> Study:
-    """Condense with each distance on each network, and train that network on the set (paper, appendix).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    refuse_unused(tasks, "ipcs", "kept")
-    networks = listed_networks(tasks)
-    ours, *others = _DISTANCES
-    return Study(
-        name="distance",
-        title="Which distance between gradients condenses best?",
-        rows=_DISTANCES,
-        columns=tuple(networks),
-        row_axis="distance",
-        column_axis="condensed and trained with",
-        entries={
-            (row, label): tasks.scored(
-                tasks.condensed(network=condensed_with(name), distance=row), network=name
-            )
-            for row in _DISTANCES
-            for label, name in networks.items()
-        },
-        published=_published(
-            tasks, published.DISTANCE, _DISTANCES, published.NETWORKS, kept=(_DISTANCES, tuple(networks))
-        ),
-        source=published.APPENDIX,
-        claims=tuple(
-            _squared_wins(label)
-            if other == "squared" and name == "convnet"
-            else Claim(text=f"{ours} > {other} on {label}", better=((ours, label),), worse=((other, label),))
-            for other in others
-            for label, name in networks.items()
-        ),
+        entries=entries,
+        published={entry: value for entry, value in printed.items() if entry in entries},
+        source=source,
     )
 
 
 def ipc(tasks: TaskFactory) -> Study:
-    """Condense to several numbers of images per class, beside selected real images (paper, Figure 3).
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
-    columns = tuple(str(number) for number in sorted(set(tasks.config.ipcs))) or published.IPCS
+    """Condense to several numbers of images per class, beside selected real images (paper, Figure 3)."""
+    refuse_unused(tasks, "networks", "kept")
+    columns = tuple(str(number) for number in sorted(set(tasks.config.ipcs))) or _IPCS
     rows: Mapping[str, Callable[[int], Source]] = {
         "gradient matching": lambda number: tasks.condensed(ipc=number),
         "herding": lambda number: tasks.selected("herding", number),
-        "random": tasks.random,
+        "random": lambda number: tasks.selected("random", number),
     }
-    refuse_unused(tasks, "networks", "kept")
-    printed = published.IPC.get(tasks.data.name) if is_comparable(tasks) and _is_default(tasks) else None
+    network = tasks.config.method.network
+    comparable = is_comparable(tasks) and canonical_name(parse_name(network)) == "convnet"
+    printed, origin = published_table("ipc", tasks.data.name) if comparable else ({}, "")
     return Study(
         name="ipc",
-        title="How does accuracy grow with the number of images per class?",
+        title=TITLES["ipc"],
+        subject=subject(tasks, network),
         rows=tuple(rows),
         columns=columns,
         row_axis="method",
         column_axis="images per class",
         entries={
-            (row, column): tasks.scored(
-                source(int(column)), network=evaluation_name(tasks.config.method.network)
-            )
+            (row, column): tasks.scored(source(int(column)), network=evaluation_name(network))
             for row, source in rows.items()
             for column in columns
         },
-        published={}
-        if printed is None
-        else {
-            entry: value
-            for entry, value in published.published_entries(printed, tuple(rows)[:2], published.IPCS).items()
-            if entry[1] in columns
-        },
-        source=f"{published.PAPER}, Figure 3, read off the figure",
+        published={entry: value for entry, value in printed.items() if entry[1] in columns},
+        source=origin,
         plot="curves",
         full=tasks.full(),
+    )
+
+
+def distance(tasks: TaskFactory) -> Study:
+    """Condense with each distance on each network, and train that network on the set (paper, appendix)."""
+    return _by_network(tasks, "distance", {row: {"distance": row} for row in _DISTANCES}, "distance")
+
+
+def representatives(tasks: TaskFactory) -> Study:
+    """Match one or four values of each convolution kernel's gradient, on each network with such kernels."""
+    transforms: dict[str, tuple[str, ...]] = {
+        _PLAIN: (),
+        **{row: (to,) for row, to in _REPRESENTATIVES.items()},
+    }
+    rows = {row: {"transform": transform} for row, transform in transforms.items()}
+    return _by_network(tasks, "representatives", rows, "what is matched", paired=True)
+
+
+def teacher(tasks: TaskFactory) -> Study:
+    """Condense with each network, and train ConvNet and the network itself on the set."""
+    refuse_unused(tasks, "ipcs", "kept")
+    networks = listed_networks(tasks)
+    sets = {label: tasks.condensed(network=_condensing(name)) for label, name in networks.items()}
+    return Study(
+        name="teacher",
+        title=TITLES["teacher"],
+        subject=subject(tasks),
+        rows=tuple(networks),
+        columns=("ConvNet", "itself"),
+        row_axis="condensed with",
+        column_axis="trained with",
+        entries={
+            (row, column): tasks.scored(sets[row], network=trained)
+            for row, name in networks.items()
+            for column, trained in (("ConvNet", "convnet"), ("itself", name))
+        },
+    )
+
+
+def masks(tasks: TaskFactory) -> Study:
+    """Match a fraction of the gradient's entries, from all of them down to one in 400."""
+    refuse_unused(tasks, "networks", "ipcs")
+    kept = sorted(set(tasks.config.kept or _KEPT), reverse=True)
+    columns = (_ALL, *(f"{percent:g}" for percent in kept))
+
+    def transform(mask: str, percent: str) -> tuple[str, ...]:
+        return () if percent == _ALL else (f"{mask}:{float(percent) / 100:g}",)
+
+    return Study(
+        name="masks",
+        title=TITLES["masks"],
+        subject=subject(tasks, tasks.config.method.network),
+        rows=tuple(_MASKS),
+        columns=columns,
+        row_axis="kept entries",
+        column_axis="percent of the entries",
+        entries={
+            (row, percent): tasks.scored(tasks.condensed(transform=transform(mask, percent)))
+            for row, mask in _MASKS.items()
+            for percent in columns
+        },
+        plot="curves",
+        paired={(row, percent): (row, _ALL) for row in _MASKS for percent in columns[1:]},
+    )
+
+
+def noise_aware(tasks: TaskFactory) -> Study:
+    """Match less of what is specific to single networks, at as many iterations or seconds as plain matching."""
+    refuse_unused(tasks, "networks", "ipcs", "kept")
+    plain = tasks.condensed()
+    columns = {
+        "equal iterations": {row: tasks.condensed(**changes) for row, changes in _NOISE_AWARE.items()},
+        "equal seconds": {
+            row: tasks.condensed(time_budget_from=plain, **changes) for row, changes in _NOISE_AWARE.items()
+        },
+    }
+    return Study(
+        name="noise-aware",
+        title=TITLES["noise-aware"],
+        subject=subject(tasks, tasks.config.method.network),
+        rows=(_PLAIN, *_NOISE_AWARE),
+        columns=tuple(columns),
+        row_axis="matching",
+        column_axis="compared at",
+        entries={
+            (row, column): tasks.scored(source)
+            for column, sources in columns.items()
+            for row, source in {_PLAIN: plain, **sources}.items()
+        },
+        plot="differences",
+        paired={(row, column): (_PLAIN, column) for row in _NOISE_AWARE for column in columns},
+    )
+
+
+def _factor(factor: str) -> Declaration:
+    """Return the study of one factor of the network, condensed with and trained with each value (paper, appendix)."""
+
+    def declare(tasks: TaskFactory) -> Study:
+        refuse_unused(tasks, "networks", "ipcs", "kept")
+        base, values = tasks.config.method.network, _FACTORS[factor]
+        networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
+        return Study(
+            name=factor,
+            title=TITLES[factor],
+            subject=subject(tasks, base),
+            rows=tuple(values),
+            columns=tuple(values),
+            row_axis="condensed with",
+            column_axis="trained with",
+            entries=grid(
+                tasks,
+                rows={label: tasks.condensed(network=name) for label, name in networks.items()},
+                columns={label: {"network": name} for label, name in networks.items()},
+            ),
+            claims=orderings(factor, tuple(values)),
+        )
+
+    return declare
+
+
+def _by_network(
+    tasks: TaskFactory,
+    name: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    row_axis: str,
+    *,
+    paired: bool = False,
+) -> Study:
+    """Return a study of settings of matching, on each network: condensed with it, and trained with it."""
+    refuse_unused(tasks, "ipcs", "kept")
+    networks = listed_networks(tasks)
+    if paired and not tasks.config.networks:
+        networks.pop("MLP")  # which has no kernels
+    return Study(
+        name=name,
+        title=TITLES[name],
+        subject=subject(tasks),
+        rows=tuple(rows),
+        columns=tuple(networks),
+        row_axis=row_axis,
+        column_axis="condensed and trained with",
+        entries={
+            (row, label): tasks.scored(
+                tasks.condensed(network=_condensing(network), **changes), network=network
+            )
+            for row, changes in rows.items()
+            for label, network in networks.items()
+        },
+        plot="differences" if paired else "heat map",
+        paired={(row, label): (_PLAIN, label) for row in [*rows][1:] for label in networks} if paired else {},
     )
 
 
 STUDIES: Mapping[str, Declaration] = {
     "cross-architecture": cross_architecture,
     "ipc": ipc,
-    "activation": activation,
-    "pooling": pooling,
-    "norm": norm,
-    "depth": depth,
-    "width": width,
+    **{factor: _factor(factor) for factor in _FACTORS},
     "distance": distance,
-    **NOISE_STUDIES,
+    "teacher": teacher,
+    "representatives": representatives,
+    "masks": masks,
+    "noise-aware": noise_aware,
     **COMPARISONS,
 }
 
 
-def _factor(
-    tasks: TaskFactory, factor: str, values: Mapping[str, Any], table: str, claims: Sequence[Claim]
-) -> Study:
-    """Declare the study of one factor of the network, condensed with and trained with each value."""
-    refuse_unused(tasks, "networks", "ipcs", "kept")
-    base = tasks.config.method.network
-    networks = {label: varied(base, **{factor: value}) for label, value in values.items()}
-    return Study(
-        name=factor,
-        title=f"Which {factor} condenses best, and which trains best?",
-        rows=tuple(values),
-        columns=tuple(values),
-        row_axis="condensed with",
-        column_axis="trained with",
-        entries=grid(
-            tasks,
-            rows={label: tasks.condensed(network=name) for label, name in networks.items()},
-            columns={label: {"network": name} for label, name in networks.items()},
-        ),
-        published=_published(tasks, table, tuple(values))
-        if canonical_name(parse_name(base)) == "convnet"
-        else {},
-        source=published.APPENDIX,
-        claims=tuple(claims),
+def find_study(name: str) -> Declaration:
+    """Return a study by its name or its file.
+
+    Args:
+        name: A name such as "activation", or a path to a .toml or .py file.
+
+    Returns:
+        The declaration.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name in STUDIES:
+        return STUDIES[name]
+    if name.endswith((".toml", ".py")):
+        return read_declaration(Path(name))
+    raise InputError(
+        f"There is no study {name!r}: choose one of {', '.join(STUDIES)}, or give your own as a .toml or .py file."
     )
 
 
-def _ordering(
-    better: str, worse: str, values: Mapping[str, Any], *, strict: bool = True, condensing: bool = True
-) -> list[Claim]:
-    """Return claims of an ordering for both, for condensing (where one was published), and for training."""
-    text = f"{better} {'>' if strict else '≥'} {worse}"
-
-    def claim(way: str, entries: Callable[[str], tuple[Entry, ...]]) -> Claim:
-        return Claim(text=f"{text}, {way}", better=entries(better), worse=entries(worse), strict=strict)
-
-    both = claim("condensed and trained with", lambda value: ((value, value),))
-    row = claim("condensed with (mean over columns)", lambda value: tuple((value, other) for other in values))
-    column = claim("trained with (mean over rows)", lambda value: tuple((other, value) for other in values))
-    return [both, row, column] if condensing else [both, column]
+def _condensing(network: str) -> str:
+    """Return the network to condense with for training a network on the set."""
+    return _CONDENSED_WITH.get(network, network)
 
 
-def _squared_wins(label: str) -> Claim:
-    """Return the claim for the one network on which another distance wins in the paper."""
-    ours = _DISTANCES[0]
-    return Claim(text=f"squared > {ours} on {label}", better=(("squared", label),), worse=((ours, label),))
-
-
-def _published(
-    tasks: TaskFactory,
-    table: str,
-    rows: Sequence[str],
-    columns: Sequence[str] | None = None,
-    *,
-    kept: tuple[Sequence[str], Sequence[str]] | None = None,
-) -> Mapping[Entry, Published]:
-    """Return the published numbers of the rows and columns that are kept, for MNIST at one image per class."""
-    if tasks.data.name != "mnist" or tasks.config.method.ipc != 1 or not is_comparable(tasks):
-        return {}
-    kept_rows, kept_columns = kept or (rows, columns or rows)
-    return {
-        (row, column): value
-        for (row, column), value in published.published_entries(table, rows, columns or rows).items()
-        if row in kept_rows and column in kept_columns
-    }
-
-
-def _is_default(tasks: TaskFactory) -> bool:
-    """Return whether the base network is the published one."""
-    return canonical_name(parse_name(tasks.config.method.network)) == "convnet"
+def _printed(tasks: TaskFactory, study: str) -> tuple[Mapping[Any, Any], str]:
+    """Return the published numbers of a study at one image per class, if they are comparable."""
+    comparable = tasks.config.method.ipc == 1 and is_comparable(tasks)
+    return published_table(study, tasks.data.name) if comparable else ({}, "")

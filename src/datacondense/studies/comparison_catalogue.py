@@ -1,7 +1,7 @@
 """The studies that compare methods: coreset selection, condensation, and full training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast, get_args
+from typing import Any
 
 from datacondense.augment.strategies import resolved_strategy
 from datacondense.condensation.method import MethodConfig
@@ -9,20 +9,19 @@ from datacondense.condensation.registry import METHODS, method_name
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.networks.names import evaluation_name, network_name
-from datacondense.studies import published
+from datacondense.selection.by_network import METHODS as SELECTIONS
+from datacondense.settings import Named
 from datacondense.studies.config import parse_override
 from datacondense.studies.factory import Declaration, Source, TaskFactory
-from datacondense.studies.selections import Selection
+from datacondense.studies.published import TITLES, published_table
 from datacondense.studies.study import Entry, Published, Study
-from datacondense.studies.variants import is_comparable, refuse_unused
+from datacondense.studies.variants import is_comparable, refuse_unused, subject
 
-_LEARNED_ONLY = "forgetting-learned"  # forgetting without images that the network never got right
-_SELECTIONS = ("random", "herding", "k-center", "forgetting", _LEARNED_ONLY)
-COMPARED = (*_SELECTIONS, *METHODS)
-_USUAL = (*_SELECTIONS[:-1], "gradient-matching")  # rows of the published table
+COMPARED = (*SELECTIONS, *METHODS)
+_USUAL = ("random", "herding", "k-center", "forgetting", "gradient-matching")  # rows of the published table
 _IPCS = ("1", "10", "50")
 
-_OWN_STEPS = published.OWN_STEPS
+_OWN_STEPS = "dataset-distillation, its own steps"
 _FIXED = f"{_OWN_STEPS}, fixed network"
 _TABLE_3 = (_OWN_STEPS, _FIXED, "dataset-distillation", "gradient-matching")
 _NETWORKS = {"mnist": "lenet", "cifar10": "alexcifarnet"}  # of the published table
@@ -33,22 +32,17 @@ _SHARED_BATCH = ("siamese-matching", "distribution-matching")
 
 
 def comparison(tasks: TaskFactory) -> Study:
-    """Compare methods at some numbers of images per class (paper, Table 1), all scored by one protocol.
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
+    """Compare methods at some numbers of images per class (paper, Table 1), all scored by one protocol."""
     refuse_unused(tasks, "networks", "kept")
     rows = tasks.config.rows or _USUAL
     _refuse_overrides(tasks, rows)
     network = evaluation_name(tasks.config.method.network)
     columns = _columns(tasks, _IPCS)
+    printed, origin = _printed(tasks, "comparison", network, "convnet")
     return Study(
         name="comparison",
-        title=f"How do condensed sets compare with selected real images on {network}?",
+        title=TITLES["comparison"],
+        subject=subject(tasks, network),
         rows=rows,
         columns=columns,
         row_axis="method",
@@ -58,8 +52,10 @@ def comparison(tasks: TaskFactory) -> Study:
             for row in rows
             for column in columns
         },
-        published=_published(tasks, rows, columns),
-        source=published.COMPARISON_SOURCE,
+        published={
+            entry: value for entry, value in printed.items() if entry[0] in rows and entry[1] in columns
+        },
+        source=origin,
         # Curves over a single number of images would be points on top of each other.
         plot="curves" if len(columns) > 1 else "heat map",
         full=tasks.full(),
@@ -68,20 +64,14 @@ def comparison(tasks: TaskFactory) -> Study:
 
 
 def distillation(tasks: TaskFactory) -> Study:
-    """Compare Dataset Distillation with gradient matching (paper, Table 3): accuracy, time and memory.
-
-    Args:
-        tasks: The task factory.
-
-    Returns:
-        The study.
-    """
+    """Compare Dataset Distillation with gradient matching (paper, Table 3): accuracy, time and memory."""
     refuse_unused(tasks, "networks", "kept")
     _refuse_overrides(tasks, _TABLE_3)
     network = tasks.config.method.network
     if network == "convnet":
         network = _NETWORKS.get(tasks.data.name, network)
     columns = _columns(tasks, _IPCS[:2])
+    printed, origin = _printed(tasks, "distillation", network, _NETWORKS.get(tasks.data.name))
     sources: Mapping[str, Callable[[int], Source]] = {
         _OWN_STEPS: lambda ipc: _learned(tasks, "dataset-distillation", ipc, network=network),
         _FIXED: lambda ipc: _learned(tasks, "dataset-distillation", ipc, network=network, fixed_network=True),
@@ -91,7 +81,8 @@ def distillation(tasks: TaskFactory) -> Study:
     own: Mapping[str, Mapping[str, Any]] = {row: {"learned_steps": True} for row in (_OWN_STEPS, _FIXED)}
     return Study(
         name="distillation",
-        title=f"Does matching gradients beat differentiating through training, on {network}?",
+        title=TITLES["distillation"],
+        subject=subject(tasks, network),
         rows=_TABLE_3,
         columns=columns,
         row_axis="method",
@@ -103,8 +94,8 @@ def distillation(tasks: TaskFactory) -> Study:
             for row, source in sources.items()
             for column in columns
         },
-        published=_published_distillation(tasks, network_name(network), columns),
-        source=f"{published.PAPER}, Table 3",
+        published={entry: value for entry, value in printed.items() if entry[1] in columns},
+        source=origin,
         ratios=_ratios(tasks, columns),
     )
 
@@ -119,16 +110,11 @@ def _columns(tasks: TaskFactory, usual: Sequence[str]) -> tuple[str, ...]:
 
 def _source(tasks: TaskFactory, row: str, ipc: int) -> Source:
     """Return the sets of a method."""
-    if row == "random":
-        return tasks.random(ipc)
     if row in METHODS:
         return _learned(tasks, row, ipc)
-    if row == "forgetting":
-        return tasks.forgotten(ipc)
-    if row == _LEARNED_ONLY:
-        return tasks.forgotten(ipc, "last")
-    if row in get_args(Selection):
-        return tasks.selected(cast(Selection, row), ipc)
+    for method in SELECTIONS:
+        if row == method:
+            return tasks.selected(method, ipc)
     raise InputError(f"There is no method {row!r} to compare: choose from {', '.join(COMPARED)}.")
 
 
@@ -168,34 +154,16 @@ def _ratios(tasks: TaskFactory, columns: Sequence[str]) -> dict[str, float]:
     return {column: 100 * int(column) * train.num_classes / len(train) for column in columns}
 
 
-def _published(tasks: TaskFactory, rows: Sequence[str], columns: Sequence[str]) -> dict[Entry, Published]:
-    """Return the published numbers of these methods, if the protocol is the published one."""
-    printed, protocol = published.COMPARISON.get(tasks.data.name), _printed_protocol(tasks)
-    network = network_name(tasks.config.method.network)
-    if printed is None or protocol is None or network != "convnet":
-        return {}
-    names = published.SIAMESE_ROWS if protocol == "dsa" else published.PLAIN_ROWS
-    found = published.published_entries(printed[protocol], names, _IPCS)
-    return {
-        entry: value
-        for entry, value in found.items()
-        if entry[0] in rows and entry[1] in columns and value.mean
-    }
+def _printed(
+    tasks: TaskFactory, study: str, network: Named, printed: str | None
+) -> tuple[Mapping[Entry, Published], str]:
+    """Return the published numbers of a study, if data set, network and protocol are those of the table.
 
-
-def _printed_protocol(tasks: TaskFactory) -> str | None:
-    """Return which published numbers belong to the protocol; later methods were scored with Siamese augmentation."""
+    Later methods were scored with Siamese augmentation, and their numbers belong to that protocol.
+    """
+    if not is_comparable(tasks) or network_name(network) != printed:
+        return {}, ""
     mirrored, usual = facts_of(tasks.data.name)
     used = resolved_strategy(tasks.config.augmentation or usual, mirrored=mirrored)
     protocols = {resolved_strategy("dsa", mirrored=mirrored): "dsa", usual: "plain"}
-    return protocols.get(used) if is_comparable(tasks) else None
-
-
-def _published_distillation(
-    tasks: TaskFactory, network: str, columns: Sequence[str]
-) -> dict[Entry, Published]:
-    """Return Table 3, if the network is that of the table."""
-    printed = published.DISTILLATION.get(tasks.data.name)
-    if printed is None or network != _NETWORKS[tasks.data.name] or _printed_protocol(tasks) != "plain":
-        return {}
-    return {entry: value for entry, value in printed.items() if entry[1] in columns}
+    return published_table(study, tasks.data.name, protocols.get(used, "other"))

@@ -13,8 +13,6 @@ from datacondense.settings import check_at_least
 
 Plain: TypeAlias = int | float | bool | str
 
-TASKS = "cells"  # folder of recorded tasks in an output folder; its name since the first release
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
@@ -95,30 +93,16 @@ class StudyConfig:
 
 
 def check_image_lrs(rates: Sequence[float]) -> None:
-    """Check the learning rates of a search.
-
-    Args:
-        rates: The rates.
-
-    Raises:
-        InputError: They are not distinct numbers above 0.
-    """
+    """Refuse learning rates of a search that are not distinct numbers above 0."""
     if not all(0 < rate < float("inf") for rate in rates) or len(set(rates)) < len(rates):
         raise InputError(f"image_lrs are {', '.join(map(str, rates))}, but must be distinct numbers above 0.")
 
 
 def parse_override(text: str) -> tuple[str, str, Plain | tuple[Plain, ...]]:
-    """Read a setting of one method.
+    """Return method, setting and value of a text METHOD.SETTING=VALUE.
 
-    Args:
-        text: As METHOD.SETTING=VALUE.
-
-    Returns:
-        Method, setting and value: a number, True or False if it reads as one, otherwise text; a comma makes a list,
-        also a list of one if it comes last.
-
-    Raises:
-        InputError: The text has another form.
+    The value is a number, True or False if it reads as one, otherwise text; a comma makes a list, also a list of one if
+    it comes last.
     """
     name, equals, value = text.partition("=")
     method, dot, setting = name.partition(".")

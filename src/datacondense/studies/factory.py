@@ -8,25 +8,16 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from datacondense.condensation.method import MethodConfig
+from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
-from datacondense.evaluation.forgetting_counts import NeverLearned
 from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.facts import facts_of
 from datacondense.networks.backend import Precision, has_bfloat16
 from datacondense.networks.names import evaluation_name, network_name, parse_name
+from datacondense.selection.by_network import SelectionMethod, TrainFull, selection
 from datacondense.studies.config import StudyConfig, check_image_lrs
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.features import ComputeFeatures
-from datacondense.studies.full_training import TrainFull
-from datacondense.studies.learning_rate_search import CondenseAdapted, SearchLearningRate
-from datacondense.studies.selections import (
-    SelectByFeatures,
-    SelectForgetting,
-    Selection,
-    SelectRandom,
-)
 from datacondense.studies.study import Entry, Study
-from datacondense.studies.tasks import Condense, Evaluate, SetTask
+from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate, SetTask
 
 Source: TypeAlias = Callable[[int], SetTask]  # from a seed to the task whose result is the set
 Changes: TypeAlias = Mapping[str, Any]  # fields of a config that a variant changes
@@ -77,23 +68,27 @@ class TaskFactory:
         precision = self._resolved_precision(method.precision)
         method = replace(method, image_lr=image_lr, precision=precision)
         iterations = iterations or self._iterations(method)
-        condensed = partial(Condense, data=self.data, method=method, iterations=iterations)
-        if not searches and time_budget_from is None:
-            return lambda seed: condensed(seed=seed)
         search = self._search(method, iterations, rates) if searches else None
 
-        def adapted(seed: int) -> CondenseAdapted:
-            limit = None if time_budget_from is None else time_budget_from(seed)
-            assert limit is None or isinstance(limit, (Condense, CondenseAdapted))
-            return CondenseAdapted(base=condensed(seed=seed), search=search, time_budget_from=limit)
+        def condensed(seed: int) -> Condense:
+            budget = None if time_budget_from is None else time_budget_from(seed)
+            assert budget is None or isinstance(budget, Condense)
+            return Condense(
+                data=self.data,
+                method=method,
+                seed=seed,
+                iterations=iterations if budget is None else None,
+                search=search,
+                time_budget_from=budget,
+            )
 
-        return adapted
+        return condensed
 
     def _search(self, method: MethodConfig, iterations: int, rates: Sequence[float]) -> SearchLearningRate:
         """Score every learning rate on held-out images, with the network that condenses."""
         assert self.held_out is not None
         candidates = {
-            rate: partial(
+            float(rate): partial(
                 Condense,
                 data=self.held_out,
                 method=replace(method, image_lr=float(rate)),
@@ -104,7 +99,7 @@ class TaskFactory:
         trained = evaluation_name(method.network)
         return SearchLearningRate(
             scores={
-                rate: [
+                rate: tuple(
                     task
                     for number in range(self.config.search_seeds)
                     for task in self._scored(
@@ -112,7 +107,7 @@ class TaskFactory:
                         self.config.search_repeats,
                         {"network": trained},
                     )
-                ]
+                )
                 for rate, condensed in candidates.items()
             }
         )
@@ -153,44 +148,20 @@ class TaskFactory:
             protocol = replace(protocol, augmentation="crop-noise")
         facts = facts_of(self.data.name)._asdict()
         resolved = protocol.resolved(condensed_with=images.network, **facts)
-        return [Evaluate(source=images, protocol=resolved, repeat=repeat) for repeat in range(repeats)]
+        scored = partial(Evaluate, source=images, data=images.data, protocol=resolved)
+        return [scored(repeat=repeat) for repeat in range(repeats)]
 
-    def random(self, ipc: int) -> Source:
-        """Declare sets of real images selected at random.
+    def selected(self, method: SelectionMethod, ipc: int) -> Source:
+        """Declare sets of selected real images.
 
         Args:
+            method: "random", "herding", "k-center", "forgetting" or "forgetting-learned".
             ipc: Images per class.
 
         Returns:
-            For each seed the task that selects.
+            For each seed the task that selects; the same for all seeds, unless the selection is random.
         """
-        return lambda seed: SelectRandom(data=self.data, ipc=ipc, seed=seed)
-
-    def selected(self, method: Selection, ipc: int) -> Source:
-        """Declare a set of real images selected by the features of a network from full training.
-
-        Args:
-            method: "herding" or "k-center".
-            ipc: Images per class.
-
-        Returns:
-            For each seed the same task, since the selection is deterministic.
-        """
-        task = SelectByFeatures(method=method, ipc=ipc, features=ComputeFeatures(trained=self._full(0)))
-        return lambda seed: task
-
-    def forgotten(self, ipc: int, never_learned: NeverLearned = "first") -> Source:
-        """Declare a set of the real images that a network forgets most often in full training.
-
-        Args:
-            ipc: Images per class.
-            never_learned: Whether images that it never gets right come first or last.
-
-        Returns:
-            For each seed the same task, since the selection is deterministic.
-        """
-        task = SelectForgetting(ipc=ipc, trained=self._full(0), never_learned=never_learned)
-        return lambda seed: task
+        return lambda seed: selection(method, ipc, self.data, seed, lambda: self._full(0))
 
     def full(self) -> tuple[TrainFull, ...]:
         """Declare full training: the upper bound, and what coreset selection uses.

@@ -1,22 +1,31 @@
-"""The numbers of a study from the records of its tasks: accuracies, paired differences, verdicts on orderings."""
+"""The numbers of a study: one tidy frame with a line for each network, and what follows from it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
-from typing import Any
+from math import inf, isfinite, nan
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
-from datacondense.studies.differences import (
-    ClaimResult,
-    Difference,
-    EntryResult,
-    check_claim,
-    paired_difference,
+import pandas as pd
+
+from datacondense.studies.statistics import (
+    Groups,
+    bootstrap_interval,
+    difference_verdict,
+    mean_interval,
+    ordering_verdict,
 )
-from datacondense.studies.learning_rate_search import SearchLearningRate
-from datacondense.studies.store import Store
-from datacondense.studies.study import Entry, ScoreTask, Study
-from datacondense.studies.task import Task, task_key
+from datacondense.studies.study import Claim, Entry, ScoreTask, Study
+from datacondense.studies.tasks import SearchLearningRate
+from datacondense.tasks.store import Store
+from datacondense.tasks.task import Task, inputs_of
+
+FULL = "full data set"  # the row of full training in the frame; its column is "all"
+OF_SETS = ("image_lr", "condensing_seconds", "iterations", "shared_seconds", "memory_peak", "memory_added")
+COLUMNS = ("row", "column", "seed", "network", "accuracy", "set", *OF_SETS, "evaluating_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,135 +34,223 @@ class StudyResult:
 
     Attributes:
         study: The declaration.
-        entries: The numbers of each declared entry, finished or not.
-        full: The numbers of full training; None if the study has none.
+        frame: A line for each network, with `COLUMNS`: accuracy from 0 to 1, NaN if it is missing; `set` is the key of
+            the set that it was trained on, whose numbers follow.
         environments: The environments in which its tasks were computed, each once.
     """
 
     study: Study
-    entries: Mapping[Entry, EntryResult]
-    full: EntryResult | None
+    frame: pd.DataFrame
     environments: Sequence[Mapping[str, Any]]
 
-    @property
-    def claims(self) -> list[ClaimResult]:
-        """The published orderings that the finished tasks can check."""
-        found = (check_claim(claim, self.entries, self.study.published) for claim in self.study.claims)
-        return [result for result in found if result is not None]
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A line for each declared entry, row by row: n, sets, missing, mean, std, ends of the interval, costs."""
+        lines = dict(list(self.frame.groupby(["row", "column"], sort=False)))
+        entries = [entry for entry in product(self.study.rows, self.study.columns) if entry in lines]
+        index = pd.MultiIndex.from_tuples(entries, names=["row", "column"]) if entries else None
+        return pd.DataFrame([_numbers(lines[entry]) for entry in entries], index, columns=_NUMBERS)
 
-    @property
-    def differences(self) -> Mapping[Entry, Difference]:
-        """The difference of each paired entry to its partner, row by row, if both have finished networks in common."""
-        paired = self.study.paired
-        found = {
-            entry: paired_difference(entry, paired[entry], self.entries)
-            for entry in self.entries
-            if entry in paired
-        }
-        return {entry: difference for entry, difference in found.items() if difference is not None}
+    @cached_property
+    def full(self) -> pd.Series | None:
+        """The numbers of full training, as in `table`; None if the study has none."""
+        lines = self.frame[self.frame["row"] == FULL]
+        return None if lines.empty else pd.Series(_numbers(lines))
 
-    @property
-    def known(self) -> Mapping[Entry, EntryResult]:
-        """The entries that have numbers, row by row."""
-        return {
-            entry: self.entries[entry]
-            for entry in product(self.study.rows, self.study.columns)
-            if entry in self.entries and self.entries[entry].n
-        }
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """The difference of each paired entry to its partner, network by network, where both have finished.
+
+        Of the two intervals Student's t alone decides. A single set has neither.
+        """
+        found = {}
+        for entry in self.table.index:
+            pairs = (
+                self._paired((entry,), (self.study.paired[entry],)) if entry in self.study.paired else None
+            )
+            if pairs is not None:
+                low, high = mean_interval(pairs.groups) if pairs.sets > 1 else (-inf, inf)
+                mean = fmean(fmean(group) for group in pairs.groups)
+                ends = [
+                    end if isfinite(end) else nan for end in (low, high, *bootstrap_interval(pairs.groups))
+                ]
+                found[entry] = [mean, *ends, pairs.n, pairs.sets, difference_verdict((low, high))]
+        index = pd.MultiIndex.from_tuples(found, names=["row", "column"]) if found else None
+        return pd.DataFrame(list(found.values()), index, columns=_DIFFERENCE)
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """The published orderings that finished networks can check, with their verdicts."""
+        found = [line for claim in self.study.claims if (line := self._checked(claim)) is not None]
+        return pd.DataFrame(found, columns=_CLAIM)
+
+    def _checked(self, claim: Claim) -> list[Any] | None:
+        """Check an ordering: networks are paired by the seed of their set and their number."""
+        pairs = self._paired(claim.better, claim.worse)
+        if pairs is None:
+            return None
+        interval = mean_interval(pairs.groups)
+        verdict = ordering_verdict(interval, pairs.sets, strict=claim.strict)
+        ends = [end if isfinite(end) else nan for end in interval]
+        mean = fmean(value for group in pairs.groups for value in group)
+        return [claim.text, mean, *ends, pairs.n, pairs.sets, pairs.size, verdict, self._published(claim)]
+
+    def _published(self, claim: Claim) -> float:
+        """Return the difference of the published accuracies, 0 to 1; NaN if some are unknown."""
+        known = self.study.published
+        if not all(entry in known for entry in (*claim.better, *claim.worse)):
+            return nan
+        better, worse = (fmean(known[entry].mean for entry in side) for side in (claim.better, claim.worse))
+        return (better - worse) / 100
+
+    def _paired(self, better: Sequence[Entry], worse: Sequence[Entry]) -> "_Pairs | None":
+        """Pair networks by seed and number: the mean over the better entries minus that over the worse ones.
+
+        Seeds share a set only if they do in every entry. None if the entries have no network in common.
+        """
+        entries = [*better, *worse]
+        lines = [
+            self._finished[self._finished.index.get_level_values("entry") == entry].droplevel("entry")
+            for entry in map(_label, entries)
+        ]
+        common = sorted(set.intersection(*(set(each.index) for each in lines)))
+        if not common:
+            return None
+        values = [each["accuracy"].loc[common].tolist() for each in lines]
+        sides = (values[: len(better)], values[len(better) :])
+        means = [[fmean(pair) for pair in zip(*side, strict=True)] for side in sides]
+        sets = ["/".join(keys) for keys in zip(*(each["set"].loc[common] for each in lines), strict=True)]
+        return _Pairs([a - b for a, b in zip(*means, strict=True)], sets)
+
+    @cached_property
+    def _finished(self) -> pd.DataFrame:
+        """The finished networks by entry, seed and number."""
+        lines = self.frame.dropna(subset="accuracy")
+        entry = [_label(entry) for entry in zip(lines["row"], lines["column"], strict=True)]
+        return lines.assign(entry=entry).set_index(["entry", "seed", "network"])
 
 
 def collect(study: Study, store: Store) -> StudyResult:
-    """Read the records of a study's tasks.
-
-    Args:
-        study: The study.
-        store: The records.
-
-    Returns:
-        The numbers of the finished tasks.
-    """
+    """Return the numbers of the finished tasks of a study."""
+    record = cache(lambda key: store.record(key) if store.finished(key) else {})  # many networks share a set
     environments: dict[str, Mapping[str, Any]] = {}
-    record = cache(store.record)  # many networks share a set
 
-    def result(key: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = record(key)["result"] if store.finished(key) else {}
-        return found
+    def line(entry: Entry, task: ScoreTask) -> dict[str, Any]:
+        own, inputs = record(task.key), inputs_of(task)
+        for found in (own, *(record(each.key) for each in inputs)) if own else ():
+            if environment := found.get("result", {}).get("environment"):
+                environments[repr(sorted(environment.items()))] = environment
+        made = record(inputs[0].key) if inputs else {}
+        return {
+            **dict(zip(("row", "column"), entry, strict=True)),
+            "seed": task.protocol.seed,
+            "network": task.repeat,
+            "accuracy": own["result"]["accuracy"] if own else nan,
+            "set": inputs[0].key if inputs else str(task.protocol.seed),
+            **_set_numbers(made.get("result", {})),
+            "shared_seconds": _shared_seconds(inputs[0], record) if inputs else nan,
+            "evaluating_seconds": own.get("seconds", nan),
+        }
 
-    def seconds(key: str) -> float | None:
-        return record(key)["seconds"] if store.finished(key) else None
-
-    def read(tasks: Sequence[ScoreTask]) -> EntryResult:
-        accuracies: dict[tuple[int, int], float] = {}
-        sets: dict[int, Task] = {}
-        for task in tasks:
-            key = task_key(task)
-            if store.finished(key):
-                accuracies[task.protocol.seed, task.repeat] = result(key)["accuracy"]
-                if task.inputs:
-                    sets[task.protocol.seed] = task.inputs[0]
-                for environment in _environments(task, result):
-                    environments[repr(sorted(environment.items()))] = environment
-        origins = {seed: task_key(made) for seed, made in sets.items()}
-        distinct = {origins[seed]: sets[seed] for seed in sorted(sets)}
-        finished = (key for key in map(task_key, tasks) if store.finished(key))
-        return EntryResult(
-            accuracies=accuracies,
-            missing=len(tasks) - len(accuracies),
-            origins=origins,
-            evaluating_seconds=tuple(record(key)["seconds"] for key in finished) if study.ratios else (),
-            **_set_numbers([result(key) for key in distinct]),
-            shared_seconds=_shared_seconds(distinct.values(), seconds) if study.ratios else (),
-        )
-
-    entries = {
-        (row, column): read(study.entries[row, column])
-        for row in study.rows
-        for column in study.columns
-        if (row, column) in study.entries
-    }
-    return StudyResult(
-        study=study,
-        entries=entries,
-        full=read(study.full) if study.full else None,
-        environments=[environments[name] for name in sorted(environments)],
-    )
+    lines = [
+        line(entry, task)
+        for entry, tasks in [*study.entries.items(), ((FULL, "all"), study.full)]
+        for task in tasks
+    ]
+    known = [environments[name] for name in sorted(environments)]
+    return StudyResult(study=study, frame=pd.DataFrame(lines, columns=COLUMNS), environments=known)
 
 
-def _set_numbers(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Collect the numbers that the records of sets have."""
+class _Pairs(NamedTuple):
+    """Differences of paired networks, and the set of each."""
+
+    differences: list[float]
+    origins: list[str]
+
+    @property
+    def n(self) -> int:
+        return len(self.differences)
+
+    @property
+    def groups(self) -> Groups:
+        """The differences of each set."""
+        found: dict[str, list[float]] = {}
+        for origin, difference in zip(self.origins, self.differences, strict=True):
+            found.setdefault(origin, []).append(difference)
+        return list(found.values())
+
+    @property
+    def sets(self) -> int:
+        return len(set(self.origins))
+
+    @property
+    def size(self) -> str:
+        return size(self.origins)
+
+
+def size(origins: Sequence[str]) -> str:
+    """Return the number of networks and of the sets that they were trained on, such as "21 (3 × 7)"."""
+    counts = Counter(origins)
+    if len(set(counts.values())) == 1:
+        return f"{len(origins)} ({len(counts)} × {len(origins) // len(counts)})"
+    return f"{len(origins)} (on {len(counts)} sets)"
+
+
+_NUMBERS = (
+    *("n", "sets", "size", "missing", "mean", "std", "low", "high", "image_lrs"),
+    *OF_SETS[1:],
+    "evaluating_seconds",
+)
+_DIFFERENCE = ("difference", "low", "high", "bootstrap_low", "bootstrap_high", "n", "sets", "verdict")
+_CLAIM = ("text", "difference", "low", "high", "n", "sets", "size", "verdict", "published")
+
+
+def _label(entry: Entry) -> str:
+    """Return one text for a row and a column, which no other pair gives."""
+    return repr(tuple(entry))
+
+
+def _numbers(lines: pd.DataFrame) -> dict[str, Any]:
+    """Return the numbers of one entry."""
+    finished = lines.dropna(subset="accuracy").sort_values(["seed", "network"])
+    values, origins = finished["accuracy"].tolist(), finished["set"].tolist()
+    groups = _Pairs(values, origins).groups
+    low, high = mean_interval(groups) if groups else (-inf, inf)
+    sets = finished.drop_duplicates("set")
     return {
-        "image_lrs": tuple(sorted({made["image_lr"] for made in sets if "image_lr" in made})),
-        "condensing_seconds": tuple(
-            made["condensing_seconds"] for made in sets if "condensing_seconds" in made
-        ),
-        "iterations": tuple(made["iterations"] for made in sets if "iterations" in made),
-        "memory": tuple(
-            (made["memory"]["peak"], made["memory"]["added"]) for made in sets if "memory" in made
-        ),
+        "n": len(values),
+        "sets": len(groups),
+        "size": size(origins) if origins else "0",
+        "missing": len(lines) - len(values),
+        "mean": fmean(values) if values else nan,
+        "std": stdev(values) if len(values) > 1 else nan,
+        "low": low if isfinite(low) else nan,
+        "high": high if isfinite(high) else nan,
+        "image_lrs": tuple(sorted(set(sets["image_lr"].dropna()))),
+        **{name: sets[name].mean() for name in OF_SETS[1:]},
+        "evaluating_seconds": finished["evaluating_seconds"].mean(),
     }
 
 
-def _shared_seconds(sets: Iterable[Task], seconds: Callable[[str], float | None]) -> tuple[float, ...]:
-    """Return for each set the seconds of all that it was made from, if all of it is recorded."""
-    found = ([seconds(key) for key in _made_from(task)] for task in sets)
-    return tuple(sum((one for one in each if one is not None), 0.0) for each in found if None not in each)
+def _set_numbers(made: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the record of a set tells."""
+    names = ("image_lr", "condensing_seconds", "iterations")
+    memory = made.get("memory", {})
+    return {
+        **{name: made.get(name, nan) for name in names},
+        **{f"memory_{name}": memory.get(name, nan) for name in ("peak", "added")},
+    }
 
 
-def _made_from(task: Task) -> list[str]:
-    """Return the keys of the tasks that a set was made from, without its learning-rate search."""
+def _shared_seconds(task: Task, record: Any) -> float:
+    """Return the seconds of all that a set was made from but its learning-rate search; NaN if some is not recorded."""
     needed: dict[str, Task] = {}
 
     def visit(tasks: Sequence[Task]) -> None:
         for each in tasks:
             if not isinstance(each, SearchLearningRate):
-                needed[task_key(each)] = each
-                visit(each.inputs)
+                needed[each.key] = each
+                visit(inputs_of(each))
 
-    visit(task.inputs)
-    return list(needed)
-
-
-def _environments(task: Task, result: Callable[[str], Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the recorded environments of a finished task and of its inputs."""
-    results = [result(task_key(each)) for each in (task, *task.inputs)]
-    return [found["environment"] for found in results if "environment" in found]
+    visit(inputs_of(task))
+    return sum((record(key).get("seconds", nan) for key in needed), 0.0)

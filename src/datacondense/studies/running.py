@@ -1,24 +1,24 @@
-"""Studies from declaration to numbers."""
+"""From tasks and studies to numbers."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
+
+from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
-from datacondense.studies.catalogue import STUDIES
 from datacondense.studies.comparison_catalogue import COMPARISONS
-from datacondense.studies.config import TASKS, StudyConfig, parse_override
-from datacondense.studies.data_source import DataSource, identified
-from datacondense.studies.estimate import StudyEstimate, estimate
+from datacondense.studies.config import StudyConfig, parse_override
 from datacondense.studies.factory import Declaration, TaskFactory
 from datacondense.studies.results import StudyResult, collect
-from datacondense.studies.runner import Outcome, StudyProgress, run_tasks
-from datacondense.studies.store import Store
 from datacondense.studies.study import Study
-from datacondense.studies.task import Task
-from datacondense.studies.user_file import read_declaration
-from datacondense.studies.workers import WorkersConfig, opened
+from datacondense.tasks.pilot import StudyEstimate, estimate
+from datacondense.tasks.scheduler import Observer, Outcome, schedule
+from datacondense.tasks.store import Store, store_in
+from datacondense.tasks.task import Task
+from datacondense.tasks.workers import WorkersConfig, opened
 
 _SEARCH_FRACTION = 0.1  # of the training images, held out to compare learning rates
 
@@ -35,25 +35,16 @@ class StudyRun(NamedTuple):
     outcome: Outcome
 
 
-def find_study(name: str) -> Declaration:
-    """Return a study by its name or its file.
+class TaskRun(NamedTuple):
+    """A finished run of tasks.
 
-    Args:
-        name: A name such as "activation", or a path to a .toml or .py file.
-
-    Returns:
-        The declaration.
-
-    Raises:
-        InputError: There is none.
+    Attributes:
+        frame: A line for each finished task: its key, its fields and its result, nested ones joined by dots.
+        outcome: Which tasks were reused, computed or failed.
     """
-    if name in STUDIES:
-        return STUDIES[name]
-    if name.endswith((".toml", ".py")):
-        return read_declaration(Path(name))
-    raise InputError(
-        f"There is no study {name!r}: choose one of {', '.join(STUDIES)}, or give your own as a .toml or .py file."
-    )
+
+    frame: pd.DataFrame
+    outcome: Outcome
 
 
 def declared(declaration: Declaration, data: DataSource, config: StudyConfig | None = None) -> Study:
@@ -86,7 +77,7 @@ def run_study(
     *,
     workers: WorkersConfig | None = None,
     device: str = "cpu",
-    observer: Callable[[StudyProgress], None] | None = None,
+    observer: Observer | None = None,
 ) -> StudyRun:
     """Run the tasks of a study that are not finished, and collect its numbers.
 
@@ -109,59 +100,65 @@ def run_study(
     return StudyRun(collect(study, store), outcome)
 
 
+def run_tasks(
+    tasks: Iterable[Task],
+    out: Path | str,
+    *,
+    workers: WorkersConfig | None = None,
+    device: str = "cpu",
+    observer: Observer | None = None,
+) -> TaskRun:
+    """Run tasks of any kind that are not finished, and what they need; studies with the same `out` share them.
+
+    Args:
+        tasks: The tasks.
+        out: As in `run_study`, like the following.
+        workers: How many tasks run at once, and where.
+        device: The device that each task computes on.
+        observer: Called regularly with the progress.
+
+    Returns:
+        The numbers, and what was done.
+
+    Raises:
+        InputError: As in `run_study`.
+    """
+    tasks = list(tasks)
+    store, outcome = run_recorded(tasks, out, workers, device, observer)
+    lines = [
+        {"key": task.key, **_flat(_fields(task)), **_flat(store.record(task.key)["result"])}
+        for task in tasks
+        if store.finished(task.key)
+    ]
+    return TaskRun(pd.DataFrame(lines), outcome)
+
+
 def run_recorded(
     tasks: Iterable[Task],
     out: Path | str,
     workers: WorkersConfig | None,
     device: str,
-    observer: Callable[[StudyProgress], None] | None,
+    observer: Observer | None,
 ) -> tuple[Store, Outcome]:
-    """Run the tasks that are not finished, in a folder that all studies with the same `out` share.
-
-    Args:
-        tasks: The tasks to run; their inputs run too.
-        out: As in `run_study`, like the following.
-        workers: How many tasks run at once, and where.
-        device: The device that each task computes on.
-        observer: Called regularly with the progress, from another thread.
-
-    Returns:
-        The records, and what was done.
-
-    Raises:
-        InputError: As in `run_study`.
-    """
-    store = _store(out)
-    with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
-        return store, run_tasks(tasks, store, ready, device=device, observer=observer)
+    """Run the tasks that are not finished, and return their records too."""
+    store = store_in(out)
+    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+        return store, schedule(tasks, store, ready, device=device, observer=observer)
 
 
 def estimate_study(
     study: Study, out: Path | str, *, workers: WorkersConfig | None = None, device: str = "cpu"
 ) -> StudyEstimate:
-    """Time one step of each kind of task on this machine; nothing is written.
-
-    Args:
-        study: What `declared` returns.
-        out: Output folder; tasks that are finished there are not counted.
-        workers: As in `run_study`.
-        device: The device that each task would compute on.
-
-    Returns:
-        Time and memory.
-
-    Raises:
-        InputError: The cluster cannot be reached.
-    """
-    with opened(workers or WorkersConfig(), on_gpu=_is_gpu(device)) as ready:
-        return estimate(study, _store(out), jobs=ready.jobs, threads=ready.threads, device=device)
+    """Estimate time and memory of the unfinished tasks by pilots on this machine; nothing is written to `out`."""
+    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+        jobs, threads = ready.jobs, ready.threads
+        return estimate(study.tasks, store_in(out), jobs=jobs, threads=threads, device=device)
 
 
 def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
     """Hold out training images if variants search their learning rate."""
-    if not config.image_lrs and all(
-        setting != "image_lrs" for _, setting, _ in map(parse_override, config.override)
-    ):
+    searched = [setting for _, setting, _ in map(parse_override, config.override)]
+    if not config.image_lrs and "image_lrs" not in searched:
         return None
     if source.validation_fraction:
         raise InputError(
@@ -171,10 +168,19 @@ def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
     return identified(replace(source, validation_fraction=_SEARCH_FRACTION, content={}))
 
 
-def _store(out: Path | str) -> Store:
-    """Return the folder of tasks, by an absolute path for workers in other folders."""
-    return Store(Path(out).resolve() / TASKS)
+def _fields(task: Task) -> dict[str, Any]:
+    """Return the fields of a task; inputs by their fields, too."""
+    values = {known.name: getattr(task, known.name) for known in fields(task)}
+    return {name: _fields(value) if isinstance(value, Task) else value for name, value in values.items()}
 
 
-def _is_gpu(device: str) -> bool:
-    return not device.startswith("cpu")
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings and dataclasses as one, names joined by dots."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        if isinstance(nested, Mapping):
+            found |= _flat(nested, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = nested
+    return found

@@ -2,26 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from itertools import chain, product
+from typing import Literal, NamedTuple, TypeAlias
 
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.studies.task import Task
+from datacondense.selection.by_network import TrainFull
+from datacondense.studies.tasks import Evaluate
 
 Entry: TypeAlias = tuple[str, str]  # labels of a row and a column
+ScoreTask: TypeAlias = Evaluate | TrainFull  # whose result has an accuracy, 0 to 1, and the environment
 PlotKind: TypeAlias = Literal["heat map", "curves", "differences"]
-
-
-class ScoreTask(Task, Protocol):
-    """A task whose result has an "accuracy", 0 to 1, and the "environment" in which it was computed."""
-
-    @property
-    def protocol(self) -> EvaluationConfig:
-        """The protocol; networks of the same seed and number are paired."""
-
-    @property
-    def repeat(self) -> int:
-        """Number of the network."""
 
 
 class Published(NamedTuple):
@@ -59,7 +49,8 @@ class Study:
 
     Attributes:
         name: Name for commands and files.
-        title: The question that it answers, in one line.
+        title: What its plot shows, such as "Accuracy by images per class".
+        subject: On what, such as "MNIST, ConvNet"; it follows the title.
         rows: Labels of the rows.
         columns: Labels of the columns.
         row_axis: What the rows stand for.
@@ -77,6 +68,7 @@ class Study:
 
     name: str
     title: str
+    subject: str = ""
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     row_axis: str
@@ -116,6 +108,11 @@ class Study:
                     f"The entry {entry} has two networks with the same seed and number: number them differently."
                 )
 
+    @property
+    def heading(self) -> str:
+        """Title and subject."""
+        return f"{self.title}: {self.subject}" if self.subject else self.title
+
     def restricted(self, rows: Sequence[str]) -> "Study":
         """Return the study with some of its rows.
 
@@ -149,10 +146,5 @@ class Study:
     @property
     def tasks(self) -> list[ScoreTask]:
         """All tasks of the table, row by row, then those of full training."""
-        listed = [
-            task
-            for row in self.rows
-            for column in self.columns
-            for task in self.entries.get((row, column), ())
-        ]
-        return [*listed, *self.full]
+        listed = (self.entries.get(entry, ()) for entry in product(self.rows, self.columns))
+        return [*chain.from_iterable(listed), *self.full]

@@ -1,39 +1,34 @@
-"""The tasks that studies share: condense a set, and score a set with one network."""
+"""The tasks of studies: condense a set, score it with one network, and search a learning rate.
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+A transform or a distance changes the size of the pixel gradient, so a comparison at one learning rate for all variants
+measures how well that rate suits each of them. In a search each variant tries the same list of rates, by the accuracy
+on held-out training images, never on the test images.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar, Protocol
 
-import torch
-
-from datacondense.condensation.loop import Progress, RunConfig, condense
+from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.method import MethodConfig
+from datacondense.data.data_source import DataSource
 from datacondense.environment import environment
 from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.evaluation.scoring import backend, evaluate_one
-from datacondense.facts import facts_of
 from datacondense.image_set import ImageSet
 from datacondense.networks.names import network_name
 from datacondense.run_folder import ResumeError, RunFolder
-from datacondense.selection.random import select_random
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.memory import peak_memory
-from datacondense.studies.task import Task, Workspace, plain_settings
-from datacondense.studies.timing import seconds_of
+from datacondense.tasks.memory import peak_memory
+from datacondense.tasks.store import Recorded, Workspace
+from datacondense.tasks.task import TRAINING, Task, images_of
 
-_TIMED_STEPS = 4  # after one warm-up step
-_TIMED_EPOCHS = 12
+_UNLIMITED_ITERATIONS = 10**9  # the time limit ends the run
+_PILOT_EPOCHS = 4
 
 
-class _EnoughTimedError(Exception):
-    """Ends a run that is only timed."""
-
-
-class SetTask(Task, Protocol):
+class SetTask(Recorded, Protocol):
     """A task whose result is an image set."""
 
     @property
@@ -49,68 +44,42 @@ class SetTask(Task, Protocol):
         """Name of the network that the set was condensed with; None for sets of real images."""
 
     def image_set(self, workspace: Workspace) -> ImageSet:
-        """Read the result.
-
-        Args:
-            workspace: Where the task ran.
-
-        Returns:
-            The set.
-        """
-
-
-def method_settings(method: MethodConfig, dataset: str) -> dict[str, Any]:
-    """Return a method as plain JSON values that are the same text for equal methods.
-
-    Args:
-        method: Its settings.
-        dataset: Name of the data set.
-
-    Returns:
-        The method's name and its resolved settings.
-    """
-    method = method.resolved(may_be_mirrored=facts_of(dataset).may_be_mirrored)
-    return {"name": method.name, **plain_settings(method)}
+        """Return the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condense:
+class Condense(Task):
     """Condense a set; an interrupted run continues from its checkpoint.
+
+    The result has fingerprint, last loss, iterations, seconds summed over interruptions, memory of the last part, and
+    the learning rate of a search.
 
     Attributes:
         data: The data set.
         method: Resolved settings of the method.
         seed: Seed of all random numbers.
-        iterations: Outer iterations.
+        iterations: Outer iterations; None with a time budget.
+        search: The search that finds the image learning rate; None keeps that of `method`.
+        time_budget_from: Another set, whose condensing seconds this one may spend instead of a number of iterations.
+            Both should run on the same machine under the same load.
     """
 
     tag: ClassVar[str] = "CondenseCell"
-    data: DataSource
+    data: DataSource = images_of(*TRAINING)
     method: MethodConfig
     seed: int
-    iterations: int
+    iterations: int | None
+    search: "SearchLearningRate | None" = None
+    time_budget_from: "Condense | None" = None
 
     @property
-    def kind(self) -> str:
+    def label(self) -> str:
         """The network, and whatever else determines the time."""
+        if self.time_budget_from is not None:
+            return f"condense with {self.method.kind}: in the time of plain matching"
         steps = self.method.steps_per_iteration
         steps_each = "" if steps == 1 else f" of {steps} steps"
         return f"condense with {self.method.kind}: {self.iterations} iterations{steps_each}"
-
-    @property
-    def inputs(self) -> Sequence[Task]:
-        """None."""
-        return ()
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Method, seed, iterations and images."""
-        return {
-            "method": method_settings(self.method, self.data.name),
-            "seed": self.seed,
-            "iterations": self.iterations,
-            "images": self.data.training_content,
-        }
 
     @property
     def ipc(self) -> int:
@@ -123,32 +92,17 @@ class Condense:
         return network_name(self.method.network)
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Condense, or continue.
-
-        Args:
-            workspace: Folders and device.
-
-        Returns:
-            Fingerprint, last loss, iterations, seconds summed over interruptions, and memory of the last part.
-        """
-        return self.condense_into(workspace.folder(self), workspace.device)
-
-    def condense_into(
-        self, folder: Path, device: torch.device, *, time_limit: str | None = None
-    ) -> dict[str, Any]:
-        """Condense in any folder, or continue there.
-
-        Args:
-            folder: The run's folder.
-            device: The device to compute on.
-            time_limit: As in `RunConfig`.
-
-        Returns:
-            As `run`.
-        """
-        call = partial(
-            self._condense, self.data.read().train, device, directory=folder, time_limit=time_limit
-        )
+        """Condense, or continue."""
+        method, run, found = self.method, RunConfig(seed=self.seed, iterations=self.iterations), {}
+        if self.search is not None:
+            method = replace(method, image_lr=workspace.result(self.search)["image_lr"])
+        if self.time_budget_from is not None:
+            seconds = workspace.result(self.time_budget_from)["condensing_seconds"]
+            run = replace(run, iterations=_UNLIMITED_ITERATIONS, time_limit=f"{seconds:.6f}s")
+        if self.search is not None or self.time_budget_from is not None:
+            found = {"image_lr": method.image_lr}
+        folder, device = workspace.folder(self), workspace.device
+        call = partial(condense, self.data.read().train, method, run, directory=folder, device=device)
         with peak_memory(device) as memory:
             try:
                 condensed = call(resume=True)
@@ -161,155 +115,99 @@ class Condense:
             "loss": last["loss"],
             "iterations": condensed.provenance["iterations_done"],
             "condensing_seconds": last["seconds"],
-            "memory": memory.as_dict(),
+            "memory": memory,
             "environment": condensed.provenance["environment"],
+            **found,
         }
 
-    def estimate(self, device: torch.device) -> float:
-        """Time a few matching steps, with the training between them if an iteration has several.
+    @property
+    def length(self) -> float | None:
+        """Steps in all iterations; those of the set that gives the time budget."""
+        if self.time_budget_from is not None:
+            return self.time_budget_from.length
+        return (self.iterations or 1) * self.method.steps_per_iteration
 
-        Args:
-            device: The device to compute on.
-
-        Returns:
-            Seconds that `run` would take.
-        """
-        ends: list[float] = []
-
-        def note(progress: Progress) -> None:
-            ends.append(time.perf_counter())
-            if len(ends) > _TIMED_STEPS:
-                raise _EnoughTimedError
-
-        with suppress(_EnoughTimedError):
-            replace(self, iterations=_TIMED_STEPS + 1)._condense(
-                self.data.read().train, device, observer=note
-            )
-        return (ends[-1] - ends[0]) / (len(ends) - 1) * self.method.steps_per_iteration * self.iterations
+    def shortened(self, length: int) -> "Condense":
+        """Take a few steps, with the training between them if an iteration has several."""
+        if self.time_budget_from is not None:
+            return self.time_budget_from.shortened(length)
+        method, iterations = self.method, length
+        if method.steps_per_iteration > 1:
+            changed: Any = {"matching_steps": length}
+            method, iterations = replace(method, **changed), 1
+        return replace(self, method=method, iterations=iterations, search=None)
 
     def image_set(self, workspace: Workspace) -> ImageSet:
-        """Read the condensed set.
-
-        Args:
-            workspace: Where the task ran.
-
-        Returns:
-            The set.
-        """
-        return self.read_from(workspace.folder(self))
-
-    @staticmethod
-    def read_from(folder: Path) -> ImageSet:
-        """Read the condensed set in any folder.
-
-        Args:
-            folder: The run's folder.
-
-        Returns:
-            The set.
-        """
-        return ImageSet.load(RunFolder(folder).result)
-
-    def _condense(
-        self,
-        train: ImageSet,
-        device: torch.device,
-        *,
-        directory: Path | None = None,
-        resume: bool = False,
-        force: bool = False,
-        time_limit: str | None = None,
-        observer: Callable[[Progress], None] | None = None,
-    ) -> ImageSet:
-        """Run the condensation loop."""
-        return condense(
-            train,
-            self.method,
-            RunConfig(seed=self.seed, iterations=self.iterations, time_limit=time_limit),
-            directory=directory,
-            resume=resume,
-            force=force,
-            device=device,
-            observer=observer,
-        )
+        """Return the condensed set."""
+        return ImageSet.load(RunFolder(workspace.folder(self)).result)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Train one network on a set and test it.
+class Evaluate(Task):
+    """Train one network on a set and test it; the result is the accuracy, 0 to 1.
 
     Attributes:
-        source: The task whose result is the set.
+        source: The task whose result is the set, a `SetTask`.
+        data: The data set with the test images.
         protocol: The resolved protocol; its `repeats` is ignored.
         repeat: Number of the network, from 0, as in `evaluate_one`.
     """
 
     tag: ClassVar[str] = "EvaluateCell"
-    source: SetTask
+    source: Any
+    data: DataSource = images_of("test")
     protocol: ResolvedProtocol
     repeat: int
 
     @property
-    def kind(self) -> str:
+    def label(self) -> str:
         """The network, and whatever else determines the time."""
-        changed = "" if self.protocol.augmentation == "none" else f", {self.protocol.augmentation}"
-        return (
-            f"train {self.protocol.network}: {self.protocol.epochs} epochs of ipc {self.source.ipc}{changed}"
-        )
-
-    @property
-    def inputs(self) -> Sequence[Task]:
-        """The set."""
-        return (self.source,)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Protocol, number of the network, and test images."""
-        protocol = plain_settings(self.protocol, without="repeats")
-        return {
-            "protocol": protocol,
-            "repeat": self.repeat,
-            "images": {"test": self.source.data.content["test"]},
-        }
+        protocol = self.protocol
+        changed = "" if protocol.augmentation == "none" else f", {protocol.augmentation}"
+        network = network_name(protocol.network)
+        return f"train {network}: {protocol.epochs} epochs of ipc {self.source.ipc}{changed}"
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Train and test.
-
-        Args:
-            workspace: Folders and device.
-
-        Returns:
-            The accuracy, 0 to 1.
-        """
-        images, test = self.source.image_set(workspace), self.source.data.read().test
+        """Train and test."""
+        images, test, device = self.source.image_set(workspace), self.data.read().test, workspace.device
         assert test is not None
-        return {
-            "accuracy": self._accuracy(images, test, self.protocol.epochs, workspace.device),
-            "environment": {
-                **environment(workspace.device),
-                **backend(images, self.protocol, workspace.device)._asdict(),
-            },
+        used = {**environment(device), **backend(images, self.protocol, device)._asdict()}
+        accuracy = evaluate_one(images, test, self.protocol, self.repeat, device=device)
+        return {"accuracy": accuracy, "environment": used}
+
+    @property
+    def length(self) -> float:
+        """Epochs, a few at a time."""
+        return self.protocol.epochs / _PILOT_EPOCHS
+
+    def shortened(self, length: int) -> "Evaluate":
+        """Train for a few epochs."""
+        return replace(self, protocol=replace(self.protocol, epochs=length * _PILOT_EPOCHS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchLearningRate(Task):
+    """Find the image learning rate whose sets score best on held-out images; of equal ones, the first.
+
+    The result is the rate, and the accuracies of each rate on held-out images.
+
+    Attributes:
+        scores: For each learning rate the scores of its sets, equally many for each.
+    """
+
+    tag: ClassVar[str] = "ChoiceCell"
+    scores: Mapping[float, tuple[Evaluate, ...]]
+
+    @property
+    def label(self) -> str:
+        """What it does."""
+        return "search the learning rate"
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Compare mean accuracies."""
+        accuracies = {
+            rate: [workspace.result(task)["accuracy"] for task in tasks]
+            for rate, tasks in self.scores.items()
         }
-
-    def estimate(self, device: torch.device) -> float:
-        """Time a few epochs on real images, and the test.
-
-        Args:
-            device: The device to compute on.
-
-        Returns:
-            Seconds that `run` would take.
-        """
-        splits = self.source.data.read()
-        assert splits.test is not None
-        images = select_random(splits.train, self.source.ipc, 0)
-        seconds = [
-            seconds_of(partial(self._accuracy, images, splits.test, epochs, device), device)
-            for epochs in (2, 2, 2 + _TIMED_EPOCHS)  # the first one warms up
-        ]
-        epoch = (seconds[2] - seconds[1]) / _TIMED_EPOCHS
-        return max(seconds[1], seconds[1] + (self.protocol.epochs - 2) * epoch)
-
-    def _accuracy(self, images: ImageSet, test: ImageSet, epochs: int, device: torch.device) -> float:
-        """Train for a number of epochs and test."""
-        return evaluate_one(images, test, replace(self.protocol, epochs=epochs), self.repeat, device=device)
+        best = max(accuracies, key=lambda rate: fmean(accuracies[rate]))
+        return {"image_lr": best, "held_out": [[rate, found] for rate, found in accuracies.items()]}

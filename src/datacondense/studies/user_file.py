@@ -22,15 +22,6 @@ def read_declaration(path: Path) -> Declaration:
     `iterations`), a table `columns` of evaluation settings by label (fields of `EvaluationConfig`), and optionally
     title, row_axis, column_axis and plot. A Python file has a function `study(tasks: TaskFactory) -> Study`; it is
     executed, so it must be trusted.
-
-    Args:
-        path: The file, .toml or .py.
-
-    Returns:
-        The declaration.
-
-    Raises:
-        InputError: There is no such file, or it has neither form.
     """
     if not path.is_file():
         raise InputError(f"There is no study {str(path)!r}: give a known name, or a .toml or .py file.")

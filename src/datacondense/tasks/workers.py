@@ -1,7 +1,8 @@
-"""Where tasks run: in this process, in other processes, or on a dask or ray cluster, all through joblib."""
+"""Where tasks run: in this process, in processes of joblib's, or on a dask or ray cluster."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,8 +15,8 @@ Backend: TypeAlias = Literal["inline", "processes", "dask", "ray"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 _PACKAGES = {"dask": "distributed", "ray": "ray"}  # that connect to a cluster
 _SECONDS_TO_WAIT = 60  # for the first worker of a cluster
-_MIN_WORKERS = 2  # with one, joblib stays in this process
-_JOBLIB = {"inline": "sequential", "processes": "loky", "dask": "dask", "ray": "ray"}
+
+Submit: TypeAlias = Callable[..., "Future[Any]"]  # of a function and its arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,85 +62,71 @@ class Workers:
     """Workers that are ready.
 
     Attributes:
-        backend: As in `WorkersConfig`.
         jobs: How many tasks run at once.
         threads: CPU threads of each.
+        submit: Calls a module-level function with arguments that can be pickled, on one of them.
     """
 
-    backend: str
     jobs: int
     threads: int
-
-    def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> None:
-        """Call a function once for each tuple of arguments, and wait for all calls.
-
-        Args:
-            function: A module-level function that handles its own errors.
-            arguments: The tuples; they can be pickled.
-        """
-        import joblib  # noqa: PLC0415
-
-        if self.backend != "inline" and self.jobs == 1:
-            # With one job joblib would stay in this process, which must survive a task that kills its own: so two
-            # workers, but one call at a time.
-            calls, jobs = [[values] for values in arguments], _MIN_WORKERS
-        else:
-            calls, jobs = [list(arguments)], self.jobs
-        with joblib.parallel_config(backend=_JOBLIB[self.backend], **self._engine_options()):
-            for call in calls:
-                joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
-                    joblib.delayed(function)(*values) for values in call
-                )
-
-    def _engine_options(self) -> dict[str, Any]:
-        """Return the options of joblib's backend that limit threads."""
-        if self.backend == "processes":
-            return {"inner_max_num_threads": self.threads}
-        if self.backend == "ray":
-            return {"ray_remote_args": {"num_cpus": self.threads}}
-        return {}
+    submit: Submit
 
 
 @contextmanager
 def opened(config: WorkersConfig, *, on_gpu: bool) -> Iterator[Workers]:
-    """Start workers, and stop them at the end.
-
-    Args:
-        config: Which workers.
-        on_gpu: Whether tasks compute on a GPU, which they do not share well.
-
-    Yields:
-        The workers.
-
-    Raises:
-        InputError: The cluster cannot be reached, or its package is not installed.
-    """
+    """Start workers, only one of them `on_gpu`, which tasks do not share well, and stop them at the end."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if config.backend == "inline":
-        yield Workers("inline", 1, config.threads or cores)
+        yield inline(config.threads or cores)
     elif config.backend == "processes":
         jobs = config.jobs or (1 if on_gpu else max(1, cores // (config.threads or 1)))
-        yield Workers("processes", jobs, config.threads or max(1, cores // jobs))
+        with processes(jobs, config.threads or max(1, cores // jobs)) as ready:
+            yield ready
     else:
-        _check_installed(config.backend)
-        threads = config.threads or 1
+        if find_spec(_PACKAGES[config.backend]) is None:
+            raise InputError(
+                f"backend is {config.backend!r}, but the package {_PACKAGES[config.backend]} is not installed: pip "
+                f"install 'datacondense[{config.backend}]'."
+            )
         connected = _dask if config.backend == "dask" else _ray
-        with connected(config, cores, threads) as capacity:
-            yield Workers(config.backend, min(config.jobs or capacity, capacity), threads)
+        with connected(config, cores, config.threads or 1) as ready:
+            yield ready
 
 
-def _check_installed(backend: str) -> None:
-    """Check that the package of a backend is installed."""
-    if find_spec(_PACKAGES[backend]) is None:
-        raise InputError(
-            f"backend is {backend!r}, but the package {_PACKAGES[backend]} is not installed: pip install "
-            f"'datacondense[{backend}]'."
-        )
+def inline(threads: int) -> Workers:
+    """Return a worker that is this process, where Ctrl-C interrupts the task itself."""
+
+    def submit(function: Callable[..., None], *arguments: Any) -> "Future[None]":
+        future: Future[None] = Future()
+        try:
+            function(*arguments)
+            future.set_result(None)
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    return Workers(1, threads, submit)
 
 
 @contextmanager
-def _dask(config: WorkersConfig, cores: int, threads: int) -> Iterator[int]:
-    """Connect to a scheduler, or start a cluster here; yield how many tasks it runs at once."""
+def processes(jobs: int, threads: int) -> Iterator[Workers]:
+    """Start processes on this machine; on an error or Ctrl-C they are ended at once."""
+    from joblib.externals import loky  # noqa: PLC0415 — a fifth of a second
+
+    def pool() -> Any:
+        # A new one if a process of the former died; idle processes end by themselves, or serve the next study.
+        return loky.get_reusable_executor(max_workers=jobs, env={"OMP_NUM_THREADS": str(threads)})
+
+    try:
+        yield Workers(jobs, threads, lambda *call: pool().submit(*call))
+    except BaseException:
+        pool().shutdown(wait=True, kill_workers=True)
+        raise
+
+
+@contextmanager
+def _dask(config: WorkersConfig, cores: int, threads: int) -> Iterator[Workers]:
+    """Connect to a scheduler, or start a cluster here."""
     import dask  # noqa: PLC0415
     from distributed import Client  # noqa: PLC0415
 
@@ -164,18 +151,17 @@ def _dask(config: WorkersConfig, cores: int, threads: int) -> Iterator[int]:
             raise InputError(
                 f"A dask worker has {max(counts.values())} threads, but must have 1: start it with --nthreads 1."
             )
-        yield len(counts)
+        executor = client.get_executor(pure=False, retries=0)
+        yield Workers(min(config.jobs or len(counts), len(counts)), threads, executor.submit)
 
 
 @contextmanager
-def _ray(config: WorkersConfig, cores: int, threads: int) -> Iterator[int]:
-    """Connect to a running cluster, or start one here; yield how many tasks it runs at once."""
+def _ray(config: WorkersConfig, cores: int, threads: int) -> Iterator[Workers]:
+    """Connect to a running cluster, or start one here."""
     import ray  # noqa: PLC0415
-    from ray.util.joblib import register_ray  # noqa: PLC0415
 
-    register_ray()
     address = config.address or os.environ.get("RAY_ADDRESS")
-    jobs = max(_MIN_WORKERS, config.jobs or cores // threads)
+    jobs = config.jobs or max(1, cores // threads)
     own: dict[str, Any] = {"num_cpus": jobs * threads, "include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, **({} if address else own))
@@ -183,16 +169,22 @@ def _ray(config: WorkersConfig, cores: int, threads: int) -> Iterator[int]:
         raise InputError(
             f"The ray cluster {address} cannot be reached ({error}): check --address."
         ) from error
+
+    def submit(function: Callable[..., None], *arguments: Any) -> "Future[None]":
+        call = ray.remote(function).options(num_cpus=threads, max_retries=0)
+        future: Future[None] = call.remote(*arguments).future()
+        return future
+
     try:
         # A worker needs its CPUs on one node; ray waits forever for a worker that fits on none.
         capacity = sum(
             int(node["Resources"].get("CPU", 0)) // threads for node in ray.nodes() if node["Alive"]
         )
-        if capacity < _MIN_WORKERS:
+        if capacity < 1:
             raise InputError(
-                f"The ray cluster has room for {capacity} tasks of {threads} threads, but needs room for "
-                f"{_MIN_WORKERS}: reduce --threads, or give --backend processes."
+                f"The ray cluster has no room for a task of {threads} threads: reduce --threads, or give --backend "
+                "processes."
             )
-        yield capacity
+        yield Workers(min(config.jobs or capacity, capacity), threads, submit)
     finally:
         ray.shutdown()

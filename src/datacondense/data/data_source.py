@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import MIRROR_VARIABLE, load
 from datacondense.data.splits import DataSplits
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
 
 _HOLD_OUT_SEED = 0  # one split for all tasks, so that choices made on it are comparable
 
@@ -26,6 +29,7 @@ class DataSource:
         config: How it is read.
         validation_fraction: If above 0, this fraction of the training images is held out, class by class, and replaces
             the test images: choices must not be made on the test images.
+        num_images: If given, only so many of the first images of each split are read, for a trial.
         content: What `identified` found: fingerprints of the training and test images, and the normalisation, as plain
             JSON values.
     """
@@ -33,12 +37,8 @@ class DataSource:
     name: str
     config: DataConfig = field(default_factory=DataConfig)
     validation_fraction: float = 0.0
+    num_images: int | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def training_content(self) -> dict[str, Any]:
-        """The part of `content` that describes the training images and their pixel scale."""
-        return {name: self.content[name] for name in ("train", "mean", "std")}
 
     def read(self) -> DataSplits:
         """Read the images, once per process.
@@ -49,7 +49,7 @@ class DataSource:
         Raises:
             InputError: The data set cannot be read, or has changed since the study began.
         """
-        splits = _read(self.name, self.config, self.validation_fraction)
+        splits = _read(self.name, self.config, self.validation_fraction, self.num_images)
         if self.content and _content(splits) != self.content:
             raise InputError(
                 f"{self.name} has changed since the study began (it was {self.content} and is {_content(splits)}): "
@@ -59,14 +59,14 @@ class DataSource:
 
 
 def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
-    """Read a data set and identify its images, so that results of different images are never mixed.
+    """Return a data set with fingerprints and absolute paths, so that results of different images are never mixed.
 
     Args:
         source: The data set as the user named it.
         needs_test: Whether it must have test images.
 
     Returns:
-        The same with fingerprints and absolute paths.
+        The same data set.
 
     Raises:
         InputError: The data set cannot be read, or lacks the test images that it needs.
@@ -97,11 +97,21 @@ def _content(splits: DataSplits) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=2)
-def _read(name: str, config: DataConfig, fraction: float) -> DataSplits:
-    """Read a data set, and hold out a fraction of its training images."""
+@lru_cache(maxsize=4)
+def _read(name: str, config: DataConfig, fraction: float, num_images: int | None) -> DataSplits:
+    """Read a data set, hold out a fraction of its training images, and keep the first ones."""
+    if num_images is not None:
+        full = _read(name, config, fraction, None)
+        return DataSplits(
+            train=_first(full.train, num_images),
+            test=None if full.test is None else _first(full.test, num_images),
+        )
     splits = load(name, config)
     if not fraction:
         return splits
     rest, held_out = hold_out(splits.train, fraction, _HOLD_OUT_SEED)
     return DataSplits(train=rest, test=held_out)
+
+
+def _first(images: ImageSet, number: int) -> ImageSet:
+    return images.subset(torch.arange(min(number, len(images))))

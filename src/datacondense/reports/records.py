@@ -1,0 +1,159 @@
+"""Results as plain JSON values, from which their pages and plots can be written again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import isnan, nan
+from typing import Any
+
+import pandas as pd
+
+from datacondense.renamed import current_names
+from datacondense.reports.noise_page import Gradient, gradients
+from datacondense.studies.noise import COLUMNS as NOISE_COLUMNS
+from datacondense.studies.noise import NoiseResult, noise_lines
+from datacondense.studies.published import ORDERINGS, TITLES, still_published
+from datacondense.studies.results import COLUMNS, FULL, StudyResult
+from datacondense.studies.study import Claim, Entry, Published, Study
+
+_WORDS = ("name", "title", "subject", "rows", "columns", "row_axis", "column_axis", "source", "plot")
+
+
+def study_record(result: StudyResult) -> dict[str, Any]:
+    """Return a study and all its networks as plain JSON values, without its tasks."""
+    study = result.study
+    networks = result.frame.to_dict(orient="list")
+    return {
+        "study": {name: getattr(study, name) for name in _WORDS},
+        "networks": {
+            name: [None if pd.isna(value) else value for value in values] for name, values in networks.items()
+        },
+        "published": [[*entry, *value] for entry, value in study.published.items()],
+        "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
+        "paired": [[entry, partner] for entry, partner in study.paired.items()],
+        "environments": list(result.environments),
+        "ratios": dict(study.ratios),
+    }
+
+
+def read_study_record(values: Mapping[str, Any]) -> StudyResult:
+    """Read what `study_record` wrote, in this or an earlier release; additional values are ignored."""
+    values = current_names(values)
+    study = Study(
+        **values["study"] | {name: tuple(values["study"][name]) for name in ("rows", "columns")},
+        entries={},
+        published={(row, column): Published(mean, std) for row, column, mean, std in values["published"]},
+        claims=tuple(
+            Claim(text=text, better=_entries(better), worse=_entries(worse), strict=strict)
+            for text, better, worse, strict in values["claims"]
+        ),
+        paired={(a, b): (c, d) for (a, b), (c, d) in values.get("paired", ())},
+        ratios=values.get("ratios", {}),
+    )
+    if "networks" in values:
+        networks = {
+            name: [nan if value is None else value for value in found]
+            for name, found in values["networks"].items()
+        }
+        frame = pd.DataFrame(networks, columns=COLUMNS)
+    else:
+        study, full = _reviewed(study), values["full"]
+        entries = [*values["entries"], *([] if full is None else [{**full, "row": FULL, "column": "all"}])]
+        frame = pd.DataFrame([line for entry in entries for line in _networks(entry)], columns=COLUMNS)
+    return StudyResult(study=study, frame=frame, environments=values["environments"])
+
+
+def noise_record(result: NoiseResult) -> dict[str, Any]:
+    """Return a measurement of gradient noise as plain JSON values, class by class."""
+    found = gradients(result)
+    return {
+        "networks": list(result.networks),
+        "variants": list(result.variants),
+        "entries": [
+            {
+                "network": network,
+                "variant": variant,
+                "all_classes": _parts(of_all),
+                "classes": [{"name": name, "parts": _parts(parts)} for name, parts in classes],
+            }
+            for (network, variant), ((_, of_all), *classes) in found.items()
+        ],
+        "environments": list(result.environments),
+    }
+
+
+def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
+    """Read what `noise_record` wrote; additional values are ignored."""
+    lines = [
+        line
+        for entry in values["entries"]
+        for line in noise_lines((entry["network"], entry["variant"]), entry)
+    ]
+    return NoiseResult(
+        networks=tuple(values["networks"]),
+        variants=tuple(values["variants"]),
+        frame=pd.DataFrame(lines, columns=NOISE_COLUMNS),
+        environments=values["environments"],
+    )
+
+
+def _entries(listed: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
+    """Read entries, which are lists in JSON."""
+    return tuple((row, column) for row, column in listed)
+
+
+def _reviewed(study: Study) -> Study:
+    """Return a study of an earlier release with today's title, and without published numbers that nobody checked."""
+    study = replace(study, title=TITLES.get(study.name, study.title))
+    if still_published(study.name):
+        return study
+    claims = tuple(claim for claim in study.claims if claim.text in ORDERINGS.get(study.name, ()))
+    return replace(study, published={}, source="", claims=claims)
+
+
+def _networks(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Read the networks of an entry of an earlier release, which lists the numbers of its sets seed by seed.
+
+    Which set has which of several learning rates is not recorded.
+    """
+    labels, origins = {name: entry[name] for name in ("row", "column")}, dict(entry["origins"])
+    sets = list(dict.fromkeys(origins.get(seed, str(seed)) for seed, _, _ in entry["accuracies"]))
+    rates, memory = entry.get("image_lrs", ()), entry.get("memory", ())
+    by_set = {
+        "image_lr": rates * len(sets) if len(rates) == 1 else rates,
+        **{name: entry.get(name, ()) for name in ("condensing_seconds", "iterations", "shared_seconds")},
+        "memory_peak": [peak for peak, _ in memory],
+        "memory_added": [added for _, added in memory],
+    }
+    seconds = entry.get("evaluating_seconds", ())
+    for index, (seed, network, accuracy) in enumerate(entry["accuracies"]):
+        own = origins.get(seed, str(seed))
+        yield {
+            **labels,
+            "seed": seed,
+            "network": network,
+            "accuracy": accuracy,
+            "set": own,
+            **{name: _at(found, sets.index(own)) for name, found in by_set.items()},
+            "evaluating_seconds": _at(seconds, index),
+        }
+    for network in range(entry["missing"]):
+        yield {**labels, "seed": -1, "network": network, "accuracy": nan, "set": ""}
+
+
+def _at(values: Sequence[float], index: int) -> float:
+    """Return a number of a list; NaN beyond its end."""
+    return values[index] if index < len(values) else nan
+
+
+def _parts(parts: Gradient | None) -> dict[str, Any] | None:
+    """Return the parts of a gradient as plain JSON values; None if it is zero."""
+    if parts is None:
+        return None
+    return {
+        part: {
+            "squared_length": found["squared_length"],
+            "share": found["share"],
+            "interval": None if isnan(found["low"]) else [found["low"], found["high"]],
+        }
+        for part, found in parts.items()
+    }

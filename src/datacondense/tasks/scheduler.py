@@ -1,0 +1,261 @@
+"""Run tasks as soon as their inputs are finished: results are kept, and no failure stops what does not need it."""
+
+import json
+import threading
+import time
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from statistics import fmean
+
+import torch
+
+from datacondense.allocator import keep_freed_memory
+from datacondense.errors import InputError
+from datacondense.tasks.store import Store, Workspace
+from datacondense.tasks.task import Task, description, graph_of, inputs_of
+from datacondense.tasks.workers import Workers
+
+_PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyProgress:
+    """Progress of a run of tasks.
+
+    Attributes:
+        total: Tasks of the run, without those that were finished before.
+        done: Tasks finished in the run.
+        failed: Tasks that failed, and tasks that cannot run because an input failed.
+        running: Tasks that are being computed.
+        seconds: Time since the start.
+        seconds_left: Estimate of the remaining time; None until a task is finished.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The outcome of a run of tasks.
+
+    Attributes:
+        reused: Keys of tasks that were finished before.
+        computed: Keys of tasks finished in the run.
+        failed: For each key of a failed task the error in one sentence.
+        blocked: Keys of tasks that could not run because an input failed.
+    """
+
+    reused: tuple[str, ...]
+    computed: tuple[str, ...]
+    failed: Mapping[str, str]
+    blocked: tuple[str, ...]
+
+
+Observer = Callable[[StudyProgress], None]
+
+
+def schedule(
+    tasks: Iterable[Task],
+    store: Store,
+    workers: Workers,
+    *,
+    device: str = "cpu",
+    observer: Observer | None = None,
+) -> Outcome:
+    """Run tasks and all that they need; no finished task is run again, nor is one that only finished tasks need.
+
+    Tasks that failed before are tried again. The observer is called regularly, from another thread.
+    """
+    tasks = list(tasks)
+    run = _Run(tasks, store, workers, Workspace(store, device))
+    with _watched(run.progress, observer):
+        run.finish()
+    reused = tuple(key for key in graph_of(tasks) if key not in run.wanted and store.finished(key))
+    return Outcome(
+        reused=reused, computed=tuple(run.done), failed=run.failed, blocked=tuple(sorted(run.blocked))
+    )
+
+
+def run_task(task: Task, workspace: Workspace, threads: int) -> None:
+    """Run one task in this process, unless it is finished, and record its result or its error."""
+    store, key = workspace.store, task.key
+    with store.claimed(key):
+        if store.finished(key):
+            return
+        store.begin(key, description(task))
+        began = time.perf_counter()
+        try:
+            with warnings.catch_warnings(record=True) as noted, _threads(threads):
+                warnings.simplefilter("always", UserWarning)
+                # Through JSON at once: a result that is not plain JSON must fail here.
+                result = json.loads(json.dumps(dict(task.run(workspace))))
+        except Exception as error:
+            # Whatever a task does, the others continue; the record has the full traceback.
+            store.fail(key, {"error": _sentence(error), "traceback": traceback.format_exc()})
+            return
+        store.finish(
+            key,
+            {
+                **description(task),
+                "result": result,
+                "notes": sorted({str(note.message) for note in noted}),
+                "seconds": time.perf_counter() - began,
+                "threads": threads,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+
+class _Run:
+    """One run: the tasks to compute, and what became of them so far."""
+
+    def __init__(self, tasks: Iterable[Task], store: Store, workers: Workers, workspace: Workspace) -> None:
+        self._store, self._workers, self._workspace = store, workers, workspace
+        graph = graph_of(tasks, store.finished)
+        self.wanted = {key: task for key, task in graph.items() if not store.finished(key)}
+        self.done: list[str] = []
+        self.failed: dict[str, str] = {}  # with the error; another study may start to try again
+        self.blocked: set[str] = set()
+        self._running: dict[Future[None], str] = {}
+        self._ready: deque[str] = deque()
+        self._suspects: deque[str] = deque()  # to be run alone, since the process of each died
+        self._tried_alone: set[str] = set()
+        self._seconds: dict[str, list[float]] = {}  # of finished tasks, by label
+        self._began = time.monotonic()
+        for key, task in graph.items():
+            if key in self.wanted:
+                store.forget(key)
+            else:
+                self._count(task)
+
+    def finish(self) -> None:
+        """Run every task that can run."""
+        needed = {
+            key: [source.key for source in inputs_of(task) if source.key in self.wanted]
+            for key, task in self.wanted.items()
+        }
+        sorter = TopologicalSorter(needed)
+        sorter.prepare()
+        while sorter.is_active():
+            for key in sorter.get_ready():
+                if any(source in self.failed or source in self.blocked for source in needed[key]):
+                    self.blocked.add(key)
+                    sorter.done(key)
+                else:
+                    self._ready.append(key)
+            self._start()
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                key = self._running.pop(future)
+                if self._ended(key, future.exception()):
+                    sorter.done(key)
+
+    def progress(self) -> StudyProgress:
+        """Return the progress so far."""
+        known = {label: fmean(seconds) for label, seconds in list(self._seconds.items())}
+        guess = fmean(known.values()) if known else None
+        over = {*self.done, *self.failed, *self.blocked}
+        left = None
+        if guess is not None:
+            each = (known.get(task.label, guess) for key, task in self.wanted.items() if key not in over)
+            left = sum(each) / self._workers.jobs
+        return StudyProgress(
+            total=len(self.wanted),
+            done=len(self.done),
+            failed=len(self.failed) + len(self.blocked),
+            running=len(self._running),
+            seconds=time.monotonic() - self._began,
+            seconds_left=left,
+        )
+
+    def _start(self) -> None:
+        """Submit as many tasks as may run at once; a suspect runs alone, so that a death is its own fault."""
+        while self._ready and not self._suspects and len(self._running) < self._workers.jobs:
+            self._submit(self._ready.popleft())
+        if self._suspects and not self._running:
+            key = self._suspects.popleft()
+            self._tried_alone.add(key)
+            self._submit(key)
+
+    def _submit(self, key: str) -> None:
+        future = self._workers.submit(run_task, self.wanted[key], self._workspace, self._workers.threads)
+        self._running[future] = key
+
+    def _ended(self, key: str, error: BaseException | None) -> bool:
+        """Note what became of a task; False if its process died, so that it must be tried once more."""
+        if isinstance(error, InputError):  # the folder cannot be written, which stops every task
+            raise error
+        if error is not None and not self._store.finished(key):
+            if key not in self._tried_alone:
+                self._suspects.append(key)
+                return False
+            self._store.fail(key, {"error": _death(error), "traceback": f"{type(error).__name__}: {error}"})
+        if self._store.finished(key):
+            self.done.append(key)
+            self._count(self.wanted[key])
+        else:
+            failure = self._store.failure(key) or {"error": "Another study tries it again."}
+            self.failed[key] = failure["error"]
+        return True
+
+    def _count(self, task: Task) -> None:
+        """Add the seconds of a finished task to those of its label."""
+        self._seconds.setdefault(task.label, []).append(self._store.record(task.key)["seconds"])
+
+
+@contextmanager
+def _watched(progress: Callable[[], StudyProgress], observer: Observer | None) -> Iterator[None]:
+    """Report the progress to the observer, regularly and at the end."""
+    if observer is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_PROGRESS_SECONDS):
+            observer(progress())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        observer(progress())
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Set the number of threads, and restore it afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _death(error: BaseException) -> str:
+    """Return what became of a worker; each backend has its own error classes, told by their names."""
+    if any(word in type(error).__name__ for word in ("Terminated", "Broken", "Killed", "Died", "Crashed")):
+        return "The process that ran it died, perhaps out of memory: reduce --jobs."
+    return _sentence(error)
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an error on one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"
