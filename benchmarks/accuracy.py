@@ -1,80 +1,42 @@
-"""Accuracy of condensed sets under the paper's evaluation, one record per data set and seed.
+"""Accuracy of condensed sets under the paper's evaluation, a row for each seed.
 
-    python benchmarks/accuracy.py --dataset mnist --seeds 0 1 2 --iterations 200 --real-batch 64 --image-lr 0.5 \
-        --precision bfloat16
+    python benchmarks/accuracy.py --dataset mnist --iterations 200 --real-batch 64 --image-lr 0.5
 
-Runs continue where they stopped: condensation from its checkpoint, and a seed whose record exists is skipped.
-Choose settings on validation splits of the training images (--validate); the test images score the final set once.
+Runs continue from their checkpoints in --runs. Choose settings on validation splits of the training images (--validate N
+scores one every N iterations); the test images score the final set once.
 """
 
-import argparse
-import json
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
-from measure import RESULTS, header
+import measure
+from library import loaded
 
+from datacondense import EvaluationConfig, GradientMatchingConfig, RunConfig, condense, evaluate, hold_out
 from datacondense.allocator import keep_freed_memory
-from datacondense.condensation.gradient_matching import GradientMatchingConfig
-from datacondense.condensation.loop import Progress, RunConfig, condense
-from datacondense.data.config import DataConfig
-from datacondense.data.sources import load
-from datacondense.data.validation import hold_out
-from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.evaluation.scoring import evaluate
-from datacondense.files import write_text
 from datacondense.run_folder import RunFolder
 
-
-def run_name(options: argparse.Namespace, seed: int) -> str:
-    """Return the name of a run, unique among those of other settings and seeds."""
-    # Records are named after their runs; "draws" are iterations.
-    return f"{options.dataset}-ipc{options.ipc}-draws{options.iterations}-lr{options.image_lr:g}-seed{seed}"
+METHOD = ("ipc", "network", "real_batch", "image_lr", "precision", "network_epochs", "start")
 
 
-def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, Any]:
+def run_name(options: measure.Options) -> str:
+    """Return what a run is called; earlier records are named alike, after their "draws"."""
+    return f"{options.dataset}-ipc{options.ipc}-draws{options.iterations}-lr{options.image_lr:g}"
+
+
+def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     """Condense and score with one seed."""
-    splits = load(options.dataset, DataConfig())
-    assert splits.test is not None
-    method = GradientMatchingConfig(
-        ipc=options.ipc,
-        network=options.network,
-        real_batch=options.real_batch,
-        image_lr=options.image_lr,
-        precision=options.precision,
-        network_epochs=options.network_epochs,
-        start=options.start,
-    )
-    train, validation = splits.train, None
-    if options.validate:
-        train, validation = hold_out(train, 0.04, seed)
-    run = RunConfig(
-        seed=seed,
-        iterations=options.iterations,
-        validate_every=options.validate,
-        validation_networks=options.validation_networks,
-        time_limit=options.time_limit,
-    )
-
-    def report(progress: Progress) -> None:
-        done = progress.step
-        if progress.validation is not None or (done.inner == 0 and done.outer % 20 == 0):
-            print(
-                f"{options.dataset} seed {seed} iteration {done.outer + 1} loss {progress.loss:.1f} "
-                f"{progress.seconds:.0f} s {progress.validation or ''}",
-                flush=True,
-            )
-
-    folder = runs / (run_name(options, seed) + ("-validated" if options.validate else ""))
-    condensed = condense(
-        train, method, run, validation=validation, directory=folder, resume=True, observer=report
-    )
+    keep_freed_memory()
+    seed = point["seed"]
+    train, test = loaded(options.dataset)
+    method = GradientMatchingConfig(**{name: getattr(options, name) for name in METHOD})
+    train, validation = hold_out(train, 0.04, seed) if options.validate else (train, None)
+    limits = {name: getattr(options, name) for name in ("iterations", "time_limit", "validation_networks")}
+    run = RunConfig(seed=seed, validate_every=options.validate, **limits)
+    folder = options.runs / (f"{run_name(options)}-seed{seed}" + "-validated" * bool(options.validate))
+    condensed = condense(train, method, run, validation=validation, directory=folder, resume=True)
     metrics = RunFolder(folder).metrics()
-    record: dict[str, Any] = {
-        "seed": seed,
+    row: measure.Row = {
         "iterations_done": condensed.provenance["iterations_done"],
         "condensing_seconds": metrics[-1]["seconds"],
         "fingerprint": condensed.fingerprint,
@@ -84,50 +46,16 @@ def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, An
         "source": condensed.provenance["source"],
     }
     if not options.validate:
-        began = time.monotonic()
-        score = evaluate(
-            condensed,
-            splits.test,
-            EvaluationConfig(repeats=options.repeats, seed=seed),
-            observer=lambda n, a: print(f"{options.dataset} seed {seed} network {n} {a:.4f}", flush=True),
-        )
-        record |= {"score": score.as_dict(), "evaluation_seconds": time.monotonic() - began}
-    return record
-
-
-def main() -> None:
-    """Run every seed that has no record yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--ipc", type=int, default=1)
-    parser.add_argument("--network", default="convnet")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, default=1000)
-    parser.add_argument("--time-limit", default=None)
-    parser.add_argument("--real-batch", type=int, default=256)
-    parser.add_argument("--image-lr", type=float, default=0.1)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--validate", type=int, default=0, help="score a validation split every N iterations")
-    parser.add_argument("--validation-networks", type=int, default=3)
-    parser.add_argument("--network-epochs", type=int, default=None, help="default: published rule")
-    parser.add_argument("--start", choices=["noise", "real"], default="noise")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of unfinished runs")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    keep_freed_memory()
-    kind = "validation" if options.validate else "accuracy"
-    for seed in options.seeds:
-        path = options.out / f"{kind}-{run_name(options, seed)}.json"
-        if path.exists():
-            continue
-        record = {**header(options.threads), **one_seed(options, seed, options.runs)}
-        write_text(path, json.dumps(record, indent=1) + "\n")
+        score = evaluate(condensed, test, EvaluationConfig(repeats=options.repeats, seed=seed))
+        row["score"] = score.as_dict()
+    return row
 
 
 if __name__ == "__main__":
-    main()
+    measure.benchmark(
+        lambda options: f"{'validation' if options.validate else 'accuracy'}-{run_name(options)}", one_process,
+        points=measure.of_seeds, lengths=("seeds", "runs"), dataset="mnist", ipc=1,
+        network="convnet", seeds=[0, 1, 2], iterations=1000, time_limit=str, real_batch=256, image_lr=0.1,
+        precision="float32", repeats=20, validate=0, validation_networks=3, network_epochs=int, start="noise",
+        runs=Path("runs"),
+    )  # fmt: skip

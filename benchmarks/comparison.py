@@ -1,42 +1,58 @@
-"""Paired comparisons: rows in the order A B A B …, ratios per pair, medians with 95 % intervals."""
+"""Statistics of the records."""
 
-from collections.abc import Sequence
-from itertools import product
-from math import comb
-from statistics import quantiles
-from typing import Any
+from collections.abc import Iterable, Sequence
+from math import ceil
+from typing import Any, NamedTuple
 
-from measure import Point, Row
-
-VARIANTS = ("plain", "datacondense")
-
-
-def pair_points(pairs: int, **fixed: Any) -> list[Point]:
-    """Return the points A B A B … of a paired measurement."""
-    return [{**fixed, "pair": pair, "variant": variant} for pair, variant in product(range(pairs), VARIANTS)]
+import torch
+from plain import ConvNet
+from scipy.special import bdtrik
+from torch.utils.flop_counter import FlopCounterMode
 
 
-def spread(values: Sequence[float]) -> Row:
-    """Return median and quartiles."""
-    low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return {"median": middle, "quartiles": [low, high], "n": len(values)}
+class Comparison(NamedTuple):
+    """Medians of both variants and of the ratio plain / datacondense of each pair, with its 95 % interval."""
+
+    ours: float
+    plain: float
+    ratio: float
+    ends: list[float] | None
+    pairs: int
 
 
-def median_interval(values: Sequence[float]) -> list[float] | None:
+def compare(frame: Any, value: str) -> Comparison:
+    """Compare a column of paired rows, a row for each pair and variant."""
+    wide = frame.dropna(subset=["variant"]).pivot(index="pair", columns="variant", values=value)
+    ratios = (wide.plain / wide.datacondense).dropna()
+    ours, plain, ratio = (float(values.median()) for values in (wide.datacondense, wide.plain, ratios))
+    return Comparison(ours, plain, ratio, median_interval(ratios), len(ratios))
+
+
+def median_interval(values: Iterable[float]) -> list[float] | None:
     """Return the narrowest pair of order statistics that covers the median with 95 % or more; None for n below 6.
 
     The k-th smallest and k-th largest of n miss the true median with probability 2·sum of C(n, i)/2^n over i below k.
     """
-    ordered, n = sorted(values), len(values)
-    missed, k = 0.0, 0
-    while k < n // 2 and (missed := missed + 2 * comb(n, k) / 2**n) <= 0.05:
-        k += 1
-    return [ordered[k - 1], ordered[n - k]] if k else None
+    ordered = sorted(values)
+    k = ceil(bdtrik(0.025, len(ordered), 0.5)) if len(ordered) > 5 else 0
+    return [ordered[k - 1], ordered[-k]] if k else None
 
 
-def compare(rows: Sequence[Row], value: str) -> Row:
-    """Summarise a value of paired rows: each variant, and the ratio plain / datacondense of each pair."""
-    plain, ours = ({r["pair"]: r[value] for r in rows if r.get("variant") == v} for v in VARIANTS)
-    ratios = [plain[pair] / ours[pair] for pair in sorted(plain.keys() & ours.keys())]
-    each = {"plain": spread(list(plain.values())), "datacondense": spread(list(ours.values()))}
-    return {**each, "ratio": {**spread(ratios), "median_interval_95": median_interval(ratios)}}
+def step_operations(shape: Sequence[int], num_classes: int, images: int) -> dict[str, int]:
+    """Count the floating-point operations of the gradients of some images, those of convolutions and linear layers.
+
+    Multiply and add count apart. The weight gradient costs as much as the forward pass; the first layer needs no input
+    gradient.
+    """
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        loss = ConvNet(tuple(shape), num_classes)(torch.empty(1, *shape)).sum()
+        forward = counter.get_total_flops()
+        loss.backward()
+    backward = counter.get_total_flops() - forward
+    kinds = {"forward": forward, "weight_gradient": forward, "input_gradient": backward - forward}
+    return {kind: images * count for kind, count in kinds.items()}
+
+
+def share_of_ceiling(operations: dict[str, int], gflops: dict[str, float], seconds: float) -> float:
+    """Return the time of the operations at the ceiling's rates divided by the time they took."""
+    return sum(count / gflops[kind] / 1e9 for kind, count in operations.items()) / seconds

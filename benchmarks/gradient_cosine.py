@@ -2,18 +2,17 @@
 
     python benchmarks/gradient_cosine.py --dataset cifar10
 
-Compares the rows of the paper's distance (the weights of one output unit), class by class, and the pixel gradient of
-one matching step, image by image.
+Compares the rows of the paper's distance (the weights of one output unit) and the pixel gradient of one matching step.
 """
 
-import argparse
+from itertools import product
 from typing import Any
 
 import measure
 import torch
 from library import loaded
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import cosine_similarity
 
 from datacondense import GradientMatchingConfig, ImageSet
 from datacondense.condensation.state import Step
@@ -22,97 +21,50 @@ from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.random import seeded_generator
 
-VARIANTS = {
-    "float32 eager": Backend("eager", "float32"),
-    "float32 fused": Backend("fused", "float32"),
-    "bfloat16 eager": Backend("eager", "bfloat16"),
-    "bfloat16 fused": Backend("fused", "bfloat16"),
-}
 
-
-def row_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
-    """Return, for each variant, the cosines with float64 of all rows of all classes."""
+def row_cosines(backend: Backend, train: ImageSet, seed: int, batch: int) -> Tensor:
+    """Return the cosines with float64 of all rows of all classes."""
     network = build_network("convnet", train.image_shape, train.num_classes)
     parameters = network.draw(seeded_generator(seed, "network"))
     exact = {name: value.double() for name, value in parameters.items()}
-    compared = compared_parameters(parameters)
-    found: dict[str, list[Tensor]] = {name: [] for name in VARIANTS}
+    compared, model = compared_parameters(parameters), first_order_model(network, backend)
+    found: list[Tensor] = []
     for label, members in enumerate(train.class_indices):
-        images = train.normalised(
-            members[torch.randperm(len(members), generator=seeded_generator(seed, "real", label))[:batch]]
-        )
+        order = torch.randperm(len(members), generator=seeded_generator(seed, "real", label))
+        images = train.normalised(members[order[:batch]])
         truth = parameter_gradients(network, exact, compared, images.double(), label)
-        for name, backend in VARIANTS.items():
-            model = first_order_model(network, backend)
-            gradients = parameter_gradients(model, parameters, compared, images, label)
-            pairs = zip(truth, gradients, strict=True)
-            found[name] += [F.cosine_similarity(t.flatten(1), g.double().flatten(1)) for t, g in pairs]
-    return {name: torch.cat(cosines) for name, cosines in found.items()}
+        fast = parameter_gradients(model, parameters, compared, images, label)
+        pairs = zip(truth, fast, strict=True)
+        found += [cosine_similarity(one.flatten(1), other.double().flatten(1)) for one, other in pairs]
+    return torch.cat(found)
 
 
-def pixel_cosines(train: ImageSet, seed: int, batch: int) -> dict[str, Tensor]:
-    """Return, for each variant, the cosines with float64 of all pixel gradients of one step."""
+def pixel_cosines(backend: Backend, train: ImageSet, seed: int, batch: int) -> Tensor:
+    """Return the cosines with float64 of all pixel gradients of one step."""
 
-    def gradient(**selected: Any) -> Tensor:
-        method = GradientMatchingConfig(real_batch=batch, matching_steps=1, **selected).build(train, seed)
+    def gradient(**given: Any) -> Tensor:
+        method = GradientMatchingConfig(real_batch=batch, matching_steps=1, **given).build(train, seed)
         state, _ = method.step(method.init(), Step(0, 0))
         return state.velocity.flatten(0, 1).flatten(1).double()
 
-    truth = gradient(precision="float64", engine="eager", graph_memory=1)
-    return {
-        name: F.cosine_similarity(truth, gradient(precision=backend.precision, engine=backend.engine))
-        for name, backend in VARIANTS.items()
-    }
+    exact = gradient(precision="float64", engine="eager", graph_memory=1)
+    return cosine_similarity(exact, gradient(**backend._asdict()))
 
 
-def one_process(options: argparse.Namespace, point: measure.Point) -> measure.Row:
+def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     """Measure with one seed in this process."""
-    train, _, _ = loaded(options.dataset)
-    kinds = {"rows": row_cosines, "pixels": pixel_cosines}
-    return {
-        kind: {
-            name: spread(values) for name, values in compute(train, point["seed"], options.real_batch).items()
-        }
-        for kind, compute in kinds.items()
-    }
-
-
-def spread(cosines: Tensor) -> measure.Row:
-    """Return mean, 1 % quantile and minimum."""
-    return {
-        "mean": float(cosines.mean()),
-        "quantile_01": float(cosines.quantile(0.01)),
-        "min": float(cosines.min()),
-        "n": len(cosines),
-    }
-
-
-def summarise(options: argparse.Namespace, record: measure.Row) -> measure.Row:
-    """Return the mean over seeds of mean and quantile, and the smallest minimum."""
-    return {
-        kind: {
-            name: {
-                "mean": sum(row[kind][name]["mean"] for row in record["rows"]) / len(record["rows"]),
-                "quantile_01": sum(row[kind][name]["quantile_01"] for row in record["rows"])
-                / len(record["rows"]),
-                "min": min(row[kind][name]["min"] for row in record["rows"]),
-            }
-            for name in VARIANTS
-        }
-        for kind in ("rows", "pixels")
-    }
-
-
-def main() -> None:
-    """Run or continue the measurement."""
-    parser = measure.parser(__doc__, "gradient-cosine")
-    parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--real-batch", type=int, default=64)
-    options = parser.parse_args()
-    points = [{"seed": seed} for seed in options.seeds]
-    measure.benchmark(options, points, one_process, summarise, lengths=("seeds",))
+    train, found = loaded(options.dataset)[0], measure.Row(rows={}, pixels={})
+    for precision, engine, kind in product(("float32", "bfloat16"), ("eager", "fused"), found):
+        cosines_of = row_cosines if kind == "rows" else pixel_cosines
+        cosines = cosines_of(Backend(engine, precision), train, point["seed"], options.real_batch)
+        figures = {"mean": cosines.mean(), "quantile_01": cosines.quantile(0.01), "min": cosines.min()}
+        numbers = {name: float(value) for name, value in figures.items()}
+        found[kind][f"{precision} {engine}"] = {**numbers, "n": len(cosines)}
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    measure.benchmark(
+        "gradient-cosine", one_process, points=measure.of_seeds, lengths=("seeds",), dataset="cifar10",
+        seeds=[0, 1, 2], real_batch=64,
+    )  # fmt: skip

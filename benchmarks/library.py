@@ -1,55 +1,54 @@
 """How the benchmarks call the library: sets to measure on, single matching steps, settings from text."""
 
-import argparse
 import ast
-import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from time import perf_counter
 from typing import Any
 
 import torch
+from measure import Options
 
+import datacondense
 from datacondense import (
-    DataConfig,
     EvaluationConfig,
     GradientMatchingConfig,
     ImageSet,
     RunConfig,
     condense,
-    load,
+    evaluate,
+    hold_out,
 )
 from datacondense.allocator import keep_freed_memory
 from datacondense.condensation.state import Step
 
-Shape = tuple[int, int, int]
+# Options that set what is condensed and how it is scored: `set` has settings of the method, such as image_lr=0.5,
+# `evaluation` those of the protocol; `fraction` of the training images is held out for validation.
+EXPERIMENT: dict[str, Any] = {
+    **{"dataset": "mnist", "set": [str], "evaluation": [str], "seeds": [0, 1, 2]},
+    **{"repeats": 20, "epochs": int, "fraction": 0.1},
+}
 
 
-def image_shape(text: str) -> Shape:
-    """Read a shape such as 3x32x32."""
-    channels, height, width = map(int, text.split("x"))
-    return channels, height, width
-
-
-def random_set(shape: Shape, num_classes: int, per_class: int) -> ImageSet:
+def random_set(shape: tuple[int, ...], num_classes: int, per_class: int) -> ImageSet:
     """Return a set of noise images; their content does not change the time."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat_interleave(per_class)
-    return ImageSet(
-        images=torch.randint(0, 256, (len(labels), *shape), generator=generator, dtype=torch.uint8),
-        labels=labels,
-        class_names=tuple(map(str, range(num_classes))),
-        mean=(0.5,) * shape[0],
-        std=(0.25,) * shape[0],
-    )
+    images = torch.randint(0, 256, (len(labels), *shape), generator=generator, dtype=torch.uint8)
+    names, mean, std = tuple(map(str, range(num_classes))), (0.5,) * shape[0], (0.25,) * shape[0]
+    return ImageSet(images=images, labels=labels, class_names=names, mean=mean, std=std)
 
 
 class MatchingSteps:
     """Matching steps, each the first on a fresh network; freed memory is kept, as the command line does."""
 
-    def __init__(self, train: ImageSet, config: GradientMatchingConfig) -> None:
+    def __init__(self, options: Options, train: ImageSet, **given: Any) -> None:
         keep_freed_memory()
+        config = GradientMatchingConfig(precision=options.precision, **given, **settings(options.set))
         self._method = config.build(train, seed=0)
         self._state, self._iteration = self._method.init(), 0
-        self.engine, self.precision = self._method.backend
+        self.backend = self._method.backend._asdict()
 
     def __call__(self) -> float:
         """Run one step and return its loss."""
@@ -70,43 +69,35 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
     return read
 
 
-def add_settings(parser: argparse.ArgumentParser, name: str, config: type) -> None:
-    """Add an option that sets any field of a config."""
-    text = f"settings of {config.__name__}"
-    parser.add_argument(name, nargs="*", default=[], metavar="NAME=VALUE", help=text)
-
-
-def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """Add the options that set what is condensed and how it is scored."""
-    parser.add_argument("--dataset", default="mnist")
-    add_settings(parser, "--set", GradientMatchingConfig)
-    add_settings(parser, "--evaluation", EvaluationConfig)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--repeats", type=int, default=20, help="networks per evaluation")
-    parser.add_argument("--epochs", type=int, default=None, help="of each evaluation; default: as published")
-    parser.add_argument(
-        "--fraction", type=float, default=0.1, help="of the training images held out for validation"
-    )
-
-
-def loaded(dataset: str) -> tuple[ImageSet, ImageSet, float]:
-    """Return training images, test images and the seconds to load them."""
-    began = time.perf_counter()
-    splits = load(dataset, DataConfig())
+def loaded(dataset: str) -> tuple[ImageSet, ImageSet]:
+    """Return training and test images."""
+    splits = datacondense.load(dataset)
     assert splits.test is not None, "the data set needs test images"
-    return splits.train, splits.test, time.perf_counter() - began
+    return splits.train, splits.test
 
 
-def condensed(
-    train: ImageSet, method: GradientMatchingConfig, seed: int, iterations: int
-) -> tuple[ImageSet, float]:
-    """Return the condensed set and the seconds it took."""
-    began = time.perf_counter()
-    images = condense(train, method, RunConfig(seed=seed, iterations=iterations))
-    return images, time.perf_counter() - began
+def protocol(options: Options, seed: int, *given: str) -> EvaluationConfig:
+    """Return the evaluation that the options describe, with further settings."""
+    more = settings([*options.evaluation, *given])
+    return EvaluationConfig(**{"repeats": options.repeats, "epochs": options.epochs, "seed": seed, **more})
 
 
-def protocol(options: argparse.Namespace, seed: int) -> EvaluationConfig:
-    """Return the evaluation that the options describe."""
-    given = settings(options.evaluation)
-    return EvaluationConfig(**{"repeats": options.repeats, "epochs": options.epochs, "seed": seed, **given})
+def trial(
+    options: Options, seed: int, *given: str, scoring: Sequence[str] = (), on: str = "test"
+) -> dict[str, Any]:
+    """Condense with one seed and further settings, and score on the test images or on held-out ones."""
+    keep_freed_memory()
+    ends = [perf_counter()]
+    train, test = loaded(options.dataset)
+    if on == "validation":
+        train, test = hold_out(train, options.fraction, 0)
+    ends.append(perf_counter())
+    method = GradientMatchingConfig(**settings([*options.set, *given]))
+    images = condense(train, method, RunConfig(seed=seed, iterations=options.iterations))
+    ends.append(perf_counter())
+    score = evaluate(images, test, protocol(options, seed, *scoring)).as_dict()
+    ends.append(perf_counter())
+    names = ("seconds_loading", "seconds", "seconds_scoring")
+    seconds = dict(zip(names, (after - before for before, after in pairwise(ends)), strict=True))
+    made = {"score": score, "fingerprint": images.fingerprint, "method": asdict(method.resolved())}
+    return {"iterations": options.iterations, **seconds, **made}

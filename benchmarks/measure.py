@@ -1,9 +1,8 @@
-"""What the benchmarks share: a record's header, the machine's ceilings, child processes, records read and continued.
+"""The harness of the benchmarks: options, fresh processes and records.
 
-    python benchmarks/measure.py
-
-prints what the machine is and how fast it is. Every row is measured in a fresh process, in the default environment, so
-that no variant profits from what another left behind (memory kept by the allocator, compiled code, warm pages).
+Every point is measured in a process of its own, in the default environment, so that no variant profits from what
+another left behind (memory, compiled code, warm pages). A record is written after every point and continued where it
+stopped. This module does not import torch.
 """
 
 import argparse
@@ -18,63 +17,53 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-from datacondense.allocator import keep_freed_memory
-from datacondense.environment import environment, package_version
 from datacondense.files import write_text
 from datacondense.renamed import current_names, current_options
 
 RESULTS = Path(__file__).parent / "results"
-# What earlier records call things, in names that are not settings and in recorded sentences.
+VARIANTS = ("plain", "datacondense")
+# What earlier records call things, in names that are not settings and in the facts that pages print.
 _FORMER = {
-    '"cells": ': '"tasks": ',
-    '"cell_hours": ': '"task_hours": ',
-    '"choices": ': '"searches": ',
-    '"chosen": ': '"selected": ',
-    '"same_choice": ': '"same_selection": ',
-    '"plain_draws": ': '"plain_iterations": ',
-    "--plain-draws": "--plain-iterations",
-    "classes joined, images averaged": "class-collective, iterate averaging",
-    "join-classes": "class-collective",
-    "equal draws": "equal iterations",
-    "outer draws": "iterations",
-    ".draws=": ".iterations=",
-    " draws": " iterations",
-    "of each arm": "of each variant",
-    " of each class": " per class",
-    "each arm's own": "each variant's own",
-}
+    '"cells": ': '"tasks": ', '"cell_hours": ': '"task_hours": ', '"choices": ': '"searches": ',
+    '"chosen": ': '"selected": ', '"same_choice": ': '"same_selection": ', '"plain_draws": ': '"plain_iterations": ',
+    "--plain-draws": "--plain-iterations", "join-classes": "class-collective", "equal draws": "equal iterations",
+    "classes joined, images averaged": "class-collective, iterate averaging", "outer draws": "iterations",
+    ".draws=": ".iterations=", " draws": " iterations", "of each arm": "of each variant",
+    " of each class": " per class", "each arm's own": "each variant's own",
+}  # fmt: skip
 # Settings of the allocator and of the thread pools; users of such programs rarely have any.
 _TUNING = ("MALLOC_", "GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE", "LD_PRELOAD", "OMP_", "KMP_", "MKL_")
 
 Row = dict[str, Any]
 Point = dict[str, Any]
-
-
-def processor() -> str:
-    """Return the name of the processor, on Linux in full."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = {
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        }
-        return ", ".join(sorted(names))
-    return platform.processor()
+Options = argparse.Namespace
 
 
 def header(threads: int) -> Row:
     """Return the command, date, hardware and versions of a record."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = sorted({line.split(":")[1].strip() for line in lines if "model name" in line})
+    processor = ", ".join(names) or platform.processor()
     return {
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
-        "hardware": {"processor": processor(), "cores": os.cpu_count(), "threads": threads},
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "hardware": {"processor": processor, "cores": os.cpu_count(), "threads": threads},
+        "versions": {"torch": version("torch"), "python": platform.python_version()},
     }
+
+
+def code_version(folder: Path = RESULTS.parent) -> str:
+    """Return the commit of the measured code."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    found = subprocess.run(command, check=False, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
 
 
 def peak_megabytes() -> float:
@@ -91,60 +80,14 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 def timed(call: Callable[[], object], repeats: int) -> Row:
     """Time calls after a warm-up, which is reported apart because it may compile."""
-    warm_up = seconds_of(call)
-    times = [seconds_of(call) for _ in range(repeats)]
-    return {
-        "seconds": median(times),
-        "seconds_each": times,
-        "seconds_warm_up": warm_up,
-        "megabytes_peak": peak_megabytes(),
-    }
+    return timing([seconds_of(call) for _ in range(1 + repeats)])
 
 
-def ceilings() -> Row:
-    """Measure the best rates of a large convolution and a large copy, keeping freed memory as the command line does.
-
-    The convolution is the ConvNet's heaviest: 128 to 128 channels, 3x3, on 16x16, 256 images; 2·256·128·128·9·16·16
-    operations for its output and for each of its two gradients. The better of the two memory layouts counts.
-    """
-    keep_freed_memory()
-    rates: dict[str, dict[str, float]] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        layouts = [
-            _convolution_rates(dtype, layout) for layout in (torch.contiguous_format, torch.channels_last)
-        ]
-        rates[str(dtype).removeprefix("torch.")] = {
-            kind: max(layout[kind] for layout in layouts) for kind in layouts[0]
-        }
-    source = torch.ones(2**26)
-    target = torch.empty_like(source)
-    copying = min(seconds_of(lambda: target.copy_(source)) for _ in range(7))
-    return {"convolution_gflops": rates, "copy_gigabytes_per_second": 2 * source.nbytes / copying / 1e9}
-
-
-def _convolution_rates(dtype: torch.dtype, layout: torch.memory_format) -> dict[str, float]:
-    """Measure GFLOP/s of a convolution and its two gradients in one layout."""
-    images = torch.randn(256, 128, 16, 16).to(dtype).to(memory_format=layout)
-    weight = torch.randn(128, 128, 3, 3).to(dtype).to(memory_format=layout)
-    slope = torch.ones_like(images)
-
-    def backward(wanted: list[bool]) -> object:
-        return torch.ops.aten.convolution_backward(
-            slope, images, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted
-        )
-
-    calls: dict[str, Callable[[], object]] = {
-        "forward": lambda: torch.conv2d(images, weight, padding=1),
-        "input_gradient": lambda: backward([True, False, False]),
-        "weight_gradient": lambda: backward([False, True, False]),
-    }
-    operations = 2 * 256 * 128 * 128 * 9 * 16 * 16
-    return {kind: operations / min(seconds_of(call) for _ in range(6)) / 1e9 for kind, call in calls.items()}
-
-
-def default_environment() -> dict[str, str]:
-    """Return the environment variables of this process without those that tune the allocator and threads."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_TUNING)}
+def timing(seconds: Sequence[float]) -> Row:
+    """Return the row of some times, of which the first is the warm-up, and the peak memory."""
+    warm_up, *each = seconds
+    times = {"seconds": median(each), "seconds_each": each, "seconds_warm_up": warm_up}
+    return {**times, "megabytes_peak": peak_megabytes()}
 
 
 def empty_caches(folder: str) -> dict[str, str]:
@@ -154,15 +97,11 @@ def empty_caches(folder: str) -> dict[str, str]:
     return {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": folder, "HF_HOME": data}
 
 
-def run_child(script: str, *arguments: str, **variables: str) -> Row:
+def run_child(script: str | Path, *arguments: str, **variables: str) -> Row:
     """Run a script in a fresh process and read the JSON on its last line."""
-    finished = subprocess.run(
-        [sys.executable, script, *arguments],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=default_environment() | variables,
-    )
+    default = {name: value for name, value in os.environ.items() if not name.startswith(_TUNING)}
+    command = [sys.executable, str(script), *arguments]
+    finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=default | variables)
     row: Row = json.loads(finished.stdout.splitlines()[-1])
     return row
 
@@ -184,23 +123,17 @@ class Record:
         self._path = path
         settings = json.loads(json.dumps(settings, default=str))
         if path.exists():
-            self.content: Row = read_record(path)
-            if self.content["settings"] != settings:
+            self.content = read_record(path)
+            if self.content.get("settings") != settings:
                 sys.exit(f"{path} holds a measurement with other settings; remove it or give another --out.")
         else:
-            machine = run_child(__file__, *(() if threads is None else ("--threads", str(threads))))
-            self.content = {**header(machine["threads"]), "commits": [], "settings": settings, "rows": []}
-            self.content["versions"]["datacondense"] = package_version()
-            self.content |= {"environment": machine["environment"], "ceilings": machine["ceilings"]}
-        commit = code_version()
-        if commit not in self.content["commits"]:
-            self.content["commits"].append(commit)
-
-    @property
-    def rows(self) -> list[Row]:
-        """The rows measured so far."""
-        rows: list[Row] = self.content["rows"]
-        return rows
+            arguments = () if threads is None else ("--threads", str(threads))
+            machine = run_child(Path(__file__).with_name("ceilings.py"), *arguments)
+            self.content = {**header(machine.pop("threads")), "commits": [], "settings": settings, "rows": []}
+            self.content["versions"]["datacondense"] = machine["environment"].get("datacondense")
+            self.content |= machine
+        self.rows: list[Row] = self.content["rows"]
+        self.content["commits"] = list(dict.fromkeys([*self.content["commits"], code_version()]))
 
     def add(self, point: Point, measure: Callable[[], Row]) -> None:
         """Measure a point unless the record has it."""
@@ -208,73 +141,72 @@ class Record:
             return
         self.rows.append({**point, "load_before": os.getloadavg()[0], **measure()})
         print(self.rows[-1], flush=True)
-        self.write()
-
-    def write(self, **more: Any) -> None:
-        """Write the file with additional entries."""
-        self.content |= more
         write_text(self._path, json.dumps(self.content, indent=1) + "\n")
 
 
-def code_version(folder: Path = RESULTS.parent) -> str:
-    """Return the measured version of the code."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    found = subprocess.run(command, check=False, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+def parse_options(**defaults: Any) -> Options:
+    """Read the options of a script, given their defaults; a type in place of a value means that there is none."""
+    doc = sys.modules["__main__"].__doc__
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    for name, value in defaults.items():
+        flag, several = f"--{name.replace('_', '-')}", isinstance(value, list)
+        example = value[0] if several else value
+        kind = example if isinstance(example, type) else type(example)
+        if kind is bool:
+            parser.add_argument(flag, action="store_true")
+            continue
+        default = value if example is not kind else [] if several else None
+        # A shape such as 3x32x32.
+        read = (lambda text: tuple(map(int, text.split("x")))) if kind is tuple else kind
+        parser.add_argument(flag, type=read, nargs="*" if several else None, default=default)
+    return parser.parse_args()
 
 
-def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
-    """Build a parser with the options that every benchmark has."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="the record to write")
-    made.add_argument("--threads", type=int, default=None, help="default: torch's own choice")
-    made.add_argument("--child", type=json.loads, default=None, help=argparse.SUPPRESS)
-    return made
+def grid(**axes: Iterable[Any]) -> list[Point]:
+    """Return every combination, the last axis fastest."""
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def pairs(options: Options, **axes: Iterable[Any]) -> list[Point]:
+    """Return the points A B A B … of a paired measurement, for each combination of other axes."""
+    return grid(**axes, pair=range(options.pairs), variant=VARIANTS)
+
+
+def of_seeds(options: Options, **axes: Iterable[Any]) -> list[Point]:
+    """Return a point for each seed, and each combination of other axes."""
+    return grid(seed=options.seeds, **axes)
 
 
 def benchmark(
-    options: argparse.Namespace,
-    points: Iterable[Point],
-    measure: Callable[[argparse.Namespace, Point], Row],
-    summarise: Callable[[argparse.Namespace, Row], Row],
+    name: str | Callable[[Options], str],
+    measure: Callable[[Options, Point], Row],
     *,
+    points: Callable[[Options], Iterable[Point]] = pairs,
     lengths: Sequence[str] = ("pairs",),
-    fresh_cache: bool = False,
+    cache: Callable[[Options, Point], str | None] = lambda _, __: None,
+    **defaults: Any,
 ) -> None:
-    """Measure every missing point in a process of its own, then summarise; or be such a process.
+    """Measure every missing point in a process of its own, or be such a process.
 
-    `lengths` names the options that only set the number of rows: a record may be continued with other values of them.
-    With `fresh_cache` every process compiles again.
+    `lengths` names the options that only set which points there are: a record may be continued with other values of
+    them. `cache` names the cache of compiled code that a point uses, empty at first; None is the user's own.
     """
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    options = parse_options(out=Path, threads=int, **defaults)
     if options.child is not None:
+        import torch  # noqa: PLC0415 — who only reads records need not load it
+
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
         print(json.dumps(measure(options, options.child)))
         return
+    path = options.out or RESULTS / f"{name if isinstance(name, str) else name(options)}.json"
     apart = {"out", "child", *lengths}
-    settings = {name: value for name, value in vars(options).items() if name not in apart}
-    record = Record(options.out, settings, options.threads)
-    for point in points:
-        arguments = [*sys.argv[1:], "--child", json.dumps(point)]
-        with tempfile.TemporaryDirectory() as cache:
-            variables = empty_caches(cache) if fresh_cache else {}
+    settings = {key: value for key, value in vars(options).items() if key not in apart}
+    record = Record(path, settings, options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        for point in points(options):
+            used = cache(options, point)
+            variables = {} if used is None else empty_caches(f"{folder}/{used}")
+            arguments = (*sys.argv[1:], "--child", json.dumps(point))
             record.add(point, partial(run_child, sys.argv[0], *arguments, **variables))
-    record.write(summary=summarise(options, record.content))
-    print(json.dumps(record.content["summary"], indent=1))
-
-
-def main() -> None:
-    """Print what the machine is and how fast it is."""
-    options = parser(__doc__, "machine").parse_args()
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    described = {
-        "threads": torch.get_num_threads(),
-        "environment": environment("cpu"),
-        "ceilings": ceilings(),
-    }
-    print(json.dumps(described))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,44 +1,31 @@
 """A plain implementation as the baseline: the paper's loops as research scripts write them.
 
 One class after the other in Python, NCHW, float32, eager layers, every parameter differentiated, the graphs of all
-classes kept until one backward pass, images augmented one by one. Written from the paper (Zhao, Mopuri, Bilen,
-ICLR 2021) and its appendix; it shares no code with the library and runs in the default environment.
+classes kept until one backward pass, images augmented one by one. It shares no code with the library.
 """
 
-from typing import cast
-
-import numpy as np
 import torch
+from numpy.random import Generator
 from scipy.ndimage import rotate
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 EPSILON = 1e-6
 BATCH = 256
 
 
-class ConvNet(nn.Module):
+class ConvNet(nn.Sequential):
     """Three times [convolution, instance norm, ReLU, average pooling], then a linear layer."""
 
-    def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int = 128) -> None:
-        super().__init__()
-        channels, side = shape[0], shape[1]
-        first, side = (3, 32) if side == 28 else (1, side)  # 28x28 becomes 32x32
+    def __init__(self, shape: tuple[int, ...], num_classes: int, width: int = 128) -> None:
+        first, side = (3, 32) if shape[1] == 28 else (1, shape[1])  # 28x28 becomes 32x32
         layers: list[nn.Module] = []
         for depth in range(3):
-            layers += [
-                nn.Conv2d(channels, width, 3, padding=first if depth == 0 else 1),
-                nn.GroupNorm(width, width),
-                nn.ReLU(inplace=True),
-                nn.AvgPool2d(2),
-            ]
-            channels, side = width, side // 2
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(width * side * side, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute logits."""
-        return cast(Tensor, self.classifier(self.features(images).flatten(1)))
+            layers.append(nn.Conv2d(width if depth else shape[0], width, 3, padding=1 if depth else first))
+            layers += [nn.GroupNorm(width, width), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
+            side //= 2
+        super().__init__(*layers, nn.Flatten(), nn.Linear(width * side * side, num_classes))
 
 
 def layer_distance(real: Tensor, synthetic: Tensor) -> Tensor:
@@ -51,11 +38,7 @@ def layer_distance(real: Tensor, synthetic: Tensor) -> Tensor:
 
 
 def matching_step(
-    network: nn.Module,
-    real: list[Tensor],
-    synthetic: Tensor,
-    optimiser: torch.optim.Optimizer,
-    real_batch: int = BATCH,
+    network: nn.Module, real: list[Tensor], synthetic: Tensor, optimiser: Optimizer, real_batch: int = BATCH
 ) -> float:
     """Move the synthetic images `[K·S, C, H, W]` once; `real` holds the images of each class."""
     parameters = list(network.parameters())
@@ -78,11 +61,7 @@ def matching_step(
 
 
 def train_epoch(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    optimiser: torch.optim.Optimizer,
-    rng: np.random.Generator | None = None,
+    network: nn.Module, images: Tensor, labels: Tensor, optimiser: Optimizer, rng: Generator | None = None
 ) -> float:
     """Train for one epoch, with augmentation if a generator is given."""
     total = 0.0
@@ -103,11 +82,6 @@ def inner_training(network: nn.Module, images: Tensor, labels: Tensor, epochs: i
         train_epoch(network, images, labels, optimiser)
 
 
-def evaluation_optimiser(network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of the evaluation's networks."""
-    return torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-
-
 def test_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Compute the share of correct predictions."""
     right = 0
@@ -118,22 +92,13 @@ def test_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     return right / len(images)
 
 
-def augment(images: Tensor, rng: np.random.Generator) -> Tensor:
+def augment(images: Tensor, rng: Generator) -> Tensor:
     """Apply a random operation to each image: crop, scale or rotate."""
     means = images.mean((0, 2, 3))
-    changed = images.clone()
-    for number, image in enumerate(images):
-        operation = rng.integers(3)
-        if operation == 0:
-            changed[number] = cropped(image, means, rng)
-        elif operation == 1:
-            changed[number] = scaled(image, rng)
-        else:
-            changed[number] = rotated(image, means, rng)
-    return changed
+    return torch.stack([(cropped, scaled, rotated)[rng.integers(3)](image, means, rng) for image in images])
 
 
-def cropped(image: Tensor, means: Tensor, rng: np.random.Generator, pad: int = 4) -> Tensor:
+def cropped(image: Tensor, means: Tensor, rng: Generator, pad: int = 4) -> Tensor:
     """Cut a window of the image's size out of the image with a border."""
     channels, height, width = image.shape
     canvas = means.view(-1, 1, 1).expand(channels, height + 2 * pad, width + 2 * pad).clone()
@@ -142,9 +107,9 @@ def cropped(image: Tensor, means: Tensor, rng: np.random.Generator, pad: int = 4
     return canvas[:, top : top + height, left : left + width]
 
 
-def scaled(image: Tensor, rng: np.random.Generator) -> Tensor:
+def scaled(image: Tensor, _: Tensor, rng: Generator) -> Tensor:
     """Resize by up to a fifth, then cut or fill up around the middle."""
-    _, height, width = image.shape
+    height, width = image.shape[1:]
     tall, wide = (int(side * rng.uniform(0.8, 1.2)) for side in (height, width))
     resized = F.interpolate(image[None], [tall, wide])[0]
     top, left = max(0, height - tall) // 2, max(0, width - wide) // 2
@@ -153,12 +118,10 @@ def scaled(image: Tensor, rng: np.random.Generator) -> Tensor:
     return resized[:, top : top + height, left : left + width]
 
 
-def rotated(image: Tensor, means: Tensor, rng: np.random.Generator) -> Tensor:
+def rotated(image: Tensor, means: Tensor, rng: Generator) -> Tensor:
     """Turn by up to 45 degrees, by cubic splines."""
-    turned = rotate(
-        image.numpy(), int(rng.integers(-45, 45)), axes=(1, 2), reshape=False, cval=float(means.mean())
-    )
-    return torch.from_numpy(turned)
+    angle, fill = int(rng.integers(-45, 45)), float(means.mean())
+    return torch.from_numpy(rotate(image.numpy(), angle, axes=(1, 2), reshape=False, cval=fill))
 
 
 def herding(features: Tensor, ipc: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from datacondense.cli.compare import Compare
-from datacondense.cli.main import _parsed, main
+from datacondense.cli.main import main, parsed
 from datacondense.cli.study import Study
 from datacondense.condensation.registry import METHODS
 from datacondense.studies.comparison_catalogue import COMPARED
@@ -222,11 +222,11 @@ def test_the_command_on_the_page_gives_the_same_study(
         return 3
 
     monkeypatch.setattr(Study, "__call__", note)
-    given = _parsed(["compare", "mnist", "--out", "OUT", *options])
+    given = parsed(["compare", "mnist", "--out", "OUT", *options])
     assert isinstance(given, Compare)
     assert given() == 3
     (study,) = ran
     assert study.study.rows == (("random", "distribution-matching") if "--methods" in options else ())
     _, *words = shlex.split(study.command())
     assert study.dry_run == ("--dry-run" in options)
-    assert _parsed(words) == replace(study, dry_run=False)
+    assert parsed(words) == replace(study, dry_run=False)

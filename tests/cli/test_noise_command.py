@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.cli.main import _parsed, main
+from datacondense.cli.main import main, parsed
 from datacondense.cli.noise import Noise
-from datacondense.studies.workers import WorkersConfig
+from datacondense.tasks.workers import WorkersConfig
 
 SIZE = ["--num-networks", "3", "--num-batches", "2", "--real-batch", "4"]
 MACHINE = ["--engine", "eager", "--precision", "float32", "--backend", "inline", "--threads", "1"]
@@ -100,15 +100,15 @@ def test_wrong_values_are_one_sentence(
     ],
 )
 def test_the_command_on_the_page_gives_the_same_measurement(options: list[str]) -> None:
-    given = _parsed(["noise", "mnist", "--out", "OUT", "--jobs", "2", *options])
+    given = parsed(["noise", "mnist", "--out", "OUT", "--jobs", "2", *options])
     assert isinstance(given, Noise)
     _, *words = shlex.split(given.command())
-    again = _parsed(words)
+    again = parsed(words)
     assert again == replace(given, workers=WorkersConfig())
 
 
 def test_files_are_named_after_what_was_measured() -> None:
-    given = _parsed(["noise", "sets/mine.npz", "--out", "OUT", "--ipc", "10", "--iterations", "20"])
+    given = parsed(["noise", "sets/mine.npz", "--out", "OUT", "--ipc", "10", "--iterations", "20"])
     assert isinstance(given, Noise)
     assert given.stem == "noise-mine-ipc10-iterations20"
     assert replace(given, label="mine").stem == "mine"

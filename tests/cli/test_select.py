@@ -13,10 +13,10 @@ from datacondense.cli.main import main
 from datacondense.cli.select import reporter
 from datacondense.data.sources import load
 from datacondense.image_set import ImageSet
+from datacondense.selection.by_network import TrainFull
 from datacondense.selection.k_center import select_k_center
 from datacondense.selection.random import select_random
-from datacondense.studies.full_training import TrainFull
-from datacondense.studies.runner import StudyProgress
+from datacondense.tasks.scheduler import StudyProgress
 from tests.conftest import make_set
 
 TINY = ["--network", "mlp", "--epochs", "1", "--device", "cpu", "--threads", "1"]

@@ -1,91 +1,127 @@
 """Curves: lines, intervals and axes by hand."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 
 from datacondense.errors import InputError
-from datacondense.reports.study_curves import _apart, curves
+from datacondense.reports.study_curves import curves
 from datacondense.reports.study_plots import plot_study
 from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Published
-from tests.reports.made_studies import IPCS, LINES, curve_study, line, of_sets, scores, texts
+from tests.reports.made_studies import CASES, Lines, curve_study, of_sets, scores
+
+T = 4.302653 / 3**0.5  # Student's t of 2 degrees of freedom, over the root of the number of sets
+
+
+def plotted(result: StudyResult) -> Axes:
+    (axes,) = curves(result).axes
+    return axes
+
+
+def heights(axes: Axes, index: int) -> list[float]:
+    """Return the heights of a line."""
+    found: list[float] = np.asarray(axes.lines[index].get_ydata(), dtype=float).round(6).tolist()
+    return found
+
+
+def bars(axes: Axes) -> list[list[list[float]]]:
+    """Return for each row its bars: position and both ends."""
+    rows = [each for each in axes.collections if isinstance(each, LineCollection)]
+    return [[[bar[0, 0], *bar[:, 1]] for bar in map(np.asarray, row.get_segments())] for row in rows]
+
+
+def means(result: StudyResult) -> list[list[float]]:
+    """Return the heights of the solid lines."""
+    axes = plotted(result)
+    solid = [index for index, line in enumerate(axes.lines) if line.get_linestyle() == "-"]
+    return [heights(axes, index) for index in solid]
 
 
 def test_lines_by_hand() -> None:
     published = {("random", "50"): Published(88.8), ("random", "1"): Published(61.2, 3)}
-    figure = curves(
-        curve_study(
-            lambda y, x: scores(60 + 10 * y + x, 2), ("50", "1", "10"), full=scores(80), published=published
-        )
+    entry: Callable[[int, int], Lines] = lambda y, x: of_sets(60 + 10 * y + x)  # noqa: E731
+    result = curve_study(entry, ("50", "1", "10"), full=scores(80), published=published, subject="MNIST")
+    axes = plotted(result)
+    assert means(result) == [[61, 62, 60], [71, 72, 70], [81, 82, 80]]
+    dashed = [index for index, line in enumerate(axes.lines) if line.get_linestyle() == "--"]
+    assert [heights(axes, index) for index in dashed if heights(axes, index)] == [[61.2, 88.8], [80, 80]]
+    assert axes.get_title().split("\n")[-1].endswith("another?: MNIST")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("trained with", "accuracy, %")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10", "50"]
+
+
+def test_few_sets_have_bars_side_by_side() -> None:
+    axes = plotted(curve_study(lambda y, x: of_sets(59 + y, 60 + y, 61 + y)))
+    rows = bars(axes)
+    assert np.array(rows)[:, :, 1:] == pytest.approx(
+        np.array([[[60 + y - T, 60 + y + T]] * 6 for y in range(3)]), abs=1e-5
     )
-    accuracy, relative = figure.axes
-    assert line(accuracy, 0) == [(1, 61), (10, 62), (50, 60)]
-    assert line(accuracy, 2) == [(1, 81), (10, 82), (50, 80)]
-    assert line(relative, 2) == [(1, 101.25), (10, 102.5), (50, 100)]
-    assert line(accuracy, 5) == [(1, 61.2), (50, 88.8)]
-    assert [entry.get_linestyle() for entry in accuracy.lines] == ["-"] * 3 + ["--"] * 3
-    assert accuracy.lines[5].get_color() == accuracy.lines[2].get_color()
-    assert len({entry.get_color() for entry in accuracy.lines}) == 3
-    assert len(relative.lines) == 3
-    assert (accuracy.get_ylabel(), relative.get_ylabel()) == (
-        "accuracy, %",
-        "relative to the full data set, %",
-    )
-    assert {axes.get_xlabel() for axes in figure.axes} == {"trained with"}
+    positions = np.array(rows)[:, :, 0]
+    assert (np.diff(positions, axis=0) > 0.005).all(), "one row's bars cover another's"
+    assert (np.diff(positions.T.ravel()) > 0).all(), "columns run into each other"
+    assert np.asarray(axes.lines[0].get_xdata()) == pytest.approx(positions[0])
 
 
-def band(result: StudyResult, row: int = 0) -> tuple[float, float]:
-    """Return the lowest and the highest point of a row's band."""
-    (path,) = curves(result).axes[0].collections[row].get_paths()
-    heights = np.asarray(path.vertices)[:, 1]
-    return heights.min(), heights.max()
+def test_five_sets_have_bands() -> None:
+    axes = plotted(CASES["bands"])
+    bands = [each for each in axes.collections if isinstance(each, PolyCollection)]
+    assert len(bands) == 3
+    ends = np.asarray(bands[1].get_paths()[0].vertices)[:, 1]
+    half = 2.776445 * 2.5**0.5 / 5**0.5  # Student's t of 4 degrees of freedom
+    assert (ends.min(), ends.max()) == pytest.approx((67 - half, 72 + half))
+    assert not any(bars(axes))
 
 
-def test_band_is_the_interval_of_the_mean() -> None:
-    entry = of_sets(
-        59, 60, 61
-    )  # Student's t of 2 degrees of freedom is 4.3027, the error of the mean 1 / sqrt(3)
-    half = 4.302653 / 3**0.5
-    assert band(curve_study(lambda y, x: entry)) == pytest.approx((60 - half, 60 + half))
+def test_bands_without_width_are_bars() -> None:
+    axes = plotted(curve_study(lambda y, x: None if x == 1 else of_sets(*(60 + x + s for s in range(5)))))
+    half = 2.776445 * 2.5**0.5 / 5**0.5
+    assert np.array(bars(axes)) == pytest.approx(np.array([[[0, 62 - half, 62 + half]]] * 3))
 
 
-def test_bands_end_where_accuracies_do() -> None:
-    assert band(curve_study(lambda y, x: of_sets(1, 60, 99))) == (0, 100)
+def test_intervals_end_where_accuracies_do() -> None:
+    (row, *_) = bars(plotted(curve_study(lambda y, x: of_sets(1, 60, 99), ("1",))))
+    assert 0 <= row[0][1] < 53.4 < row[0][2] <= 100
 
 
-def test_single_numbers_have_no_band() -> None:
-    figure = curves(curve_study(lambda y, x: of_sets(60 + x)))
-    assert not [path for band in figure.axes[0].collections for path in band.get_paths()]
-    legend = figure.axes[0].get_legend()
+def test_single_numbers_have_no_interval() -> None:
+    axes = plotted(curve_study(lambda y, x: of_sets(60 + x)))
+    assert not any(bars(axes))
+    legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["matching", "herding", "random"]
 
 
-def test_wide_bands_leave_room_for_the_lines() -> None:
-    (axes,) = curves(curve_study(lambda y, x: of_sets(10, 50, 92) if y else of_sets(70 + x))).axes
-    # Means from 50.67 to 75: the bands, from 0 to 100, add what these span and no more.
-    assert axes.get_ylim() == pytest.approx((50.6667 - 24.3333, 75 + 24.3333), abs=1e-3)
-    (narrow,) = curves(curve_study(lambda y, x: of_sets(79, 80, 81) if y else of_sets(80))).axes
-    assert narrow.get_ylim() == pytest.approx((80 - 2.4842 * 1.1, 80 + 2.4842 * 1.1), abs=1e-3)
+def test_wide_intervals_leave_room_for_the_points() -> None:
+    axes = plotted(curve_study(lambda y, x: of_sets(10, 50, 92) if y else of_sets(70 + x)))
+    low, high = axes.get_ylim()
+    # Means from 50.67 to 75, intervals from 0 to 100: 40 % of what the means span is added, and a margin.
+    assert (low, high) == pytest.approx(
+        (50.667 - 0.45 * 24.333 - 0.973, 75 + 0.45 * 24.333 + 0.973), abs=0.01
+    )
+    ends = {end for row in bars(axes) for bar in row for end in bar[1:]}
+    assert sorted(ends) == pytest.approx([low, high])
+    carets = [line for line in axes.lines if line.get_marker() in {6, 7}]
+    assert sum(len(heights) for heights in (np.asarray(line.get_ydata()) for line in carets)) == 2 * 6 * 2
+    narrow = plotted(curve_study(lambda y, x: of_sets(79, 80, 81) if y else of_sets(80)))
+    beyond = 0.4 * 5  # percent, less than the interval of 2.48
+    margin = 0.5
+    assert narrow.get_ylim() == pytest.approx((80 - beyond - margin, 80 + beyond + margin), abs=1e-3)
 
 
 def test_missing_points_leave_a_gap() -> None:
-    (axes,) = curves(LINES["gaps"]).axes
-    heights = [y for _, y in line(axes, 0)]
-    assert [y for y in heights if not np.isnan(y)] == [60, 62, 64, 65]
-    assert np.isnan([heights[1], heights[3]]).all()
-    alone = [entry for entry in axes.collections if isinstance(entry, LineCollection)]
-    assert len(alone) == 2 * 3  # the first and the third point of each row
-    low, high = scores(60, 1).interval
-    assert np.asarray(alone[0].get_segments()).ravel() == pytest.approx([1, 100 * low, 1, 100 * high])
+    first = means(CASES["gaps"])[0]
+    assert np.isnan([first[1], first[3]]).all()
+    assert [first[index] for index in (0, 2, 4, 5)] == [60, 62, 64, 65]
 
 
-def test_legend_names_rows_and_published_numbers() -> None:
+def test_the_legend_names_all_that_is_plotted() -> None:
     def names(result: StudyResult) -> list[str]:
-        legend = curves(result).axes[-1].get_legend()
+        legend = plotted(result).get_legend()
         assert legend is not None
         assert legend.get_title().get_text().split() == result.study.row_axis.split()
         return [text.get_text() for text in legend.get_texts()]
@@ -93,47 +129,40 @@ def test_legend_names_rows_and_published_numbers() -> None:
     rows = ["matching", "herding", "random"]
     interval = "95 % interval of the mean"
     of_one_set = f"{interval}\n(of a single set: over its networks)"
-    assert names(LINES["curves"]) == [*rows, "published", of_one_set]
-    assert names(LINES["relative"]) == [*rows, of_one_set]
+    assert names(CASES["curves"]) == [*rows, "published", of_one_set]
+    assert names(CASES["full"]) == [*rows, "full data set: 99.0 %", of_one_set]
     assert names(curve_study(lambda y, x: of_sets(60, 61))) == [*rows, interval]
     # matplotlib before 3.10 leaves out what begins with an underscore.
-    assert names(LINES["long lines"])[2:4] == [" _c", r"\$d\$"]
-
-
-@pytest.mark.parametrize("name", ["curves", "relative", "long lines"])
-def test_title_is_above_the_panels(name: str) -> None:
-    figure = curves(LINES[name])
-    drawn_texts = texts(figure)
-    (title,) = figure.texts
-    assert title in drawn_texts
-    box = title.get_window_extent()
-    assert all(box.ymin > axes.bbox.ymax for axes in figure.axes)
-    assert figure.axes[0].bbox.xmin <= box.xmin < box.xmax <= figure.axes[-1].bbox.xmax
+    assert names(CASES["long lines"])[2:4] == [" _c", r"\$d\$"]
 
 
 @pytest.mark.parametrize(
-    ("columns", "scale"),
+    ("columns", "positions"),
     [
-        (IPCS, "log"),
-        (("5", "50", "100"), "linear"),
-        (("4.9", "50", "100"), "log"),
-        (("10", "10.5", "50"), "log"),
-        (("100", "0.25", "1"), "log"),
-        (("0", "1", "50"), "linear"),
-        (("7",), "linear"),
+        (("5", "50", "100"), [0, 45 / 95, 1]),
+        (("1", "10", "100"), [0, 0.5, 1]),
+        (("0.1", "1", "10"), [0, 0.5, 1]),
+        (("100", "0.01", "1"), [0, 0.5, 1]),
+        (("10", "10.5", "50"), [0, 0.030315, 1]),  # close: log(1.05) / log(5)
+        (("0", "1", "50"), [0, 0.02, 1]),  # zero has no logarithm
+        (("7",), [0.5]),
     ],
 )
-def test_wide_or_close_columns_have_a_logarithmic_axis(columns: tuple[str, ...], scale: str) -> None:
-    (axes,) = curves(curve_study(columns=columns)).axes
-    assert axes.get_xscale() == scale
+def test_wide_or_close_columns_have_a_logarithmic_axis(
+    columns: tuple[str, ...], positions: list[float]
+) -> None:
+    axes = plotted(curve_study(lambda y, x: of_sets(60), columns))
     low, high = axes.get_xlim()
-    numbers = [float(column) for column in columns]
-    assert low < min(numbers) <= max(numbers) < high
+    assert low < 0
+    assert high > 1
+    (middle,) = [line for line in axes.lines if line.get_marker() == "s" and line.get_linestyle() == "-"]
+    assert np.asarray(middle.get_xdata()) == pytest.approx(positions, abs=1e-5)
 
 
 def test_column_labels_that_would_touch_are_left_out() -> None:
-    assert _apart(["1", "2", "3"], [1, 2, 3]) == ["1", "2", "3"]
-    assert _apart(["1", "2", "100"], [1, 2, 100]) == ["1", "100"]
+    axes = plotted(CASES["close"])
+    assert 3 < len(axes.get_xticklabels()) < 15
+    assert axes.get_xticklabels()[0].get_text() == "1000"
 
 
 @pytest.mark.parametrize("label", ["many", "nan", "inf"])

@@ -9,21 +9,19 @@ from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.registry import METHODS
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import DataSource
 from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
+from datacondense.selection.by_network import ComputeFeatures, Select, TrainFull
+from datacondense.studies.catalogue import find_study
 from datacondense.studies.comparison_catalogue import COMPARED
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.features import ComputeFeatures
-from datacondense.studies.full_training import TrainFull
-from datacondense.studies.learning_rate_search import CondenseAdapted, SearchLearningRate
-from datacondense.studies.running import declared, find_study
-from datacondense.studies.selections import SelectByFeatures, SelectForgetting, SelectRandom
+from datacondense.studies.running import declared
 from datacondense.studies.study import Published, Study
-from datacondense.studies.task import Task, task_key
-from datacondense.studies.tasks import Condense, Evaluate
+from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate
+from datacondense.tasks.task import Task, settings_of
 from tests.conftest import make_set
-from tests.studies.made_tasks import MNIST
+from tests.tasks.made_tasks import MNIST
 
 TABLE_1 = ("random", "herding", "k-center", "forgetting", "gradient-matching")
 OWN, FIXED = (
@@ -54,7 +52,7 @@ def scores(study: Study, row: str, column: str) -> list[Evaluate]:
 
 def sources(study: Study, row: str, column: str) -> list[Task]:
     """Return the sets of an entry, each once, seed by seed."""
-    return list({task_key(task.source): task.source for task in scores(study, row, column)}.values())
+    return list({task.source.key: task.source for task in scores(study, row, column)}.values())
 
 
 def learned(study: Study, row: str, column: str) -> Condense:
@@ -91,14 +89,16 @@ def test_rows_and_columns_are_those_that_the_user_lists() -> None:
 def test_a_row_of_real_images_has_its_selection_task() -> None:
     study = of(EVERY)
     random = sources(study, "random", "2")
-    assert random == [SelectRandom(data=MNIST, ipc=2, seed=seed) for seed in range(2)]
+    assert random == [Select(method="random", data=MNIST, ipc=2, seed=seed) for seed in range(2)]
     trained = study.full[0]
     assert isinstance(trained, TrainFull)
-    features = ComputeFeatures(trained=trained)
+    features = ComputeFeatures(data=MNIST, trained=trained)
     # These are deterministic, so all seeds share a set.
-    assert sources(study, "herding", "2") == [SelectByFeatures(method="herding", ipc=2, features=features)]
-    assert sources(study, "k-center", "2") == [SelectByFeatures(method="k-center", ipc=2, features=features)]
-    assert sources(study, "forgetting", "2") == [SelectForgetting(ipc=2, trained=trained)]
+    assert sources(study, "herding", "2") == [Select(method="herding", ipc=2, data=MNIST, source=features)]
+    assert sources(study, "k-center", "2") == [Select(method="k-center", ipc=2, data=MNIST, source=features)]
+    assert sources(study, "forgetting", "2") == [
+        Select(method="forgetting", ipc=2, data=MNIST, source=trained)
+    ]
 
 
 @pytest.mark.parametrize("row", METHODS)
@@ -209,7 +209,7 @@ def test_an_override_changes_one_method_alone() -> None:
     changed = {row for row in COMPARED if sources(study, row, "2") != sources(usual, row, "2")}
     assert changed == {"distribution-matching", "siamese-matching"}
     first = learned(study, "distribution-matching", "2")
-    assert (first.iterations, first.settings["method"]["siamese"]) == (9, "none")
+    assert (first.iterations, settings_of(first)["method"]["siamese"]) == (9, "none")
     assert method(study, "siamese-matching", "2").real_batch == 64
 
 
@@ -218,7 +218,7 @@ def test_each_method_may_search_its_own_learning_rates() -> None:
     rates = {}
     for row in METHODS:
         first = sources(study, row, "2")[0]
-        assert isinstance(first, CondenseAdapted)
+        assert isinstance(first, Condense)
         assert isinstance(first.search, SearchLearningRate)
         rates[row] = tuple(first.search.scores)
         tried = {
@@ -239,7 +239,7 @@ def test_each_method_may_search_its_own_learning_rates() -> None:
 @pytest.mark.parametrize("name", ["dm.image_lrs", "dm.image-lrs"])
 def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -> None:
     study = overridden(f"{name}=1,3")
-    searched = {row for row in METHODS if isinstance(sources(study, row, "2")[0], CondenseAdapted)}
+    searched = {row for row in METHODS if learned(study, row, "2").search is not None}
     assert searched == {"distribution-matching"}
 
 
@@ -379,7 +379,7 @@ def test_only_rows_with_learned_steps_are_trained_by_them() -> None:
         row: {task.protocol.learned_steps for task in scores(study, row, "10")} for row in study.rows
     }
     assert list(by_own_steps.values()) == [{True}, {True}, {False}, {False}]
-    names = {row: learned(study, row, "10").settings["method"] for row in study.rows}
+    names = {row: settings_of(learned(study, row, "10"))["method"] for row in study.rows}
     assert {row: settings.get("fixed_network", False) for row, settings in names.items()} == {
         row: row == FIXED for row in study.rows
     }

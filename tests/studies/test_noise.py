@@ -9,20 +9,19 @@ import torch
 from torch import Tensor
 
 from datacondense.condensation.gradient_matching import GradientMatching, GradientMatchingConfig
+from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
 from datacondense.matching.decomposition import decompose
-from datacondense.studies.data_source import DataSource, identified
 from datacondense.studies.noise import MeasureNoise
-from datacondense.studies.runner import StoreWorkspace, run_task
-from datacondense.studies.store import Store
-from datacondense.studies.task import task_key
 from datacondense.studies.tasks import Condense
-from tests.studies.made_tasks import MNIST
+from datacondense.tasks.scheduler import run_task
+from datacondense.tasks.store import Store, Workspace
+from datacondense.tasks.task import inputs_of
+from tests.tasks.made_tasks import MNIST
 
 METHOD = GradientMatchingConfig(
     network="convnet-w4-d1", ipc=2, real_batch=4, precision="float32", engine="eager"
 ).resolved()
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +30,8 @@ def digits() -> DataSource:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> StoreWorkspace:
-    return StoreWorkspace(Store(tmp_path), "cpu")
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(Store(tmp_path), "cpu")
 
 
 def made(data: DataSource, **changes: Any) -> MeasureNoise:
@@ -62,7 +61,7 @@ def check(found: dict[str, Any], gradients: Tensor) -> None:
 
 @pytest.mark.parametrize("transform", [(), ("max-pool-1", "keep-magnitude:0.25")])
 def test_gradients_at_the_initial_images_are_split(
-    digits: DataSource, workspace: StoreWorkspace, transform: tuple[str, ...]
+    digits: DataSource, workspace: Workspace, transform: tuple[str, ...]
 ) -> None:
     task = made(digits, method=replace(METHOD, transform=transform))
     found = dict(task.run(workspace))
@@ -72,18 +71,18 @@ def test_gradients_at_the_initial_images_are_split(
     assert found["environment"]["threads"] == 1
 
 
-def test_gradients_at_learned_images_are_split(digits: DataSource, workspace: StoreWorkspace) -> None:
+def test_gradients_at_learned_images_are_split(digits: DataSource, workspace: Workspace) -> None:
     learned = Condense(data=digits, method=METHOD, seed=5, iterations=1)
     run_task(learned, workspace, 1)
     task = made(digits, at=learned)
-    assert task.inputs == (learned,)
+    assert inputs_of(task) == (learned,)
     images = learned.image_set(workspace)
     assert images.labels.tolist() == [label for label in range(10) for _ in range(2)]
     check(dict(task.run(workspace)), probed(task, images.normalised().unflatten(0, (10, 2))))
 
 
 def test_images_are_learned_and_measured_in_the_given_precision(
-    digits: DataSource, workspace: StoreWorkspace
+    digits: DataSource, workspace: Workspace
 ) -> None:
     learned = Condense(data=digits, method=replace(METHOD, precision="float64"), seed=5, iterations=1)
     run_task(learned, workspace, 1)
@@ -91,22 +90,21 @@ def test_images_are_learned_and_measured_in_the_given_precision(
     assert found["environment"]["precision"] == "float64"
 
 
-def test_a_zero_gradient_has_no_shares(digits: DataSource, workspace: StoreWorkspace) -> None:
+def test_a_zero_gradient_has_no_shares(digits: DataSource, workspace: Workspace) -> None:
     found = made(digits, method=replace(METHOD, transform=("keep-snr:1e+30",))).run(workspace)
     assert found["all_classes"] is None
     assert [one["parts"] for one in found["classes"]] == [None] * 10
 
 
 def test_too_many_gradients_are_refused_before_they_are_computed(
-    digits: DataSource, workspace: StoreWorkspace, monkeypatch: pytest.MonkeyPatch
+    digits: DataSource, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = made(digits)
     monkeypatch.setattr("datacondense.studies.noise._MAX_NUMBERS", 3 * 4 * 10 * 2 * 64 - 1)
     monkeypatch.setattr(GradientMatchingConfig, "build", None)
     message = "3 networks × 4 batches of gradients for 2 images of each class are 15,360 numbers, but at most 15,359"
-    for compute in (lambda: task.run(workspace), lambda: task.estimate(CPU)):
-        with pytest.raises(InputError, match=message):
-            compute()
+    with pytest.raises(InputError, match=message):
+        task.run(workspace)
 
 
 def test_a_key_depends_on_all_that_changes_the_result() -> None:
@@ -122,21 +120,13 @@ def test_a_key_depends_on_all_that_changes_the_result() -> None:
         replace(task, method=replace(METHOD, real_batch=8)),
         replace(task, data=replace(MNIST, content={**MNIST.content, "train": "z"})),
     ]
-    assert len({task_key(one) for one in [task, *others]}) == len(others) + 1
+    assert len({one.key for one in [task, *others]}) == len(others) + 1
     same = [
         replace(task, data=replace(MNIST, content={**MNIST.content, "test": "z"})),
-        replace(task, method=replace(METHOD, network="convnet-d1-w4")),
     ]
-    assert {task_key(one) for one in same} == {task_key(task)}
+    assert {one.key for one in same} == {task.key}
 
 
 def test_kind_names_what_determines_the_time() -> None:
     task = made(MNIST, method=replace(METHOD, transform=("wiener:4",)))
-    assert task.kind == "probe convnet-w4-d1, wiener:4, ipc 2, B = 4: 3 networks, 4 batches"
-
-
-def test_an_estimate_is_near_the_real_seconds(digits: DataSource, workspace: StoreWorkspace) -> None:
-    task = made(digits, num_networks=6)
-    run_task(task, workspace, 1)
-    seconds = workspace.store.record(task_key(task))["result"]["gradient_seconds"]
-    assert 0.1 < task.estimate(CPU) / seconds < 10
+    assert task.label == "probe convnet-w4-d1, wiener:4, ipc 2, B = 4: 3 networks, 4 batches"

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.data import data_source as sources
 from datacondense.errors import InputError
-from datacondense.studies import data_source as sources
+from datacondense.studies.catalogue import find_study
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.learning_rate_search import CondenseAdapted
-from datacondense.studies.noise_catalogue import NOISE_STUDIES
-from datacondense.studies.running import declared, find_study
+from datacondense.studies.running import declared
 from datacondense.studies.study import Study
-from datacondense.studies.task import task_key
 from datacondense.studies.tasks import Condense, Evaluate
-from tests.studies.made_tasks import MNIST
+from datacondense.tasks.task import inputs_of
+from tests.tasks.made_tasks import MNIST
 
+NOISE_STUDIES = ("teacher", "representatives", "masks", "noise-aware")
 SMALL = StudyConfig(seeds=2, repeats=3, iterations=4, networks=("convnet", "lenet"))
 
 
@@ -36,13 +36,18 @@ def of(name: str, **changes: Any) -> Study:
 def methods(study: Study, row: str, column: str) -> list[GradientMatchingConfig]:
     """Return the settings of an entry's sets."""
     sets = [task.source for task in study.entries[row, column] if isinstance(task, Evaluate)]
-    base = [task.base if isinstance(task, CondenseAdapted) else task for task in sets]
-    found = [task.method for task in base if isinstance(task, Condense)]
+    found = [task.method for task in sets if isinstance(task, Condense)]
     return [method for method in found if isinstance(method, GradientMatchingConfig)]
 
 
+def budgets(study: Study, row: str, column: str) -> list[Condense | None]:
+    """Return for each network the set that gives its set the time budget."""
+    sets = [source for task in study.entries[row, column] for source in inputs_of(task)]
+    return [source.time_budget_from for source in sets if isinstance(source, Condense)]
+
+
 def keys(study: Study, row: str, column: str) -> list[str]:
-    return [task_key(task) for task in study.entries[row, column]]
+    return [task.key for task in study.entries[row, column]]
 
 
 @pytest.mark.parametrize("name", NOISE_STUDIES)
@@ -116,14 +121,10 @@ def test_noise_aware_variants_are_compared_at_equal_iterations_and_at_equal_seco
         "class-collective": (True, False),
         "class-collective, iterate averaging": (True, True),
     }
-    plain = [task.inputs[0] for task in study.entries["plain", "equal iterations"]]
+    plain = [inputs_of(task)[0] for task in study.entries["plain", "equal iterations"]]
     for row in study.rows[1:]:
-        assert not any(
-            isinstance(task.inputs[0], CondenseAdapted) for task in study.entries[row, "equal iterations"]
-        )
-        timed = [task.inputs[0] for task in study.entries[row, "equal seconds"]]
-        limits = [task.time_budget_from for task in timed if isinstance(task, CondenseAdapted)]
-        assert limits == plain
+        assert not any(budgets(study, row, "equal iterations"))
+        assert budgets(study, row, "equal seconds") == plain
 
 
 def test_plain_matching_is_the_same_task_in_all_noise_studies() -> None:

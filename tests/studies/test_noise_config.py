@@ -6,7 +6,7 @@ import pytest
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
-from datacondense.studies.noise_config import NoiseConfig, variant_settings
+from datacondense.studies.noise import NoiseConfig, variant_settings
 
 
 def test_a_variant_is_none_or_transforms_in_order() -> None:

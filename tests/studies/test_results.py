@@ -1,32 +1,58 @@
-"""From records to accuracies, paired differences by hand, and verdicts on orderings."""
+"""From records to one frame, and from the frame to entries, paired differences by hand, and verdicts on orderings."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.differences import EntryResult, check_claim
 from datacondense.studies.factory import TaskFactory, grid
-from datacondense.studies.intervals import Accuracies, mean_interval
-from datacondense.studies.results import StudyResult, collect
-from datacondense.studies.store import RECORD, Store
+from datacondense.studies.results import COLUMNS, StudyResult, collect
+from datacondense.studies.statistics import mean_interval
 from datacondense.studies.study import Claim, Published, Study
-from datacondense.studies.task import by_depth, task_key
-from tests.studies.made_tasks import MNIST
+from datacondense.tasks.store import Store
+from datacondense.tasks.task import graph_of, inputs_of
+from tests.tasks.made_tasks import MNIST
+
+Numbers = Mapping[tuple[int, int], float]  # by seed and network
 
 
-def entry(accuracies: Accuracies) -> EntryResult:
-    return EntryResult(accuracies=accuracies, missing=0)
-
-
-def numbers(*groups: list[float]) -> dict[tuple[int, int], float]:
+def numbers(*groups: list[float]) -> Numbers:
     """Name each number by its set and its network."""
     return {(s, n): value for s, group in enumerate(groups) for n, value in enumerate(group)}
+
+
+def result(
+    rows: Mapping[str, Numbers], origins: Mapping[int, str] | None = None, **declared: Any
+) -> StudyResult:
+    """Return a study of rows in one column, whose seeds have sets of their own unless their origins are given."""
+    study = Study(
+        name="made",
+        title="?",
+        rows=(*rows,),
+        columns=("",),
+        row_axis="r",
+        column_axis="c",
+        entries={},
+        **declared,
+    )
+    lines = [
+        {"row": row, "column": "", "seed": seed, "network": network, "accuracy": value}
+        | {"set": (origins or {}).get(seed, f"{row} {seed}")}
+        for row, found in rows.items()
+        for (seed, network), value in found.items()
+    ]
+    return StudyResult(study=study, frame=pd.DataFrame(lines, columns=COLUMNS), environments=())
+
+
+def ordering(better: str, worse: str, *, strict: bool = True) -> Claim:
+    return Claim(text="?", better=((better, ""),), worse=((worse, ""),), strict=strict)
 
 
 def study() -> Study:
@@ -53,38 +79,41 @@ def study() -> Study:
     )
 
 
-def test_records_become_entries_and_missing_ones_are_counted(tmp_path: Path) -> None:
+def test_records_become_lines_and_missing_ones_are_counted(tmp_path: Path) -> None:
     store, declared = Store(tmp_path), study()
     values = {("a", "c"): (0.5, 0.6, 0.7, 0.8), ("b", "c"): (0.4, 0.4, 0.5, 0.6, 0.1)}
     for labels, accuracies in values.items():
         for task, accuracy in zip(declared.entries[labels], accuracies, strict=False):
             environment = {"threads": 1 + (labels == ("b", "c"))}
-            store.finish(task_key(task), {"result": {"accuracy": accuracy, "environment": environment}})
-    store.fail(task_key(declared.entries["a", "d"][0]), {"error": "it broke"})
+            store.finish(
+                task.key, {"result": {"accuracy": accuracy, "environment": environment}, "seconds": 1.0}
+            )
+    store.fail(declared.entries["a", "d"][0].key, {"error": "it broke"})
 
-    result = collect(declared, store)
+    found = collect(declared, store)
 
-    assert list(result.entries) == [("a", "c"), ("a", "d"), ("b", "c")]
-    first, none, second = result.entries.values()
+    assert len(found.frame) == 3 * 6 + 1
+    assert list(found.table.index) == [("a", "c"), ("a", "d"), ("b", "c")]
+    first, none, second = (found.table.loc[entry] for entry in found.table.index)
     # Seed by seed, network by network: the last two of the second set are missing.
-    assert first.accuracies == {(0, 0): 0.5, (0, 1): 0.6, (0, 2): 0.7, (1, 0): 0.8}
-    assert (first.n, first.sets, first.missing) == (4, 2, 2)
-    assert first.mean == pytest.approx(0.65)
-    assert first.std == pytest.approx((0.05 / 3) ** 0.5)
-    assert first.interval == mean_interval(first.accuracies)
-    assert first.origins == {c.protocol.seed: task_key(c.inputs[0]) for c in declared.entries["a", "c"]}
-    assert (none.n, none.missing) == (0, 6)
-    assert (second.n, second.missing) == (5, 1)
-    assert result.full is not None
-    assert (result.full.n, result.full.missing) == (0, 1)
-    assert result.environments == [{"threads": 1}, {"threads": 2}]
+    assert (first.n, first.sets, first.missing, first["size"]) == (4, 2, 2, "4 (on 2 sets)")
+    assert first["mean"] == pytest.approx(0.65)
+    assert first["std"] == pytest.approx((0.05 / 3) ** 0.5)
+    assert (first.low, first.high) == mean_interval([[0.5, 0.6, 0.7], [0.8]])
+    own = found.frame[(found.frame["row"] == "a") & (found.frame["column"] == "c")]
+    assert own["set"].tolist() == [inputs_of(task)[0].key for task in declared.entries["a", "c"]]
+    assert (none.n, none.missing, second.n, second.missing) == (0, 6, 5, 1)
+    assert math.isnan(none["mean"])
+    assert found.full is not None
+    assert (found.full.n, found.full.missing) == (0, 1)
+    assert found.environments == [{"threads": 1}, {"threads": 2}]
     # Networks that only one of the two has are left out of the comparison.
-    (claim,) = result.claims
-    assert (claim.claim.text, claim.n, claim.sets) == ("a > b", 4, 2)
+    (claim,) = found.claims.itertuples()
+    assert (claim.text, claim.n, claim.sets) == ("a > b", 4, 2)
     assert claim.difference == pytest.approx((0.1 + 0.2 + 0.2 + 0.2) / 4)
-    assert claim.published is None
+    assert math.isnan(claim.published)
     printed = {("a", "c"): Published(91.5, 0.5), ("b", "c"): Published(88.0)}
-    (claim,) = replace(result, study=replace(declared, published=printed)).claims
+    (claim,) = replace(found, study=replace(declared, published=printed)).claims.itertuples()
     assert claim.published == pytest.approx(0.035)
 
 
@@ -97,31 +126,31 @@ def test_entries_have_learning_rates_and_seconds_of_their_sets(tmp_path: Path) -
     for task in turned:
         seed = task.protocol.seed
         made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed, "iterations": 4.5 - seed}
-        store.finish(task_key(task.inputs[0]), {"result": made})
-        store.finish(task_key(task), {"result": {"accuracy": 0.5}})
+        store.finish(inputs_of(task)[0].key, {"result": made})
+        store.finish(task.key, {"result": {"accuracy": 0.5}})
     for task in declared.entries["b", "c"]:
-        store.finish(task_key(task.inputs[0]), {"result": {"condensing_seconds": 3.0}})
-    store.finish(task_key(declared.entries["b", "c"][0]), {"result": {"accuracy": 0.5}})
+        store.finish(inputs_of(task)[0].key, {"result": {"condensing_seconds": 3.0}})
+    store.finish(declared.entries["b", "c"][0].key, {"result": {"accuracy": 0.5}})
 
-    entries = collect(declared, store).entries
+    table = collect(declared, store).table
 
-    assert entries["a", "c"].image_lrs == (0.1, 0.5)
-    assert entries["a", "c"].condensing_seconds == (10.0, 11.0)
-    assert (entries["a", "c"].iterations, entries["b", "c"].iterations) == ((4.5, 3.5), ())
+    assert list(table["image_lrs"]) == [(0.1, 0.5), (), ()]
+    assert (table["condensing_seconds"]["a", "c"], table["iterations"]["a", "c"]) == (10.5, 4.0)
     # Of the sets that a network was trained on.
-    assert (entries["b", "c"].image_lrs, entries["b", "c"].condensing_seconds) == ((), (3.0,))
-    assert (entries["a", "d"].image_lrs, entries["a", "d"].condensing_seconds) == ((), ())
+    assert table["condensing_seconds"]["b", "c"] == 3.0
+    assert table["iterations"].isna().tolist() == [False, True, True]
 
 
 def test_shared_sets_are_counted_once(tmp_path: Path) -> None:
     store, declared = Store(tmp_path), study()
-    tasks = declared.entries["a", "c"]
-    shared = [replace(task, source=tasks[0].inputs[0]) for task in tasks]  # type: ignore[type-var]
+    (first, *_) = tasks = declared.entries["a", "c"]
+    made: Any = tasks
+    shared = [replace(task, source=inputs_of(first)[0]) for task in made]
     for task in shared:
-        store.finish(task_key(task), {"result": {"accuracy": 0.5}})
-    store.finish(task_key(tasks[0].inputs[0]), {"result": {"image_lr": 0.1, "condensing_seconds": 7.0}})
-    result = collect(replace(declared, entries={("a", "c"): shared}, claims=()), store).entries["a", "c"]
-    assert (result.sets, result.image_lrs, result.condensing_seconds) == (1, (0.1,), (7.0,))
+        store.finish(task.key, {"result": {"accuracy": 0.5}})
+    store.finish(inputs_of(first)[0].key, {"result": {"image_lr": 0.1, "condensing_seconds": 7.0}})
+    found = collect(replace(declared, entries={("a", "c"): shared}, claims=()), store).table.loc["a", "c"]
+    assert (found.sets, found.image_lrs, found.condensing_seconds) == (1, (0.1,), 7.0)
 
 
 def test_a_study_without_upper_bound_has_none(tmp_path: Path) -> None:
@@ -129,181 +158,135 @@ def test_a_study_without_upper_bound_has_none(tmp_path: Path) -> None:
 
 
 def test_a_single_network_has_no_spread() -> None:
-    assert entry({(0, 0): 0.5}).std == 0.0
-    assert entry({(0, 0): 0.5}).interval == (-math.inf, math.inf)
+    (found,) = result({"a": {(0, 0): 0.5}}).table.itertuples()
+    assert found.mean == 0.5
+    assert all(map(math.isnan, (found.std, found.low, found.high)))
 
 
 def test_seeds_that_share_a_set_are_one_set() -> None:
     values = numbers([0.0] * 20, [1.0] * 20)
-    shared = EntryResult(accuracies=values, missing=0, origins={0: "herding", 1: "herding"})
-    assert (entry(values).sets, shared.sets) == (2, 1)
-    assert shared.interval == mean_interval(numbers([0.0] * 20 + [1.0] * 20))
-    assert mean_interval(values, {0: "first", 1: "second"}) == entry(values).interval
-    low, high = entry(values).interval
-    assert (low, high) == pytest.approx((0.5 - 12.7062 / 2, 0.5 + 12.7062 / 2), rel=1e-4)  # t of 1 degree
+    (own,), (shared,) = (
+        result({"a": values}, origins).table.itertuples() for origins in (None, {0: "herding", 1: "herding"})
+    )
+    assert (own.sets, shared.sets, own.size, shared.size) == (2, 1, "40 (2 × 20)", "40 (1 × 40)")
+    assert (shared.low, shared.high) == mean_interval([[0.0] * 20 + [1.0] * 20])
+    assert (own.low, own.high) == pytest.approx(
+        (0.5 - 12.7062 / 2, 0.5 + 12.7062 / 2), rel=1e-4
+    )  # t of 1 degree
 
 
 def test_a_single_set_decides_nothing_on_either_side() -> None:
-    high, low = numbers([0.8, 0.82], [0.8, 0.82]), numbers([0.5, 0.52], [0.5, 0.52])
-    claim = Claim(text="?", better=(("high", ""),), worse=(("low", ""),))
-    one = {("high", ""): entry(numbers([0.8, 0.82])), ("low", ""): entry(numbers([0.5, 0.52]))}
-    shared = {
-        (name, ""): EntryResult(accuracies=values, missing=0, origins={0: name, 1: name})
-        for name, values in (("high", high), ("low", low))
-    }
-    for entries in (one, shared):
-        result = check_claim(claim, entries)
-        assert result is not None
-        assert (result.verdict, result.sets) == ("undecided", 1)
+    claims = (ordering("high", "low"),)
+    one = {"high": numbers([0.8, 0.82]), "low": numbers([0.5, 0.52])}
+    two = {"high": numbers([0.8, 0.82], [0.8, 0.82]), "low": numbers([0.5, 0.52], [0.5, 0.52])}
+    for found in (result(one, claims=claims), result(two, {0: "same", 1: "same"}, claims=claims)):
+        (claim,) = found.claims.itertuples()
+        assert (claim.verdict, claim.sets) == ("undecided", 1)
     # Where one side has sets of its own, differences do too.
-    mixed = check_claim(claim, shared | {("low", ""): entry(low)})
-    assert mixed is not None
-    assert (mixed.verdict, mixed.sets) == ("reproduced", 2)
+    mixed = result(two, claims=claims)
+    mixed.frame.loc[mixed.frame["row"] == "high", "set"] = "one"
+    (claim,) = mixed.claims.itertuples()
+    assert (claim.verdict, claim.sets) == ("reproduced", 2)
 
 
-GROUPS: Mapping[str, tuple[list[float], ...]] = {
-    "high": ([0.8, 0.82], [0.81, 0.83]),
-    "low": ([0.5, 0.52], [0.51, 0.55]),
-    "mixed": ([0.95, 0.95], [0.6, 0.6]),
+GROUPS: Mapping[str, Numbers] = {
+    "high": numbers([0.8, 0.82], [0.81, 0.83]),
+    "low": numbers([0.5, 0.52], [0.51, 0.55]),
+    "mixed": numbers([0.95, 0.95], [0.6, 0.6]),
 }
 
 
 @pytest.mark.parametrize(
-    ("better", "worse", "strict", "verdict"),
+    ("better", "worse", "strict", "verdict", "difference"),
     [
-        ("high", "low", True, "reproduced"),
-        ("high", "low", False, "reproduced"),
-        ("low", "high", True, "contradicted"),
-        ("low", "high", False, "contradicted"),
-        ("high", "mixed", True, "undecided"),
-        ("high", "mixed", False, "consistent"),
-        ("high", "high", True, "undecided"),
+        ("high", "low", True, "reproduced", "gain"),
+        ("high", "low", False, "reproduced", "gain"),
+        ("low", "high", True, "contradicted", "loss"),
+        ("low", "high", False, "contradicted", "loss"),
+        ("high", "mixed", True, "undecided", "undecided"),
+        ("high", "mixed", False, "consistent", "undecided"),
+        ("high", "high", True, "undecided", "undecided"),
     ],
 )
-def test_the_interval_of_a_difference_decides(better: str, worse: str, strict: bool, verdict: str) -> None:
-    entries = {(name, ""): entry(numbers(*groups)) for name, groups in GROUPS.items()}
-    claim = Claim(text="?", better=((better, ""),), worse=((worse, ""),), strict=strict)
-    result = check_claim(claim, entries)
-    assert result is not None
-    assert result.verdict == verdict
-    low, high = result.interval
-    assert low <= result.difference <= high
-    assert (result.n, result.sets) == (4, 2)
-    assert result.difference == pytest.approx(entries[better, ""].mean - entries[worse, ""].mean)
+def test_the_interval_of_a_difference_decides(
+    better: str, worse: str, strict: bool, verdict: str, difference: str
+) -> None:
+    pair = {(better, ""): (worse, "")}
+    found = result(GROUPS, claims=(ordering(better, worse, strict=strict),), paired=pair)
+    (claim,), (paired,) = found.claims.itertuples(), found.differences.itertuples()
+    assert (claim.verdict, paired.verdict) == (verdict, difference)
+    assert claim.low <= claim.difference <= claim.high
+    assert (claim.n, claim.sets, claim.size) == (paired.n, paired.sets, "4 (2 × 2)") == (4, 2, "4 (2 × 2)")
+    means = found.table["mean"]
+    assert claim.difference == pytest.approx(means[better, ""] - means[worse, ""])
+    assert (paired.difference, paired.low, paired.high) == pytest.approx((
+        claim.difference,
+        claim.low,
+        claim.high,
+    ))
+    assert paired.low <= paired.bootstrap_low <= paired.difference <= paired.bootstrap_high <= paired.high
 
 
 def test_networks_are_paired_over_all_entries_of_both_sides() -> None:
     # Noise that both sides share cancels, so a small difference is seen.
-    noise = {
-        (s, n): float(value) for (s, n), value in zip(product(range(3), range(4)), range(12), strict=True)
+    pairs = product(range(3), range(4))
+    noise = {pair: float(value) for pair, value in zip(pairs, range(12), strict=True)}
+    rows = {
+        "a": {pair: value + 0.3 for pair, value in noise.items()},
+        "b": {pair: value + 0.1 for pair, value in noise.items() if pair != (0, 1)},
+        "c": {pair: value for pair, value in noise.items() if pair != (2, 3)},
+        "empty": dict.fromkeys(noise, math.nan),
     }
-    entries = {
-        ("a", "x"): entry({pair: value + 0.3 for pair, value in noise.items()}),
-        ("a", "y"): entry({pair: value + 0.1 for pair, value in noise.items() if pair != (0, 1)}),
-        ("b", "x"): entry({pair: value for pair, value in noise.items() if pair != (2, 3)}),
-        ("b", "empty"): entry({}),
-    }
-    claim = Claim(text="?", better=(("a", "x"), ("a", "y")), worse=(("b", "x"),))
-    result = check_claim(claim, entries)
-    assert result is not None
-    assert (result.n, result.sets, result.verdict) == (10, 3, "reproduced")
-    assert (result.difference, *result.interval) == pytest.approx((0.2, 0.2, 0.2))
+    claim = Claim(text="?", better=(("a", ""), ("b", "")), worse=(("c", ""),))
+    (found,) = result(rows, claims=(claim,)).claims.itertuples()
+    assert (found.n, found.sets, found.size, found.verdict) == (10, 3, "10 (on 3 sets)", "reproduced")
+    assert (found.difference, found.low, found.high) == pytest.approx((0.2, 0.2, 0.2))
     # A single pair has no spread to decide by.
-    single = {
-        labels: entry({(0, 0): result.accuracies[0, 0]}) for labels, result in entries.items() if result.n
-    }
-    decided = check_claim(claim, single)
-    assert decided is not None
-    assert (decided.n, decided.verdict) == (1, "undecided")
+    single = {row: {(0, 0): values[0, 0]} for row, values in rows.items() if row != "empty"}
+    (found,) = result(single, claims=(claim,)).claims.itertuples()
+    assert (found.n, found.verdict) == (1, "undecided")
     for missing in ("empty", "undeclared"):
-        assert check_claim(replace(claim, worse=(("b", missing),)), entries) is None
-
-
-def paired(entries: Mapping[str, EntryResult], pairs: Mapping[str, str]) -> StudyResult:
-    """Return a study of rows in one column, with some entries paired."""
-    rows = tuple(entries)
-    made = Study(
-        name="made",
-        title="?",
-        rows=rows,
-        columns=("",),
-        row_axis="r",
-        column_axis="c",
-        entries={},
-        paired={(row, ""): (partner, "") for row, partner in pairs.items()},
-    )
-    found = {(row, ""): result for row, result in entries.items()}
-    return StudyResult(study=made, entries=found, full=None, environments=())
-
-
-@pytest.mark.parametrize(
-    ("better", "worse", "verdict"),
-    [("high", "low", "gain"), ("low", "high", "loss"), ("high", "mixed", "undecided")],
-)
-def test_paired_entries_have_a_difference(better: str, worse: str, verdict: str) -> None:
-    entries = {name: entry(numbers(*groups)) for name, groups in GROUPS.items()}
-    (found,) = paired(entries, {better: worse}).differences.values()
-    claim = check_claim(
-        Claim(text="?", better=((better, ""),), worse=((worse, ""),)), paired(entries, {}).entries
-    )
-    assert claim is not None
-    assert found.mean == pytest.approx(claim.difference)
-    assert (found.interval, found.n, found.sets) == (claim.interval, 4, 2)
-    assert found.verdict == verdict
-    low, high = found.bootstrap
-    assert found.interval[0] <= low <= found.mean <= high <= found.interval[1]
+        assert result(rows, claims=(replace(claim, worse=((missing, ""),)),)).claims.empty
 
 
 def test_intervals_of_differences_by_hand() -> None:
-    plain = entry(numbers([0.5, 0.6], [0.7, 0.8], [0.3, 0.4]))
-    other = entry(numbers([0.51, 0.61], [0.72, 0.82], [0.33, 0.43]))
-    (found,) = paired({"plain": plain, "other": other}, {"other": "plain"}).differences.values()
+    plain = numbers([0.5, 0.6], [0.7, 0.8], [0.3, 0.4])
+    other = numbers([0.51, 0.61], [0.72, 0.82], [0.33, 0.43])
+    paired = {("other", ""): ("plain", "")}
+    (found,) = result({"plain": plain, "other": other}, paired=paired).differences.itertuples()
     half = 4.302653 * 0.01 / math.sqrt(3)  # differences 0.01, 0.02, 0.03
-    assert found.interval == pytest.approx((0.02 - half, 0.02 + half))
-    assert found.bootstrap == pytest.approx((0.01, 0.03))
+    assert (found.low, found.high) == pytest.approx((0.02 - half, 0.02 + half))
+    assert (found.bootstrap_low, found.bootstrap_high) == pytest.approx((0.01, 0.03))
     # The bootstrap would call it a gain; Student's t decides.
-    assert found.mean == pytest.approx(0.02)
-    assert found.verdict == "undecided"
+    assert (found.difference, found.verdict) == (pytest.approx(0.02), "undecided")
 
 
 def test_every_set_counts_the_same_in_a_difference() -> None:
-    plain = entry(numbers([0.5] * 3, [0.5] * 3))
-    other = entry(numbers([0.6], [0.5] * 3))
-    (found,) = paired({"plain": plain, "other": other}, {"other": "plain"}).differences.values()
-    assert found.mean == pytest.approx(0.05)
-    assert (found.n, found.sets) == (4, 2)
+    rows = {"plain": numbers([0.5] * 3, [0.5] * 3), "other": numbers([0.6], [0.5] * 3)}
+    (found,) = result(rows, paired={("other", ""): ("plain", "")}).differences.itertuples()
+    assert (found.difference, found.n, found.sets) == (pytest.approx(0.05), 4, 2)
 
 
 def test_a_single_set_has_a_difference_without_ends() -> None:
-    shared = {0: "herding", 1: "herding"}
-    one, two = numbers([0.5, 0.6]), numbers([0.5, 0.6], [0.7, 0.7])
-    for values, origins in ((one, {}), (two, shared)):
-        entries = {
-            name: EntryResult(accuracies=values, missing=0, origins=origins) for name in ("plain", "other")
-        }
-        (found,) = paired(entries, {"other": "plain"}).differences.values()
+    for values, origins in ((numbers([0.5, 0.6]), None), (numbers([0.5, 0.6], [0.7, 0.7]), {0: "h", 1: "h"})):
+        rows = dict.fromkeys(("plain", "other"), values)
+        (found,) = result(rows, origins, paired={("other", ""): ("plain", "")}).differences.itertuples()
         assert (found.sets, found.n, found.verdict) == (1, len(values), "undecided")
-        assert found.interval == found.bootstrap == (-math.inf, math.inf)
+        assert all(map(math.isnan, (found.low, found.high, found.bootstrap_low, found.bootstrap_high)))
 
 
 def test_differences_need_finished_pairs() -> None:
-    entries = {
-        "plain": entry(numbers([0.5], [0.6])),
-        "apart": entry({(2, 0): 0.5}),
-        "none": entry({}),
-        "some": entry({(1, 0): 0.7, (2, 0): 0.9}),
+    rows = {
+        "plain": numbers([0.5], [0.6]),
+        "apart": {(2, 0): 0.5},
+        "none": {(0, 0): math.nan},
+        "some": {(1, 0): 0.7, (2, 0): 0.9},
     }
-    found = paired(entries, dict.fromkeys(("some", "apart", "none", "undeclared"), "plain")).differences
-    assert list(found) == [("some", "")]
-    assert found["some", ""].n == 1
-    assert found["some", ""].mean == pytest.approx(0.1)
-    assert not paired(entries, {"some": "undeclared"}).differences
-    assert not paired(entries, {}).differences
-
-
-def test_known_entries_have_numbers() -> None:
-    entries = {"b": entry(numbers([0.5])), "none": entry({}), "a": entry(numbers([0.6]))}
-    assert list(paired(entries, {}).known) == [("b", ""), ("a", "")]
+    paired = {(row, ""): ("plain", "") for row in ("some", "apart", "none")}
+    found = result(rows, paired=paired).differences
+    assert list(found.index) == [("some", "")]
+    assert (found.n.item(), found.difference.item()) == (1, pytest.approx(0.1))
+    assert result(rows).differences.empty
 
 
 def costly(tmp_path: Path) -> tuple[Study, Store]:
@@ -314,7 +297,7 @@ def costly(tmp_path: Path) -> tuple[Study, Store]:
         held_out=replace(MNIST, validation_fraction=0.1),
     )
     rows = {
-        "random": tasks.random(1),
+        "random": tasks.selected("random", 1),
         "herding": tasks.selected("herding", 1),
         "searched": tasks.condensed(image_lrs=(0.1, 0.5)),
     }
@@ -331,54 +314,36 @@ def costly(tmp_path: Path) -> tuple[Study, Store]:
     )
     store = Store(tmp_path)
     seconds = {"TrainFull": 40.0, "ComputeFeatures": 2.0, "SearchLearningRate": 1000.0, "Evaluate": 3.0}
-    for group in by_depth(made.tasks):
-        for number, (key, task) in enumerate(group.items()):
-            memory = {"peak": 400 + number, "added": 10 * number}
-            # What a set took is in its result, and that of the task is more: it reads the data first.
-            result = {"accuracy": 0.5, "condensing_seconds": 5.0 + number, "memory": memory}
-            store.finish(key, {"result": result, "seconds": seconds.get(type(task).__name__, 77.0)})
+    for key, task in graph_of(made.tasks).items():
+        # What a set took is in its result, and that of the task is more: it reads the data first.
+        seed = getattr(task, "seed", 0)
+        memory = {"peak": 400 + seed, "added": 10 * seed}
+        costs = {"accuracy": 0.5, "condensing_seconds": 5.0 + seed, "memory": memory}
+        store.finish(key, {"result": costs, "seconds": seconds.get(type(task).__name__, 77.0)})
     return made, store
 
 
-def test_costs_are_collected_for_studies_with_ratios(tmp_path: Path) -> None:
+def test_costs_of_sets_are_collected(tmp_path: Path) -> None:
     made, store = costly(tmp_path)
-
     found = collect(made, store)
-
-    random, herding, searched = (found.entries[row, "1"] for row in made.rows)
-    assert random.condensing_seconds == (5.0, 6.0)  # one for each of two sets
-    assert random.memory == ((400.0, 0.0), (401.0, 10.0))
-    assert random.shared_seconds == (0.0, 0.0)
-    # The network and its features, once; the set is one for both seeds.
-    assert herding.shared_seconds == (42.0,)
-    assert len(herding.memory) == len(herding.condensing_seconds) == 1
-    # The learning-rate search is not counted.
-    assert searched.shared_seconds == (0.0, 0.0)
-    assert [entry.evaluating_seconds for entry in (random, herding, searched)] == [(3.0,) * 4] * 3
+    random, herding, searched = (found.table.loc[row, "1"] for row in made.rows)
+    assert (random.condensing_seconds, random.memory_peak, random.memory_added) == (5.5, 400.5, 5.0)
+    # The network and its features, once; the learning-rate search is not counted.
+    assert [entry.shared_seconds for entry in (random, herding, searched)] == [0.0, 42.0, 0.0]
+    assert [entry.evaluating_seconds for entry in (random, herding, searched)] == [3.0] * 3
     assert found.full is not None
-    assert (found.full.evaluating_seconds, found.full.shared_seconds) == ((40.0,), ())
-
-
-def test_studies_without_ratios_have_no_shared_or_evaluating_seconds(tmp_path: Path) -> None:
-    made, store = costly(tmp_path)
-    found = collect(replace(made, ratios={}), store)
-    for entry in found.entries.values():
-        assert (entry.shared_seconds, entry.evaluating_seconds) == ((), ())
-        assert entry.condensing_seconds
-        assert entry.memory
+    assert found.full.evaluating_seconds == 40.0
+    assert math.isnan(found.full.shared_seconds)
 
 
 def test_records_without_memory_and_unfinished_networks_leave_it_out(tmp_path: Path) -> None:
     made, store = costly(tmp_path)
     first, *_, last = made.entries["random", "1"]
-    store.finish(task_key(first.inputs[0]), {"result": {"condensing_seconds": 8.0}, "seconds": 77.0})
-    (store.folder(task_key(last)) / RECORD).unlink()
-    (store.folder(task_key(made.full[0])) / RECORD).unlink()
-    entries = collect(made, store).entries
-    random, herding = entries["random", "1"], entries["herding", "1"]
-    assert not herding.shared_seconds
+    store.finish(inputs_of(first)[0].key, {"result": {"condensing_seconds": 8.0}, "seconds": 77.0})
+    for key in (last.key, made.full[0].key):
+        (store.folder(key) / "record.json").unlink()
+    table = collect(made, store).table
+    random, herding = (table.loc[row, "1"] for row in ("random", "herding"))
+    assert math.isnan(herding.shared_seconds)
     assert herding.n == 4
-    assert random.condensing_seconds == (8.0, 6.0)
-    assert random.memory == ((401.0, 10.0),)
-    assert random.evaluating_seconds == (3.0,) * 3
-    assert random.missing == 1
+    assert (random.condensing_seconds, random.memory_peak, random.missing) == (7.0, 401.0, 1)

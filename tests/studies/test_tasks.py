@@ -1,4 +1,4 @@
-"""The shared tasks on the embedded digits: what they record, and that an interrupted one continues."""
+"""The tasks of studies on the embedded digits: what they record, and that an interrupted one continues."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,19 +10,20 @@ import torch
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.loop import Progress, condense
+from datacondense.data.data_source import DataSource, identified
 from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.evaluation.scoring import backend, evaluate
 from datacondense.image_set import ImageSet
 from datacondense.run_folder import RunFolder
+from datacondense.selection.by_network import Select
 from datacondense.selection.random import select_random
 from datacondense.studies import tasks as studies_tasks
-from datacondense.studies.data_source import DataSource, identified
-from datacondense.studies.runner import StoreWorkspace, run_task, run_tasks
-from datacondense.studies.selections import SelectRandom
-from datacondense.studies.store import Store
-from datacondense.studies.task import task_key
+from datacondense.studies.config import StudyConfig
+from datacondense.studies.factory import TaskFactory
 from datacondense.studies.tasks import Condense, Evaluate
-from tests.studies.made_tasks import INLINE
+from datacondense.tasks.scheduler import run_task, schedule
+from datacondense.tasks.store import Store, Workspace
+from tests.tasks.made_tasks import INLINE, MNIST
 
 METHOD = GradientMatchingConfig(network="convnet-w4-d1", matching_steps=2, real_batch=8).resolved()
 PROTOCOL = EvaluationConfig(network="convnet-w4-d1", epochs=3, repeats=3).resolved()
@@ -35,8 +36,22 @@ def digits() -> DataSource:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> StoreWorkspace:
-    return StoreWorkspace(Store(tmp_path), "cpu")
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(Store(tmp_path))
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A list that grows with every step that a run logs."""
+    calls: list[Any] = []
+    log = RunFolder.log
+
+    def noted(*args: Any, **options: Any) -> None:
+        calls.append(options)
+        log(*args, **options)
+
+    monkeypatch.setattr(RunFolder, "log", noted)
+    return calls
 
 
 def stopped_after(iteration: int) -> Callable[..., ImageSet]:
@@ -53,49 +68,45 @@ def steps(folder: Path) -> list[tuple[int, int]]:
     return [(entry["iteration"], entry["step"]) for entry in RunFolder(folder).metrics()]
 
 
-def test_a_set_is_condensed_or_selected_and_then_scored(
-    digits: DataSource, workspace: StoreWorkspace
-) -> None:
+def test_a_set_is_condensed_or_selected_and_then_scored(digits: DataSource, workspace: Workspace) -> None:
     condensed = Condense(data=digits, method=METHOD, seed=3, iterations=2)
-    selected = SelectRandom(data=digits, ipc=2, seed=4)
-    scores = [Evaluate(source=s, protocol=PROTOCOL, repeat=k) for s in (condensed, selected) for k in (2, 0)]
-
-    outcome = run_tasks(scores, workspace.store, INLINE)
+    selected = Select(method="random", data=digits, ipc=2, seed=4)
+    scored = [
+        Evaluate(source=source, data=digits, protocol=PROTOCOL, repeat=k)
+        for source in (condensed, selected)
+        for k in (2, 0)
+    ]
+    outcome = schedule(scored, workspace.store, INLINE)
 
     assert (len(outcome.computed), outcome.failed) == (6, {})
     splits = digits.read()
     assert splits.test is not None
-    for task in (condensed, selected):
-        images = task.image_set(workspace)
-        assert workspace.store.record(task_key(task))["result"]["fingerprint"] == images.fingerprint
-        assert images.class_sizes == (task.ipc,) * 10
-    assert selected.image_set(workspace).fingerprint == select_random(splits.train, 2, 4).fingerprint
-    for score in scores:
-        result = workspace.store.record(task_key(score))["result"]
-        images = score.source.image_set(workspace)
+    sets = [task.image_set(workspace) for task in (condensed, selected)]
+    assert [workspace.result(task)["fingerprint"] for task in (condensed, selected)] == [
+        images.fingerprint for images in sets
+    ]
+    assert [images.class_sizes for images in sets] == [(1,) * 10, (2,) * 10]
+    assert sets[1].fingerprint == select_random(splits.train, 2, 4).fingerprint
+    for score in scored:
+        result, images = workspace.result(score), score.source.image_set(workspace)
         expected = evaluate(images, splits.test, PROTOCOL)
         assert result["accuracy"] == expected.accuracies[score.repeat]
         used = backend(images, PROTOCOL, CPU)
         assert result["environment"] == {**expected.environment, "engine": used.engine}
-    result = workspace.store.record(task_key(condensed))["result"]
+    result = workspace.result(condensed)
     assert steps(workspace.folder(condensed)) == [(d, s) for d in range(2) for s in range(2)]
     assert result["loss"] == RunFolder(workspace.folder(condensed)).metrics()[-1]["loss"]
     assert result["condensing_seconds"] > 0
     assert result["environment"]["threads"] == 1
 
 
-@pytest.mark.parametrize(
-    "threads",
-    [
-        1,
-        2,
-    ],
-)
+@pytest.mark.parametrize("threads", [1, 2])
 def test_an_interrupted_run_continues_or_restarts_with_other_threads(
     digits: DataSource,
-    workspace: StoreWorkspace,
+    workspace: Workspace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    logged: list[Any],
     threads: int,
 ) -> None:
     task = Condense(data=digits, method=METHOD, seed=0, iterations=3)
@@ -103,54 +114,47 @@ def test_an_interrupted_run_continues_or_restarts_with_other_threads(
         patch.setattr(studies_tasks, "condense", stopped_after(1))
         with pytest.raises(KeyboardInterrupt):
             run_task(task, workspace, 1)
-    assert not workspace.store.finished(task_key(task))
+    assert not workspace.store.finished(task.key)
     assert steps(workspace.folder(task)) == [(0, 0), (0, 1), (1, 0)]
-    began: list[Any] = []
-    monkeypatch.setattr(RunFolder, "log", _counted(RunFolder.log, began))
+    logged.clear()
 
     run_task(task, workspace, threads)
 
-    assert workspace.store.failure(task_key(task)) is None
-    record = workspace.store.record(task_key(task))
+    assert workspace.store.failure(task.key) is None
+    record = workspace.store.record(task.key)
     assert record["threads"] == record["result"]["environment"]["threads"] == threads
-    assert len(began) == (3 if threads == 1 else 6)
+    assert len(logged) == (3 if threads == 1 else 6)
     assert steps(workspace.folder(task)) == [(d, s) for d in range(3) for s in range(2)]
-    unbroken = StoreWorkspace(Store(tmp_path / "unbroken"), "cpu")
+    unbroken = Workspace(Store(tmp_path / "unbroken"))
     run_task(task, unbroken, threads)
     assert task.image_set(workspace).fingerprint == task.image_set(unbroken).fingerprint
 
 
 def test_a_finished_set_without_record_is_not_condensed_again(
-    digits: DataSource, workspace: StoreWorkspace, monkeypatch: pytest.MonkeyPatch
+    digits: DataSource, workspace: Workspace, logged: list[Any]
 ) -> None:
     task = Condense(data=digits, method=METHOD, seed=0, iterations=1)
     run_task(task, workspace, 1)
     (workspace.folder(task) / "record.json").unlink()
-    began: list[Any] = []
-    monkeypatch.setattr(RunFolder, "log", _counted(RunFolder.log, began))
+    logged.clear()
     run_task(task, workspace, 1)
-    assert workspace.store.finished(task_key(task))
-    assert began == []
+    assert workspace.store.finished(task.key)
+    assert logged == []
 
 
-@pytest.mark.parametrize("network", ["convnet-w4-d1", "convnet-w32-d2"])
-def test_an_estimate_is_near_the_real_seconds(
-    digits: DataSource, workspace: StoreWorkspace, network: str
-) -> None:
-    condensed = Condense(data=digits, method=replace(METHOD, network=network), seed=0, iterations=12)
-    scored = Evaluate(source=condensed, protocol=replace(PROTOCOL, network=network, epochs=100), repeat=0)
-    for task in (condensed, scored):
-        run_task(task, workspace, 1)
-        seconds = workspace.store.record(task_key(task))["seconds"]
-        assert 0.1 < task.estimate(CPU) / seconds < 10
-    assert SelectRandom(data=digits, ipc=1, seed=0).estimate(CPU) > 0
-
-
-def _counted(function: Callable[..., None], calls: list[Any]) -> Callable[..., None]:
-    """Note every call."""
-
-    def counted(*args: Any, **options: Any) -> None:
-        calls.append(options)
-        function(*args, **options)
-
-    return counted
+@pytest.mark.parametrize(
+    ("variant", "same"),
+    [
+        ({}, {"image_lr": 0.1, "matching_steps": 1, "network_epochs": 1, "iterations": 1000}),
+        ({}, {"network": "convnet-relu"}),
+        ({"ipc": 10}, {"ipc": 10, "matching_steps": 10, "network_epochs": 50}),
+        ({"network": "mlp"}, {"network": "MLP", "image_lr": 0.01}),
+    ],
+)
+def test_an_explicit_default_does_not_change_the_key(variant: dict[str, Any], same: dict[str, Any]) -> None:
+    tasks = TaskFactory(data=MNIST, config=StudyConfig(seeds=1, repeats=1))
+    (first,), (second,) = (tasks.scored(tasks.condensed(**changes)) for changes in (variant, same))
+    protocol = {"network": first.protocol.network, "epochs": 1000, "augmentation": "crop-scale-rotate"}
+    (explicit,) = tasks.scored(tasks.condensed(**variant), **protocol)
+    assert first.key == second.key == explicit.key
+    assert first.key != replace(first, repeat=1).key

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from datacondense.errors import InputError
+from datacondense.studies.catalogue import find_study
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.running import find_study
 from datacondense.studies.study import Study
 from datacondense.studies.tasks import Condense
 from datacondense.studies.user_file import read_declaration
-from tests.studies.made_tasks import MNIST
+from datacondense.tasks.task import inputs_of
+from tests.tasks.made_tasks import MNIST
 
 TOML = """
 title = "Do more iterations help?"
@@ -59,7 +60,7 @@ def test_a_toml_file_lists_variants(tmp_path: Path) -> None:
     few, many = (study.entries[row, "2"][0] for row in study.rows)
     assert (few.protocol.network, few.protocol.epochs, few.protocol.lr) == ("lenet", 7, 0.02)
     assert study.entries["many", "1"][0].protocol.network == "convnet"
-    sources = [*few.inputs, *many.inputs]
+    sources = [*inputs_of(few), *inputs_of(many)]
     assert all(isinstance(source, Condense) for source in sources)
     assert [(s.iterations, s.ipc, s.method.image_lr) for s in sources if isinstance(s, Condense)] == [
         (5, 2, 0.2),
@@ -76,7 +77,7 @@ def test_what_a_toml_file_leaves_out_has_a_default(tmp_path: Path) -> None:
 def test_former_names_of_settings_are_read_but_labels_stay(tmp_path: Path) -> None:
     study = declared(tmp_path / "old.toml", '[rows.draws]\ndraws = 5\n[columns.whole]\nnetwork = "convnet"')
     assert (study.rows, study.columns) == (("draws",), ("whole",))
-    (source,) = study.entries["draws", "whole"][0].inputs
+    (source,) = inputs_of(study.entries["draws", "whole"][0])
     assert isinstance(source, Condense)
     assert source.iterations == 5
 
@@ -84,7 +85,7 @@ def test_former_names_of_settings_are_read_but_labels_stay(tmp_path: Path) -> No
 def test_a_python_file_declares_anything(tmp_path: Path) -> None:
     study = declared(tmp_path / "starts.py", PYTHON)
     assert list(study.entries) == [("noise", "mlp"), ("real", "mlp")]
-    (source,) = study.entries["real", "mlp"][0].inputs
+    (source,) = inputs_of(study.entries["real", "mlp"][0])
     assert isinstance(source, Condense)
     assert source.method.start == "real"
 

@@ -73,9 +73,9 @@ def _run(args: list[str]) -> int:
         print(f"Note: {note}", file=sys.stderr)
     # The options of one's own method may change without a file of this package.
     if _HELP & set(args) and not any(":" in argument for argument in args):
-        print_help(args, lambda: _parsed(args))
+        print_help(args, lambda: parsed(args))
         return 0
-    return _parsed(args)()
+    return parsed(args)()
 
 
 def _help() -> str:
@@ -102,7 +102,7 @@ def _version() -> str:
         return "unknown"
 
 
-def _parsed(args: list[str]) -> Callable[[], int]:
+def parsed(args: list[str]) -> Callable[[], int]:
     """Turn arguments into a subcommand; a value that its settings refuse gets their own sentence."""
     name, *options = args
     import tyro  # noqa: PLC0415 — a third of a second that the table above does not need

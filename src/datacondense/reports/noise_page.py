@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from functools import partial
-from math import isnan, nan
+from math import nan
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -12,13 +12,12 @@ from datacondense.reports import layout as md
 from datacondense.reports.layout import NOTHING, number, plain
 from datacondense.studies.noise import PARTS, NoiseResult, Variant
 
-Gradient: TypeAlias = Mapping[
-    str, Mapping[str, float]
-]  # by part: squared length, share, ends of its interval
+Gradient: TypeAlias = Mapping[str, Mapping[str, Any]]  # the line of the frame of each part
 
 HEADING = "What the matching gradient is made of"
 
 _NUMBERS = ("squared_length", "share", "low", "high")
+_UNKNOWN: Any = [("", dict.fromkeys(PARTS, dict.fromkeys(_NUMBERS, nan)))]
 _MODEL = (
     "The gradient y of the matching loss with respect to the pixels was computed for R random networks and D real "
     "batches, each network on each batch, and is modelled as y[r, d] = μ + a[r] + b[d] + e[r, d], with random effects "
@@ -59,16 +58,17 @@ def noise_markdown(
 ) -> str:
     """Return a measurement as a Markdown page, by class or for all classes only; equal numbers give equal pages."""
     found = gradients(result)
-    rows = (
-        [*map(plain, pair), *_shares(found[pair][0][1] if pair in found else None)] for pair in result.rows
-    )
     parts = [
         _MODEL,
-        md.table(["architecture", "transform", *PARTS], rows, words=2),
+        md.table(
+            ["architecture", "transform", *PARTS],
+            ([*map(plain, pair), *_shares(found.get(pair, _UNKNOWN)[0][1])] for pair in result.rows),
+            words=2,
+        ),
         md.joined([_READING, *_missing(result)], " "),
         *(
             f"## {plain(network)}, {plain(variant)}: by class\n\n"
-            + md.table(["class", *PARTS], ([plain(name), *_shares(parts)] for name, parts in classes))
+            + md.table(["class", *PARTS], ([plain(name), *_shares(gradient)] for name, gradient in classes))
             for (network, variant), (_, *classes) in found.items()
             if by_class
         ),
@@ -79,45 +79,38 @@ def noise_markdown(
 
 def noise_csv_text(result: NoiseResult) -> str:
     """Return a measurement as CSV, four lines for each gradient, shares in percent; unknown values are empty."""
-    unknown: Gradient = {part: dict.fromkeys(_NUMBERS, nan) for part in PARTS}
     found = gradients(result)
     lines = [
-        [*pair, name, part, *_texts((parts or unknown)[part])]
+        [*pair, name, part, *_texts(gradient[part])]
         for pair in result.rows
-        for name, parts in found.get(pair, [("", None)])
+        for name, gradient in found.get(pair, _UNKNOWN)
         for part in PARTS
     ]
     frame = pd.DataFrame(lines, columns=["network", "transform", "class", "part", *_NUMBERS])
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def gradients(result: NoiseResult) -> dict[Variant, list[tuple[str, Gradient | None]]]:
-    """Return the finished gradients, row by row: class and parts, all classes ("") first; None if it is zero."""
-    found: dict[Variant, list[tuple[str, Gradient | None]]] = {}
-    lines = result.frame.to_dict("records")
-    for first in range(0, len(lines), len(PARTS)):
-        parts = {
-            line["part"]: {name: line[name] for name in _NUMBERS}
-            for line in lines[first : first + len(PARTS)]
-        }
-        own = lines[first]
-        known = None if isnan(own["share"]) else parts
-        found.setdefault((own["network"], own["variant"]), []).append((own["class"], known))
-    return {pair: found[pair] for pair in result.rows if pair in found}
+def gradients(result: NoiseResult) -> dict[Variant, list[tuple[str, Gradient]]]:
+    """Return the finished gradients, row by row: class and parts, all classes ("") first; NaN if it is zero."""
+    found: dict[Variant, list[tuple[str, dict[str, Any]]]] = {}
+    for line in result.frame.to_dict("records"):
+        own = found.setdefault((line["network"], line["variant"]), [])
+        if line["part"] == PARTS[0]:
+            own.append((line["class"], {}))
+        own[-1][1][line["part"]] = line
+    return {pair: [*found[pair]] for pair in result.rows if pair in found}
 
 
-def _texts(found: Mapping[str, float]) -> list[str]:
+def _texts(found: Mapping[str, Any]) -> list[str]:
     """Return squared length, and share and interval in percent, as texts."""
     percents = [number(100 * found[name], ".6f") for name in _NUMBERS[1:]]
     return [number(found["squared_length"], ".9g"), *percents]
 
 
-def _shares(parts: Gradient | None) -> list[str]:
+def _shares(gradient: Gradient) -> list[str]:
     """Return the shares in percent as texts, with the intervals that they have."""
-    if parts is None:
-        return [NOTHING] * len(PARTS)
-    percents = ([_percent(parts[part][name]) for name in _NUMBERS[1:]] for part in PARTS)
-    return [share + (f" ({low} to {high})" if low else "") for share, low, high in percents]
+    percents = ([_percent(gradient[part][name]) for name in _NUMBERS[1:]] for part in PARTS)
+    return [(share or NOTHING) + (f" ({low} to {high})" if low else "") for share, low, high in percents]
 
 
 def _percent(share: float) -> str:
@@ -127,14 +120,12 @@ def _percent(share: float) -> str:
 
 def _missing(result: NoiseResult) -> list[str]:
     """Return sentences on missing numbers."""
-    shares, lows = (result.frame[name] for name in ("share", "low"))
+    shares, intervals = (result.frame[name].notna() for name in ("share", "low"))
     finished = result.frame[["network", "variant"]].drop_duplicates()
+    few = shares.any() and not intervals.any()
     return [
-        "Intervals need at least three networks and three batches."
-        if shares.notna().any() and lows.isna().all()
-        else "",
-        f"{NOTHING} means failed or not yet run." if len(finished) < len(result.rows) else "",
+        "Intervals need at least three networks and three batches." * bool(few),
+        f"{NOTHING} means failed or not yet run." * (len(finished) < len(result.rows)),
         f"{NOTHING} in a finished row means that the transform sets the gradient to zero."
-        if shares.isna().any()
-        else "",
+        * (not shares.all()),
     ]

@@ -12,11 +12,6 @@ from datacondense.reports.noise_page import HEADING, gradients
 from datacondense.reports.plotting import FONT, SMALL, TITLE
 from datacondense.studies.noise import PARTS, NoiseResult
 
-# Inches.
-_PANEL = 1.9
-_ROW = 0.27
-_LABEL = 3.0
-
 _BETWEEN_NETWORKS = 0.6  # of a row
 _ENDS = (-10.0, 110.0)  # of the axis in percent; intervals may extend further
 _MEANINGS = {
@@ -37,11 +32,10 @@ def noise_figure(result: NoiseResult) -> Figure:
     rows = result.rows
     gap = _BETWEEN_NETWORKS if len(result.variants) > 1 else 0.0
     heights = [index + gap * (index // len(result.variants)) for index in range(len(rows))]
-    labels = [plotting.wrapped(_label(result, *row), _LABEL) for row in rows]
+    labels = [plotting.wrapped(_label(result, *row), 3.0) for row in rows]
     width, height = plotting.text_size(*labels)
-    figure = plotting.new_figure(
-        len(PARTS) * _PANEL + width, (heights[-1] + 1) * max(_ROW, height + 0.1) + 1.4
-    )
+    down = (heights[-1] + 1) * max(0.27, height + 0.1)
+    figure = plotting.new_figure(1.9 * len(PARTS) + width, down + 1.4)
     found = gradients(result)
     panels = figure.subplots(1, len(PARTS), squeeze=False)[0]
     for index, (panel, part) in enumerate(zip(panels, PARTS, strict=True)):
@@ -50,8 +44,8 @@ def noise_figure(result: NoiseResult) -> Figure:
         panel.set_xticks([0, 50, 100])
         panel.set_title(f"{part}\n{_MEANINGS[part]}", fontsize=FONT)
         for y, row in zip(heights, rows, strict=True):
-            _, parts = found.get(row, [("", None)])[0]
-            _plot_point(panel, y, parts and parts[part], plotting.row_style(index))
+            share = found[row][0][1][part] if row in found else None
+            _plot_point(panel, y, share, plotting.row_style(index))
     figure.suptitle(HEADING, fontsize=TITLE)
     figure.supxlabel("share of the expected squared length, %, with 95 % intervals", fontsize=FONT)
     return figure
@@ -66,17 +60,9 @@ def _label(result: NoiseResult, network: str, variant: str) -> str:
 
 def _plot_point(axes: Axes, y: float, found: Any, style: Any) -> None:
     """Plot a share with its interval, or write that there is none."""
-    if found is None:
-        axes.text(
-            50,
-            y,
-            "no number",
-            ha="center",
-            va="center",
-            fontsize=SMALL,
-            color="#777777",
-            backgroundcolor="white",
-        )
+    if found is None or isnan(found["share"]):
+        style = {"fontsize": SMALL, "color": plotting.GREY, "backgroundcolor": "white"}
+        axes.text(50, y, "no number", ha="center", va="center", **style)
         return
     if not isnan(found["low"]):
         axes.hlines(y, 100 * found["low"], 100 * found["high"], color=style["color"], linewidth=1.4)

@@ -62,7 +62,7 @@ def bare(axes: Axes) -> None:
 
 
 def list_rows(axes: Axes, heights: Any, labels: list[str]) -> None:
-    """Draw a line for each row of a panel, from top to bottom, with its label, and a line at zero."""
+    """Set up a panel with a line and a label for each row, from top to bottom, and a line at zero."""
     bare(axes)
     axes.set_ylim(max(heights) + 0.5, -0.5)
     axes.set_yticks(heights, labels, fontsize=FONT)

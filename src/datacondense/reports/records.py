@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from math import isnan, nan
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
     else:
         study, full = _reviewed(study), values["full"]
         entries = [*values["entries"], *([] if full is None else [{**full, "row": FULL, "column": "all"}])]
-        frame = pd.DataFrame([line for entry in entries for line in _networks(entry)], columns=COLUMNS)
+        frame = pd.DataFrame(chain(*map(_networks, entries)), columns=COLUMNS)
     return StudyResult(study=study, frame=frame, environments=values["environments"])
 
 
@@ -83,15 +84,11 @@ def noise_record(result: NoiseResult) -> dict[str, Any]:
 
 def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
     """Read what `noise_record` wrote; additional values are ignored."""
-    lines = [
-        line
-        for entry in values["entries"]
-        for line in noise_lines((entry["network"], entry["variant"]), entry)
-    ]
+    listed = [noise_lines((entry["network"], entry["variant"]), entry) for entry in values["entries"]]
     return NoiseResult(
         networks=tuple(values["networks"]),
         variants=tuple(values["variants"]),
-        frame=pd.DataFrame(lines, columns=NOISE_COLUMNS),
+        frame=pd.DataFrame(chain(*listed), columns=NOISE_COLUMNS),
         environments=values["environments"],
     )
 
@@ -145,15 +142,14 @@ def _at(values: Sequence[float], index: int) -> float:
     return values[index] if index < len(values) else nan
 
 
-def _parts(parts: Gradient | None) -> dict[str, Any] | None:
+def _parts(gradient: Gradient) -> dict[str, Any] | None:
     """Return the parts of a gradient as plain JSON values; None if it is zero."""
-    if parts is None:
+    if any(isnan(found["share"]) for found in gradient.values()):
         return None
     return {
         part: {
-            "squared_length": found["squared_length"],
-            "share": found["share"],
+            **{name: found[name] for name in ("squared_length", "share")},
             "interval": None if isnan(found["low"]) else [found["low"], found["high"]],
         }
-        for part, found in parts.items()
+        for part, found in gradient.items()
     }

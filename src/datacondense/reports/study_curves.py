@@ -1,6 +1,5 @@
 """The table of a study as curves over columns that are numbers."""
 
-from itertools import pairwise
 from math import inf, isfinite, log10, nan
 from typing import Any
 
@@ -39,19 +38,26 @@ def curves(result: StudyResult) -> Figure:
     """
     study, known = result.study, result.table[result.table["low"].notna()]
     positions = _positions(study)
-    x, banded = np.array(list(positions.values())), bool((known["sets"] >= _BANDS).all())
-    rows = [_percents(result, row, list(positions)) for row in study.rows]
+    x, banded = positions.to_numpy(), bool((known["sets"] >= _BANDS).all())
+    rows = [_percents(result, row, list(positions.index)) for row in study.rows]
+    every = pd.concat(rows)
     full = nan if result.full is None else 100 * result.full["mean"]
     labels = [wrapped(text, LABEL) for text in (study.row_axis, *study.rows)]
     figure = plotting.new_figure(_PANEL[0] + 0.5 + max(LABEL, text_size(*labels)[0]), _PANEL[1])
     axes = figure.subplots()
-    axes.set_ylim(*_limits(pd.concat(rows), full))  # before plotting, so that bars know where they end
+    axes.set_ylim(*_limits(every, full))  # before plotting, so that bars know where they end
     step = 0.0 if banded else min(_DODGE, 0.6 * float(np.diff(x).min(initial=1)) / len(rows))
     for index, row in enumerate(rows):
         _plot_row(axes, x + step * (index - (len(rows) - 1) / 2), row, index, banded=banded)
-    _name(axes, result, labels, full, banded=banded)
+    if isfinite(full):
+        axes.axhline(full, **_FULL)
+    others = _others(every, known, full, banded=banded)
+    styles: list[Artist] = [
+        Line2D([], [], **plotting.POINT, **plotting.row_style(y)) for y in range(len(rows))
+    ]
+    plotting.add_legend(axes, 1.02, [*styles, *others.values()], [*labels[1:], *others], labels[0])
     kept = _apart(positions)
-    axes.set_xticks([positions[label] for label in kept], kept)
+    axes.set_xticks(positions[kept], kept)
     axes.set_xlim(-0.06, 1.06)
     axes.set_xlabel(wrapped(study.column_axis, _PANEL[0]), fontsize=FONT)
     axes.set_ylabel("accuracy, %", fontsize=FONT)
@@ -60,37 +66,30 @@ def curves(result: StudyResult) -> Figure:
     return figure
 
 
-def _positions(study: Study) -> dict[str, float]:
+def _positions(study: Study) -> pd.Series:
     """Return the columns in ascending order, each with its position from 0 to 1 on an axis that may be logarithmic."""
-    values = dict(zip(study.columns, pd.to_numeric(pd.Series(study.columns), errors="coerce"), strict=True))
-    for label, value in values.items():
-        if not isfinite(value):
+    labels = list(study.columns)
+    values = pd.to_numeric(pd.Series(labels, labels), errors="coerce").astype(float).sort_values()
+    for label in labels:
+        if not isfinite(values[label]):
             raise InputError(
                 f"The column {label!r} of {study.name} is not a number, but curves need numbers: choose the plot "
                 "'heat map'."
             )
-    first, last = min(values.values()), max(values.values())
-    closest = min((b - a for a, b in pairwise(sorted(values.values()))), default=inf)
-    if first > 0 and (last > _WIDEST_COLUMNS * first or closest < _CLOSEST_COLUMNS * (last - first)):
-        values, first, last = (
-            {label: log10(value) for label, value in values.items()},
-            log10(first),
-            log10(last),
-        )
-    spread = {
-        label: (value - first) / (last - first) if last > first else 0.5 for label, value in values.items()
-    }
-    return dict(sorted(spread.items(), key=lambda item: item[1]))
+    first, last = values.iloc[0], values.iloc[-1]
+    close = values.diff().min() < _CLOSEST_COLUMNS * (last - first)  # NaN of a single column is not
+    if first > 0 and (last > _WIDEST_COLUMNS * first or close):
+        values = values.map(log10)
+    above = values - values.iloc[0]
+    return above / above.iloc[-1] if above.iloc[-1] else above + 0.5
 
 
 def _percents(result: StudyResult, row: str, columns: list[str]) -> pd.DataFrame:
     """Return mean, interval and published mean of a row in percent, column by column; NaN where unknown."""
     entries = pd.MultiIndex.from_product([[row], columns])
     found = 100 * result.table[["mean", "low", "high"]].astype(float).reindex(entries)
-    found[["low", "high"]] = found[["low", "high"]].clip(0, 100)
-    return found.assign(
-        published=[result.study.published.get(entry, Published(nan)).mean for entry in entries]
-    )
+    printed = [result.study.published.get(entry, Published(nan)).mean for entry in entries]
+    return found.assign(low=found["low"].clip(0), high=found["high"].clip(upper=100), published=printed)
 
 
 def _limits(found: pd.DataFrame, full: float) -> tuple[float, float]:
@@ -117,15 +116,14 @@ def _plot_row(axes: Axes, x: NDArray[np.float64], row: pd.DataFrame, index: int,
         beside = np.pad(known, 1)
         known = known & ~(beside[:-2] | beside[2:])
     inside = row.clip(*ends)
-    axes.vlines(
-        x[known], inside["low"][known], inside["high"][known], color=style["color"], linewidth=1.1, alpha=0.75
-    )
+    low, high = inside["low"][known], inside["high"][known]
+    axes.vlines(x[known], low, high, color=style["color"], linewidth=1.1, alpha=0.75)
     for name, caret in (("low", CARETDOWN), ("high", CARETUP)):
         left = known & (row[name] != inside[name]).to_numpy()
         axes.plot(x[left], inside[name][left], linestyle="", marker=caret, color=style["color"], markersize=5)
 
 
-def _apart(positions: dict[str, float]) -> list[str]:
+def _apart(positions: pd.Series) -> list[str]:
     """Return the labels of columns without those that would touch the one before."""
     kept, end = [], -inf
     for label, position in positions.items():
@@ -136,23 +134,15 @@ def _apart(positions: dict[str, float]) -> list[str]:
     return kept
 
 
-def _name(axes: Axes, result: StudyResult, labels: list[str], full: float, *, banded: bool) -> None:
-    """Add the legend of curves: the rows, and what else is plotted."""
-    known = result.table[result.table["low"].notna()]
-    handles: list[Artist] = [
-        Line2D([], [], **plotting.POINT, **plotting.row_style(index)) for index in range(len(labels) - 1)
-    ]
-    if any(
-        row in result.study.rows and column in result.study.columns for row, column in result.study.published
-    ):
-        handles.append(Line2D([], [], color=GREY, marker="o", **_PUBLISHED))
-        labels = [*labels, "published"]
+def _others(found: pd.DataFrame, known: pd.DataFrame, full: float, *, banded: bool) -> dict[str, Artist]:
+    """Return what the legend names beside the rows."""
+    others: dict[str, Artist] = {}
+    if found["published"].notna().any():
+        others["published"] = Line2D([], [], color=GREY, marker="o", **_PUBLISHED)
     if isfinite(full):
-        handles.append(Line2D([], [], **_FULL))
-        labels = [*labels, f"{FULL}: {full:.1f} %"]
+        others[f"{FULL}: {full:.1f} %"] = Line2D([], [], **_FULL)
     if not known.empty:
-        bar = Line2D([], [], color=GREY, linestyle="", marker="|", markersize=11)
-        handles.append(Patch(color=GREY, **_BAND) if banded else bar)
         alone = "\n(of a single set: over its networks)" * bool((known["sets"] == 1).any())
-        labels = [*labels, f"95 % interval of the mean{alone}"]
-    plotting.add_legend(axes, 1.02, handles, labels[1:], labels[0])
+        bar = Line2D([], [], color=GREY, linestyle="", marker="|", markersize=11)
+        others[f"95 % interval of the mean{alone}"] = Patch(color=GREY, **_BAND) if banded else bar
+    return others

@@ -132,17 +132,10 @@ def _by_entry(found: pd.DataFrame) -> dict[Entry, Numbers]:
 
 def _grid(study: Study, entries: Entries, text: Callable[[Entry, Numbers], str]) -> str:
     """Return the table of a study's rows and columns, empty where there is no entry."""
-    corner = plain(f"{study.row_axis} \\ {study.column_axis}")
-    lines = {
-        row: [
-            text((row, column), entries[row, column]) if (row, column) in entries else ""
-            for column in study.columns
-        ]
-        for row in study.rows
-    }
-    return md.table(
-        [corner, *map(plain, study.columns)], ([plain(row), *line] for row, line in lines.items())
-    )
+    header = [plain(f"{study.row_axis} \\ {study.column_axis}"), *map(plain, study.columns)]
+    known = {entry: text(entry, found) for entry, found in entries.items()}
+    rows = ([plain(row), *(known.get((row, column), "") for column in study.columns)] for row in study.rows)
+    return md.table(header, rows)
 
 
 def _missing(found: Numbers) -> tuple[int, int]:
@@ -181,10 +174,8 @@ def _accuracies(study: Study, entries: Entries, marks: Marks) -> list[str]:
     sentences = [
         "Each entry is the mean±standard deviation of the accuracy in % over n networks, with n in brackets"
         + (f"; n (sets × networks on each) is {sizes}." if sizes else "."),
-        "Bold is the highest mean of a column." if best else "",
-        f"{NOTHING} means that no network is finished."
-        if any(not found["n"] for found in entries.values())
-        else "",
+        "Bold is the highest mean of a column." * bool(best),
+        f"{NOTHING} means that no network is finished." * any(not found["n"] for found in entries.values()),
         f"In italics: published{source}." if study.published.keys() & entries.keys() else "",
     ]
     notes = [f"{mark} {_explained(*count)}" for count, mark in marks.items()]

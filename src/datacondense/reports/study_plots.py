@@ -96,22 +96,12 @@ def _fill(axes: Axes, result: StudyResult, bar_side: str) -> None:
     margin = 0.0 if np.nanmax(means) > np.nanmin(means) else 0.5
     ends: Any = {"vmin": np.nanmin(means) - margin, "vmax": np.nanmax(means) + margin}
     corners = [np.arange(size + 1) - 0.5 for size in means.shape]
-    mesh = axes.pcolormesh(
-        *corners[::-1], np.ma.masked_invalid(means), edgecolors="white", linewidth=1.5, **ends
-    )
+    shown = np.ma.masked_invalid(means)
+    mesh = axes.pcolormesh(*corners[::-1], shown, edgecolors="white", linewidth=1.5, **ends)
     for y, x in np.argwhere(~np.isnan(means)):
-        style: Any = {"ha": "center", "color": text_colour(mesh.to_rgba(means[y, x]))}
-        alone = np.isnan(deviations[y, x])
-        axes.text(
-            x,
-            y + 0.06 * (not alone),
-            f"{means[y, x]:.1f}",
-            va="center" if alone else "bottom",
-            **style,
-            fontsize=FONT,
-        )
-        if not alone:
-            axes.text(x, y + 0.08, f"±{deviations[y, x]:.1f}", va="top", **style, fontsize=SMALL)
+        deviation = "" if np.isnan(deviations[y, x]) else f"\n±{deviations[y, x]:.1f}"
+        style: Any = {"color": text_colour(mesh.to_rgba(means[y, x])), "fontsize": FONT - 1}
+        axes.text(x, y, f"{means[y, x]:.1f}{deviation}", ha="center", va="center", **style)
     bar: Any = figure.colorbar(mesh, ax=axes, location=bar_side, aspect=30, pad=0.02)
     bar.set_label("accuracy, %", fontsize=FONT)
     bar.outline.set_visible(False)

@@ -121,7 +121,8 @@ class MeasureNoise(Task):
     @property
     def label(self) -> str:
         """The network, and whatever else determines the time."""
-        return f"probe {self.method.kind}: {self.num_networks} networks, {self.num_batches} batches"
+        untrained = replace(self.method, matching_steps=1)  # a probe does not train between steps
+        return f"probe {untrained.kind}: {self.num_networks} networks, {self.num_batches} batches"
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Compute all gradients and split their squared length."""

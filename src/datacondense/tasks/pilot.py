@@ -17,7 +17,7 @@ from datacondense.errors import InputError
 from datacondense.tasks.memory import peak_memory
 from datacondense.tasks.scheduler import schedule
 from datacondense.tasks.store import Store, Workspace
-from datacondense.tasks.task import Task, graph_of, inputs_of, read_images, tasks_in
+from datacondense.tasks.task import Task, graph_of, inputs_of, read_images
 from datacondense.tasks.workers import Submit, inline, processes
 
 _SHORT, _LONG = 1, 4  # lengths of two pilots, whose difference gives the rate
@@ -156,9 +156,7 @@ def pilot_of(task: Task, length: int = _SHORT) -> Task:
             return {name: short(each) for name, each in value.items()}
         return tuple(map(short, value)) if isinstance(value, tuple) else value
 
-    inputs = {
-        known.name: short(value)
-        for known in fields(task)
-        if any(tasks_in(value := getattr(task, known.name)))
-    }
-    return replace(task, **inputs).shortened(length)
+    pilot = task.shortened(length)  # first, since it may do without some inputs, or be one of them
+    return replace(
+        pilot, **{known.name: short(getattr(pilot, known.name)) for known in fields(pilot) if known.init}
+    )

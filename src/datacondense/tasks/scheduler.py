@@ -129,6 +129,7 @@ class _Run:
         self.failed: dict[str, str] = {}  # with the error; another study may start to try again
         self.blocked: set[str] = set()
         self._running: dict[Future[None], str] = {}
+        self._at_work: set[str] = set()  # inline a task is at work before it has a future
         self._ready: deque[str] = deque()
         self._suspects: deque[str] = deque()  # to be run alone, since the process of each died
         self._tried_alone: set[str] = set()
@@ -158,6 +159,7 @@ class _Run:
             self._start()
             for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                 key = self._running.pop(future)
+                self._at_work.discard(key)
                 if self._ended(key, future.exception()):
                     sorter.done(key)
 
@@ -174,7 +176,7 @@ class _Run:
             total=len(self.wanted),
             done=len(self.done),
             failed=len(self.failed) + len(self.blocked),
-            running=len(self._running),
+            running=len(self._at_work),
             seconds=time.monotonic() - self._began,
             seconds_left=left,
         )
@@ -189,6 +191,7 @@ class _Run:
             self._submit(key)
 
     def _submit(self, key: str) -> None:
+        self._at_work.add(key)
         future = self._workers.submit(run_task, self.wanted[key], self._workspace, self._workers.threads)
         self._running[future] = key
 

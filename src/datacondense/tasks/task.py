@@ -103,10 +103,27 @@ def settings_of(task: Task) -> dict[str, Any]:
                 part: value.content[part] for part in known.metadata.get("content", value.content)
             }
         elif next(tasks_in(value), None) is not None:
-            found |= {known.name: list(value)} if isinstance(value, Mapping) else {}
+            if not task.tag.endswith("Cell"):
+                found[known.name] = _with_keys(value)
+            elif isinstance(value, Mapping):  # as in the keys of the first release
+                found[known.name] = list(value)
         elif value != known.default:
-            found[known.name] = recorded_settings(value) if is_dataclass(value) else value
+            found[known.name] = recorded_settings(value) if is_dataclass(value) else _plain(value, known.type)
     return found
+
+
+def _with_keys(value: Any) -> Any:
+    """Return the value of a field with the keys of its tasks: it matters which input is where."""
+    if isinstance(value, Mapping):
+        return [[name, _with_keys(each)] for name, each in value.items()]
+    if isinstance(value, tuple):
+        return [_with_keys(each) for each in value]
+    return value.key if isinstance(value, Task) else value
+
+
+def _plain(value: Any, declared: Any) -> Any:
+    """Return the value of a field; an integer as float where the field is one."""
+    return float(value) if isinstance(value, int) and declared in {float, float | None} else value
 
 
 def tasks_in(value: Any) -> Iterator[Task]:
@@ -127,7 +144,7 @@ def recorded_settings(settings: Any) -> dict[str, Any]:
     plain = plain_settings(settings)
     named = {"name": settings.name} if hasattr(settings, "name") else {}
     return named | {
-        known.name: float(value) if isinstance(value, int) and known.type in {float, float | None} else value
+        known.name: _plain(value, known.type)
         for known in fields(settings)
         if (value := plain[known.name]) != known.default or not _is_off(known.default)
     }

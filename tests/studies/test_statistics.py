@@ -6,23 +6,18 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from datacondense.studies.intervals import Accuracies, Interval, bootstrap_interval, mean_interval, set_means
+from datacondense.studies.statistics import Groups, Interval, bootstrap_interval, mean_interval
 
 
-def numbers(*groups: list[float]) -> dict[tuple[int, int], float]:
-    """Name each number by its set and its network."""
-    return {(s, n): value for s, group in enumerate(groups) for n, value in enumerate(group)}
-
-
-def sampled(trials: int, sets: int, networks: int, of_sets: float) -> list[Accuracies]:
+def sampled(trials: int, sets: int, networks: int, of_sets: float) -> list[Groups]:
     """Draw numbers whose mean is zero, with a deviation of the sets and one of 1 of the networks on them."""
     generator = torch.Generator().manual_seed(0)
     shared = of_sets * torch.randn(trials, sets, 1, generator=generator)
     values = shared + torch.randn(trials, sets, networks, generator=generator)
-    return [numbers(*trial) for trial in values.tolist()]
+    return list(values.tolist())
 
 
-def share_without_zero(interval: Callable[[Accuracies], Interval], trials: list[Accuracies]) -> float:
+def share_without_zero(interval: Callable[[Groups], Interval], trials: list[Groups]) -> float:
     """Return the share of trials in which an effect of zero is called real."""
     found = [interval(values) for values in trials]
     return sum(not low <= 0 <= high for low, high in found) / len(found)
@@ -30,20 +25,20 @@ def share_without_zero(interval: Callable[[Accuracies], Interval], trials: list[
 
 @pytest.mark.parametrize("groups", [([0.25] * 4,), ([0.25] * 4, [0.25]), ([0.25], [0.25], [0.25])])
 def test_constant_values_have_an_interval_without_width(groups: tuple[list[float], ...]) -> None:
-    assert mean_interval(numbers(*groups)) == (0.25, 0.25)
+    assert mean_interval(groups) == (0.25, 0.25)
 
 
 def test_the_interval_is_students_t_over_the_means_of_sets() -> None:
     # Means 1, 2, 3 of three sets: std 1, and t of 2 degrees of freedom is 4.3027 (Student's table).
     half = 4.302653 / math.sqrt(3)
-    values = numbers([0.5, 1.5], [2.0, 2.0, 2.0], [3.0])
+    values = [[0.5, 1.5], [2.0, 2.0, 2.0], [3.0]]
     assert mean_interval(values) == pytest.approx((2 - half, 2 + half))
-    assert mean_interval(dict(reversed(values.items()))) == mean_interval(values)
+    assert mean_interval(values[::-1]) == pytest.approx(mean_interval(values))
 
 
 def test_the_interval_of_one_set_is_over_its_networks() -> None:
     half = 4.302653 / math.sqrt(3)
-    assert mean_interval(numbers([1.0, 2.0, 3.0])) == pytest.approx((2 - half, 2 + half))
+    assert mean_interval([[1.0, 2.0, 3.0]]) == pytest.approx((2 - half, 2 + half))
 
 
 @pytest.mark.parametrize("sets", [2, 3, 5])
@@ -58,17 +53,17 @@ def test_the_bootstrap_is_too_narrow_for_few_sets(sets: int, low: float, high: f
 
 def test_the_bootstrap_by_hand() -> None:
     # The mean of 3 draws from 0, 0, 3 is how often 3 is drawn: 3 times with probability 1/27 = 3.7 %.
-    assert bootstrap_interval(numbers([0.0], [0.0, 0.0], [3.0])) == pytest.approx((0, 3))
+    assert bootstrap_interval([[0.0], [0.0, 0.0], [3.0]]) == pytest.approx((0, 3))
     # The mean of 4 draws from 0, 0, 0, 4 likewise: 4 times with 1/256 = 0.4 %, 3 or 4 times with 13/256 = 5.1 %.
-    assert bootstrap_interval(numbers([0.0], [0.0], [0.0], [4.0])) == pytest.approx((0, 3))
+    assert bootstrap_interval([[0.0], [0.0], [0.0], [4.0]]) == pytest.approx((0, 3))
 
 
 def test_the_bootstrap_resamples_networks_within_sets() -> None:
     # Sets are alike, so that only networks can differ: 16 draws of ±1, a deviation of 1/4.
-    low, high = bootstrap_interval(numbers(*[[1.0, -1.0] * 4] * 2))
+    low, high = bootstrap_interval([[1.0, -1.0] * 4] * 2)
     assert (low, high) == pytest.approx((-0.5, 0.5), abs=0.13)
     # And sets, where networks are alike: 40 draws of ±1.
-    low, high = bootstrap_interval(numbers(*[[1.0] * 3, [-1.0] * 3] * 20))
+    low, high = bootstrap_interval([[1.0] * 3, [-1.0] * 3] * 20)
     assert (low, high) == pytest.approx((-0.31, 0.31), abs=0.07)
 
 
@@ -76,22 +71,11 @@ def test_the_bootstrap_of_equal_numbers_is_equal() -> None:
     (values,) = sampled(1, 4, 5, 1.0)
     torch.manual_seed(3)
     first = bootstrap_interval(values)
-    assert bootstrap_interval(dict(sorted(values.items(), reverse=True))) == first
-    assert bootstrap_interval(values, {seed: f"set {seed}" for seed in range(4)}) == first
+    assert bootstrap_interval(values) == first
     low, high = first
-    assert low < sum(values.values()) / 20 < high
+    assert low < sum(map(sum, values)) / 20 < high
 
 
-@pytest.mark.parametrize("values", [numbers([0.5]), numbers([0.1, 0.9])])
-def test_the_bootstrap_of_a_single_set_is_infinite(values: Accuracies) -> None:
+@pytest.mark.parametrize("values", [[[0.5]], [[0.1, 0.9]]])
+def test_the_bootstrap_of_a_single_set_is_infinite(values: Groups) -> None:
     assert bootstrap_interval(values) == (-math.inf, math.inf)
-
-
-def test_seeds_of_one_set_are_one_set() -> None:
-    values = numbers([0.0, 2.0], [1.0], [5.0])
-    assert set_means(values) == [1, 1, 5]
-    assert set_means(values, {0: "a", 1: "b", 2: "a"}) == [pytest.approx(7 / 3), 1]
-    assert bootstrap_interval(values, {0: "a", 1: "a", 2: "a"}) == (-math.inf, math.inf)
-    assert bootstrap_interval(values, {0: "a", 1: "b", 2: "a"}) == bootstrap_interval(
-        numbers([0.0, 2.0, 5.0], [1.0])
-    )

@@ -1,0 +1,101 @@
+"""Public names and where they are; `__init__.py` loads each when it is used."""
+
+from .condensation.dataset_distillation import DatasetDistillationConfig
+from .condensation.distribution_matching import DistributionMatchingConfig
+from .condensation.gradient_matching import GradientMatchingConfig, SiameseMatchingConfig
+from .condensation.loop import Progress, RunConfig, condense
+from .condensation.method import FirstOrderConfig, FirstOrderMethod, MethodConfig
+from .condensation.parameter_matching import ParameterMatchingConfig
+from .condensation.registry import method_named
+from .condensation.schedule import published_schedule
+from .data.arrays import from_arrays, from_torch_dataset
+from .data.config import DataConfig
+from .data.data_source import DataSource
+from .data.exports import ExportReport, export, load_export
+from .data.sources import load
+from .data.splits import DataSplits
+from .data.validation import hold_out
+from .errors import InputError
+from .evaluation.forgetting_counts import ForgettingCounts
+from .evaluation.protocol import EvaluationConfig, Score
+from .evaluation.scoring import evaluate
+from .image_set import ImageSet
+from .matching.transforms import Transform
+from .networks.builder import build_network
+from .networks.network import Network
+from .reports.grid import draw_grid, plot_grid
+from .reports.noise_page import write_noise
+from .reports.study_page import write_study
+from .selection.by_network import SelectionConfig, select
+from .selection.forgetting import select_forgetting
+from .selection.herding import select_herding
+from .selection.k_center import select_k_center
+from .selection.random import select_random
+from .studies.catalogue import find_study
+from .studies.config import StudyConfig
+from .studies.factory import TaskFactory, grid
+from .studies.noise import NoiseConfig, run_noise
+from .studies.running import declared, run_study, run_tasks
+from .studies.study import Claim, Study
+from .tasks.store import Workspace
+from .tasks.task import Task
+from .tasks.workers import WorkersConfig
+
+__all__ = [
+    "Claim",
+    "DataConfig",
+    "DataSource",
+    "DataSplits",
+    "DatasetDistillationConfig",
+    "DistributionMatchingConfig",
+    "EvaluationConfig",
+    "ExportReport",
+    "FirstOrderConfig",
+    "FirstOrderMethod",
+    "ForgettingCounts",
+    "GradientMatchingConfig",
+    "ImageSet",
+    "InputError",
+    "MethodConfig",
+    "Network",
+    "NoiseConfig",
+    "ParameterMatchingConfig",
+    "Progress",
+    "RunConfig",
+    "Score",
+    "SelectionConfig",
+    "SiameseMatchingConfig",
+    "Study",
+    "StudyConfig",
+    "Task",
+    "TaskFactory",
+    "Transform",
+    "WorkersConfig",
+    "Workspace",
+    "build_network",
+    "condense",
+    "declared",
+    "draw_grid",
+    "evaluate",
+    "export",
+    "find_study",
+    "from_arrays",
+    "from_torch_dataset",
+    "grid",
+    "hold_out",
+    "load",
+    "load_export",
+    "method_named",
+    "plot_grid",
+    "published_schedule",
+    "run_noise",
+    "run_study",
+    "run_tasks",
+    "select",
+    "select_forgetting",
+    "select_herding",
+    "select_k_center",
+    "select_random",
+    "write_noise",
+    "write_study",
+]
