@@ -15,7 +15,7 @@ from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.registry import METHODS
 from datacondense.data.data_source import DataSource
-from datacondense.reports.records import noise_record, read_noise_record, read_study_record
+from datacondense.reports.records import read_noise_record, read_study_record
 from datacondense.studies.catalogue import STUDIES
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.running import declared
@@ -44,7 +44,7 @@ def numbers(stem: str) -> Any:
     """Read a record as the reports do, and list its numbers."""
     values = json.loads((RESULTS / f"{stem}.json").read_text(encoding="utf-8"))
     if stem.startswith("noise-"):
-        return noise_record(read_noise_record(values))
+        return rounded(read_noise_record(values).frame)
     result = read_study_record(values)
     return [
         [found.index.tolist(), rounded(found)] for found in (result.table, result.differences, result.claims)

@@ -23,38 +23,17 @@ _OPTIONS = {
 
 
 def current_name(name: str) -> str:
-    """Return what a setting is called today.
-
-    Args:
-        name: Its name, today's or a former one.
-
-    Returns:
-        Today's name.
-    """
+    """Return what a setting is called today."""
     return _RENAMED.get(name, name)
 
 
 def current_names(values: Any) -> Any:
-    """Return plain JSON values of any release with today's names.
-
-    Args:
-        values: Mappings, lists and plain values, nested as they like.
-
-    Returns:
-        The same, its keys renamed.
-    """
+    """Return plain JSON values of any release with today's names."""
     return _with_keys(values, _RENAMED)
 
 
 def former_names(values: Any) -> Any:
-    """Return plain JSON values with the names under which earlier releases recorded them.
-
-    Args:
-        values: As `current_names` returns them.
-
-    Returns:
-        The same, its keys renamed.
-    """
+    """Return plain JSON values with the names under which earlier releases recorded them."""
     return _with_keys(values, _FORMER)
 
 
@@ -64,7 +43,9 @@ def former_task(described: dict[str, Any]) -> dict[str, Any]:
     if tag.endswith("Cell") and "data" in settings:
         settings["images"] = settings.pop("data")
     if tag in {"EvaluateCell", "WholeCell"}:
-        settings["protocol"] = {name: value for name, value in settings["protocol"].items() if name != "repeats"}
+        settings["protocol"] = {
+            name: value for name, value in settings["protocol"].items() if name != "repeats"
+        }
     elif tag == "ChoiceCell":
         settings["image_lrs"] = settings.pop("scores")
     elif tag == "CondenseCell" and described["inputs"]:
@@ -82,14 +63,7 @@ def former_task(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def current_options(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return a command's arguments with today's names of options.
-
-    Args:
-        arguments: What was typed.
-
-    Returns:
-        The arguments, and a sentence for each option that has another name today.
-    """
+    """Return a command's arguments with today's names of options."""
     notes, current = [], []
     for argument in arguments:
         option, equals, value = argument.partition("=")

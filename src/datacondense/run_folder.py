@@ -21,6 +21,7 @@ from datacondense.errors import InputError
 from datacondense.files import write_text
 from datacondense.locking import locked
 from datacondense.renamed import current_names
+from datacondense.settings import joined_keys
 from datacondense.tensor_files import read_tensors, write_tensors
 
 RESULT = "condensed.safetensors"
@@ -35,12 +36,7 @@ class ResumeError(InputError):
 
 
 class Checkpoint(NamedTuple):
-    """Where a run can go on.
-
-    Attributes:
-        tensors: What it carries, by name, on the CPU.
-        progress: How far it is, as plain JSON values.
-    """
+    """Where a run can go on: its tensors on the CPU, and how far it is as plain JSON values."""
 
     tensors: Mapping[str, Tensor]
     progress: Mapping[str, Any]
@@ -159,21 +155,10 @@ class RunFolder:
 
 def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings, and name what differs."""
-    old, new = _flattened(before), _flattened(json.loads(json.dumps(now)))
+    old, new = joined_keys(before), joined_keys(json.loads(json.dumps(now)))
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if differing:
         listed = "; ".join(f"{key} was {old.get(key)!r} and is now {new.get(key)!r}" for key in differing)
         raise ResumeError(
             f"{path} cannot be resumed with other settings: {listed}. Give the old ones, or another --out."
         )
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys with dots."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

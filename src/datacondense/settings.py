@@ -1,7 +1,7 @@
 """What all settings have in common: things by name or as objects, checks, and their plain form."""
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -61,3 +61,14 @@ def check_momenta(settings: object, *names: str) -> None:
     for name in names:
         if not 0 <= getattr(settings, name) < 1:
             raise InputError(f"{name} is {getattr(settings, name)}, but must be at least 0 and below 1.")
+
+
+def joined_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings and dataclasses as one mapping, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = plain_settings(value) if is_dataclass(value) and not isinstance(value, type) else value
+        flat |= (
+            joined_keys(nested, f"{prefix}{key}.") if isinstance(nested, Mapping) else {prefix + key: nested}
+        )
+    return flat

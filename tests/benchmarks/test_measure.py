@@ -1,33 +1,33 @@
 """Counts, statistics and records of the benchmarks."""
 
-import argparse
 import json
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 # The benchmarks are scripts beside each other, not a package.
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import measure
-import plain
-from comparison import compare, median_interval, pair_points
+import pandas as pd
+from comparison import compare, median_interval, share_of_ceiling, step_operations
 from library import settings
-from matching_step import share_of_ceiling, step_operations
-from paired_accuracy import mean_interval
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 64, 64)])
-def test_step_operations_equal_torch_flop_counter(shape: tuple[int, int, int]) -> None:
-    network, images = plain.ConvNet(shape, num_classes=4), torch.randn(2, *shape)
-    with FlopCounterMode(display=False) as counter:
-        loss = network(images).logsumexp(1).sum()
-        torch.autograd.grad(loss, list(network.parameters()))
-    counted = step_operations(shape, num_classes=4, batch=2)
-    assert sum(counted.values()) == 4 * counter.get_total_flops()
+@pytest.mark.parametrize(("shape", "sides"), [((3, 32, 32), (32, 16, 8)), ((1, 28, 28), (32, 16, 8))])
+def test_step_operations_are_those_of_convolutions_and_linear_layer(
+    shape: tuple[int, int, int], sides: tuple[int, ...]
+) -> None:
+    channels = (shape[0], 128, 128)
+    layers = [2 * 9 * width * 128 * side**2 for width, side in zip(channels, sides, strict=True)]
+    layers.append(2 * 128 * 4 * 4 * 10)
+    assert step_operations(shape, num_classes=10, images=7) == {
+        "forward": 7 * sum(layers),
+        "weight_gradient": 7 * sum(layers),
+        "input_gradient": 7 * sum(layers[1:]),
+    }
 
 
 def test_share_of_ceiling_weighs_each_kind_by_its_rate() -> None:
@@ -51,20 +51,7 @@ def test_compare_computes_ratios_of_pairs() -> None:
         {"pair": 1, "variant": "datacondense", "seconds": 1.0},
         {"profile": "datacondense", "table": []},
     ]
-    compared = compare(rows, "seconds")
-    assert compared["ratio"] == {
-        "median": 3.5,
-        "quartiles": [3.25, 3.75],
-        "n": 2,
-        "median_interval_95": None,
-    }
-    assert compared["plain"]["median"] == 5.5
-
-
-def test_mean_interval_is_student_t() -> None:
-    # t(0.975, 2 degrees of freedom) = 4.3027; sd = 1, n = 3.
-    assert mean_interval([1.0, 2.0, 3.0])["interval_95"] == pytest.approx([-0.4841, 4.4841], abs=1e-4)
-    assert mean_interval([1.0])["interval_95"] is None
+    assert compare(pd.DataFrame(rows), "seconds") == (1.5, 5.5, 3.5, None, 2)
 
 
 def test_settings_are_read_as_literals_or_text() -> None:
@@ -97,8 +84,11 @@ def test_former_record_is_read_with_current_names(tmp_path: Path) -> None:
 def test_record_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def run_child(script: str, *arguments: str, **variables: str) -> measure.Row:
-        if Path(script).name == "measure.py":
+    def one_process(_: measure.Options, __: measure.Point) -> measure.Row:
+        return {}
+
+    def run_child(script: str | Path, *arguments: str, **variables: str) -> measure.Row:
+        if Path(script).name == "ceilings.py":
             return {"threads": 1, "environment": {}, "ceilings": {}}
         calls.append(arguments[-1])
         if len(calls) == 2:
@@ -106,18 +96,12 @@ def test_record_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
         return {"seconds": 1.0}
 
     def run(pairs: int, steps: int = 2) -> None:
-        options = argparse.Namespace(
-            out=tmp_path / "record.json", threads=None, child=None, pairs=pairs, steps=steps
-        )
-        measure.benchmark(
-            options,
-            pair_points(pairs),
-            lambda _, __: {},
-            lambda _, record: {"n": len(record["rows"])},
-        )
+        options = ["--pairs", str(pairs), "--steps", str(steps), "--out", str(tmp_path / "record.json")]
+        monkeypatch.setattr(sys, "argv", ["x.py", *options])
+        measure.benchmark("x", pairs=3, steps=1)(one_process)
 
+    monkeypatch.setattr(one_process, "__module__", "__main__")
     monkeypatch.setattr(measure, "run_child", run_child)
-    monkeypatch.setattr(sys, "argv", ["x.py"])
     with pytest.raises(KeyboardInterrupt):
         run(1)
     run(1)
@@ -125,6 +109,46 @@ def test_record_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     measured = [(json.loads(call)["pair"], json.loads(call)["variant"]) for call in calls]
     again = [(0, "plain"), (0, "datacondense"), (0, "datacondense"), (1, "plain"), (1, "datacondense")]
     assert measured == again
-    assert json.loads((tmp_path / "record.json").read_text())["summary"] == {"n": 4}
+    assert len(json.loads((tmp_path / "record.json").read_text())["rows"]) == 4
     with pytest.raises(SystemExit, match="holds a measurement with other settings"):
         run(2, steps=3)
+
+
+def test_options_are_read_by_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "--shape 1x28x28 --set a=1 b=c --epochs 5 --validate 20 40 --cold-cache --seeds 7"
+    monkeypatch.setattr(sys, "argv", ["x.py", *given.split()])
+    read = measure.parse_options(
+        shape=(3, 32, 32), set=[str], epochs=int, validate=[int], cold_cache=False, seeds=[0], time_limit=str
+    )
+    assert vars(read) == {
+        **{"child": None, "shape": (1, 28, 28), "set": ["a=1", "b=c"], "epochs": 5, "validate": [20, 40]},
+        **{"cold_cache": True, "seeds": [7], "time_limit": None},
+    }
+
+
+RECORDS = [
+    path
+    for path in sorted(measure.RESULTS.glob("*.json"))
+    if not path.stem.startswith(("study-", "noise-", "image-content-", "stopped-runs"))
+]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_recorded_command_continues_its_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = measure.read_record(path)
+    _, script, *arguments = record["command"].splitlines()[0].split()
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    found: list[measure.Row] = []
+
+    class Continued:
+        def __init__(self, out: Path, settings: measure.Row, threads: int | None) -> None:
+            found.append(json.loads(json.dumps(settings, default=str)))
+            assert out.stem == path.stem or "settings" not in record
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "Record", Continued)
+    monkeypatch.setattr(measure, "code_version", lambda _: record["settings"]["before"])
+    with pytest.raises(KeyboardInterrupt):
+        runpy.run_path(str(measure.RESULTS.parents[1] / script), run_name="__main__")
+    # Records of earlier releases without settings can be repeated, not continued.
+    assert found == [record.get("settings", found[0])]

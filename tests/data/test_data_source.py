@@ -1,16 +1,18 @@
 """The data set of a study: recognised by its content, found from any folder, and partly held out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from datacondense.data import data_source as sources
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import DataSource, identified
 from datacondense.data.sources import load
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
-from datacondense.studies import data_source as sources
-from datacondense.studies.data_source import DataSource, identified
 from tests.data.made_files import pictures, write_parquet
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
@@ -40,7 +42,6 @@ def test_content_depends_on_the_images_not_on_their_path(
         "mean": list(splits.train.mean),
         "std": list(splits.train.std),
     }
-    assert first.training_content == {name: first.content[name] for name in ("train", "mean", "std")}
     write(tmp_path / "b.npz")
     monkeypatch.chdir(tmp_path)
     second = identified(DataSource(name="./b.npz"))
@@ -118,6 +119,15 @@ def test_held_out_images_replace_the_test_images(tmp_path: Path) -> None:
     assert identified(DataSource(name=full.name, validation_fraction=0.25)).content == source.content
     with pytest.raises(InputError, match=r"fraction to hold out is -0\.1, but must be between 0 and 1"):
         identified(DataSource(name=full.name, validation_fraction=-0.1))
+
+
+def test_only_the_first_images_are_read_for_a_trial(tmp_path: Path) -> None:
+    full = identified(DataSource(name=str(write(tmp_path / "a.npz"))))
+    few = identified(replace(full, num_images=3, content={})).read()
+    assert few.test is not None
+    assert torch.equal(few.train.images, full.read().train.images[:3])
+    assert len(few.test) == 3
+    assert len(replace(full, num_images=99, content={}).read().train) == 8
 
 
 def test_test_images_may_be_missing_if_none_are_needed(tmp_path: Path) -> None:

@@ -109,18 +109,25 @@ def test_files_are_written_with_the_same_bytes(tmp_path: Path) -> None:
 
 def test_records_hold_everything() -> None:
     values = json.loads(json.dumps({"date": "2026-01-01", **noise_record(RESULT)}))
-    first, second = values["entries"]
-    assert (first["network"], first["variant"]) == ("convnet", "none")
-    data = first["all_classes"]["data"]
-    assert data == {"squared_length": 0.2, "share": 0.1, "interval": [0.05, pytest.approx(0.15)]}
-    assert first["classes"][1] == {"name": "do*g", "parts": None}
-    assert [one["name"] for one in second["classes"]] == ["cat"]
+    assert values["parts"]["share"][0] == 0.1
+    assert None in values["parts"]["low"]
     found = read_noise_record(values)
     pd.testing.assert_frame_equal(found.frame, RESULT.frame)
     assert (found.networks, found.variants) == (RESULT.networks, RESULT.variants)
     assert found.environments == RESULT.environments
-    without = noise_record(made({("convnet", "none"): NO_INTERVALS}, ("convnet",)))
-    assert without["entries"][0]["all_classes"]["data"]["interval"] is None
+
+
+def test_records_of_earlier_releases_are_read() -> None:
+    part = {"squared_length": 0.2, "share": 0.1, "interval": [0.05, 0.15]}
+    parts = {"data": part, "network": part, "batch": {**part, "interval": None}, "interaction": part}
+    entry = {"network": "mlp", "variant": "none", "all_classes": parts}
+    values = {"networks": ["mlp"], "variants": ["none"], "environments": []}
+    classes = [{"name": "cat", "parts": None}]
+    frame = read_noise_record({**values, "entries": [{**entry, "classes": classes}]}).frame
+    assert frame["part"].tolist() == ["data", "network", "batch", "interaction"] * 2
+    assert frame["class"].tolist() == [""] * 4 + ["cat"] * 4
+    assert frame["share"].tolist()[:4] == [0.1] * 4
+    assert frame["low"].isna().tolist() == [False, False, True, False] + [True] * 4
 
 
 def points(axes: Axes) -> dict[float, float]:

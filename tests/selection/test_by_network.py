@@ -1,28 +1,42 @@
 """Coreset selection: the images, what is kept for the next selection, and what is refused at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from datacondense.cache import cache_folder
+from datacondense.data.data_source import DataSource, identified
 from datacondense.data.sources import load
 from datacondense.errors import InputError
+from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.image_set import ImageSet
-from datacondense.selection.forgetting import select_forgetting
-from datacondense.selection.herding import select_herding
-from datacondense.selection.random import select_random
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.full_training import TrainFull
-from datacondense.studies.runner import StoreWorkspace, StudyProgress
-from datacondense.studies.selection_config import METHODS, SelectionConfig, SelectionMethod
-from datacondense.studies.selection_running import (
+from datacondense.networks.features import features_of
+from datacondense.selection import by_network
+from datacondense.selection.by_network import (
+    METHODS,
+    ComputeFeatures,
+    Select,
+    SelectionConfig,
+    SelectionMethod,
+    TrainFull,
     select,
     selection_store,
     selection_task,
     training_to_do,
 )
+from datacondense.selection.forgetting import select_forgetting
+from datacondense.selection.herding import select_herding
+from datacondense.selection.k_center import select_k_center
+from datacondense.selection.random import select_random
+from datacondense.tasks.scheduler import StudyProgress, schedule
+from datacondense.tasks.store import Workspace, store_in
+from datacondense.tasks.workers import inline
 from tests.conftest import make_set
 
 
@@ -44,7 +58,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainFull]:
     begun: list[TrainFull] = []
     run = TrainFull.run
 
-    def noted(task: TrainFull, workspace: Any) -> Any:
+    def noted(task: TrainFull, workspace: Workspace) -> Any:
         begun.append(task)
         return run(task, workspace)
 
@@ -61,37 +75,43 @@ def test_one_training_serves_all_selections(
 ) -> None:
     train, cache = load(data.name).train, tmp_path / "cache"
     seen: list[StudyProgress] = []
-    selected = {method: select(data, config(method), cache=cache, observer=seen.append) for method in METHODS}
-    assert len(trainings) == 1
+    selected = {m: select(data, config(m, seed=3), cache=cache, observer=seen.append) for m in METHODS}
     (trained,) = trainings
-    workspace = StoreWorkspace(selection_store(cache), "cpu")
+    workspace = Workspace(selection_store(cache))
+    counts, rows = trained.forgetting(workspace), features_of(*trained.trained(workspace)[:2], train)
     expected: dict[SelectionMethod, ImageSet] = {
-        "random": select_random(train, 2, 0),
-        "forgetting": select_forgetting(train, 2, trained.forgetting(workspace).scores()),
-        "forgetting-learned": select_forgetting(train, 2, trained.forgetting(workspace).scores("last")),
+        "random": select_random(train, 2, 3),
+        "herding": select_herding(train, 2, rows),
+        "k-center": select_k_center(train, 2, rows),
+        "forgetting": select_forgetting(train, 2, counts.scores()),
+        "forgetting-learned": select_forgetting(train, 2, counts.scores("last")),
     }
+    assert selected.keys() == expected.keys()
     for method, images in expected.items():
-        assert selected[method].fingerprint == images.fingerprint
-        assert selected[method].provenance["indices"] == images.provenance["indices"]
-    assert selected["random"].provenance == expected["random"].provenance
-    for method in METHODS[1:]:
         record = selected[method].provenance
+        assert selected[method].fingerprint == images.fingerprint
+        assert record["indices"] == images.provenance["indices"]
         assert record["method"] == method.removesuffix("-learned")
-        assert record["trained"].items() >= {"network": "mlp", "epochs": 1, "seed": 0}.items()
-        assert "repeats" not in record["trained"]
-        assert len(record["indices"]) == 6
+        if method != "random":
+            assert record["trained"].items() >= {"network": "mlp", "epochs": 1, "seed": 3}.items()
+            assert "repeats" not in record["trained"]
+    assert selected["random"].provenance == expected["random"].provenance
+    assert [selected[m].provenance["settings"].get("never_learned") for m in METHODS[3:]] == ["first", "last"]
     assert {progress.total for progress in seen} == {1, 3}
-    assert selection_store(cache).path == cache / "cells"
 
 
-def test_the_network_is_identified_by_its_images_not_by_their_path(
+def test_a_network_is_identified_by_its_images_and_shared_with_studies(
     data: DataSource, tmp_path: Path, trainings: list[TrainFull]
 ) -> None:
-    cache = tmp_path / "cache"
-    select(data, config("forgetting"), cache=cache)
-    select(write(tmp_path / "copy.npz", make_set()), config("forgetting"), cache=cache)
+    trained = TrainFull(
+        data=identified(data, needs_test=False), protocol=config("herding").protocol(None), repeat=0
+    )
+    schedule([trained], store_in(tmp_path / "study"), inline(1))
+    select(data, config("forgetting"), cache=tmp_path / "study")
+    copy = write(tmp_path / "copy.npz", make_set())
+    select(copy, config("forgetting"), cache=tmp_path / "study")
     assert len(trainings) == 1
-    store = selection_store(cache)
+    store = selection_store(tmp_path / "study")
     for other, settings in (
         (data, config("herding", epochs=2)),
         (data, config("herding", seed=1)),
@@ -102,12 +122,52 @@ def test_the_network_is_identified_by_its_images_not_by_their_path(
     assert training_to_do(selection_task(data, config("random")), store) is None
 
 
-def test_herding_uses_the_trained_network(data: DataSource, tmp_path: Path) -> None:
-    selected = select(data, config("herding"), cache=tmp_path)
-    task = selection_task(data, config("herding"))
-    features = task.inputs[0].features(StoreWorkspace(selection_store(tmp_path), "cpu"))  # type: ignore[attr-defined]
-    expected = select_herding(load(data.name).train, 2, features)
-    assert selected.provenance["indices"] == expected.provenance["indices"]
+def test_features_are_those_of_the_network_with_its_buffers(tmp_path: Path) -> None:
+    data = identified(DataSource(name="digits"))
+    protocol = ResolvedProtocol(
+        network="convnet-w4-d1-bn", epochs=1, augmentation="none", lr=0.03, batch_size=256
+    )
+    trained = TrainFull(data=data, protocol=protocol, repeat=0)
+    features = ComputeFeatures(data=data, trained=trained)
+    task = Select(method="herding", ipc=3, data=data, source=features)
+    workspace = Workspace(store_in(tmp_path))
+    assert not schedule([task], workspace.store, inline(1)).failed
+    network, parameters, buffers = trained.trained(workspace)
+    images = data.read().train
+    rows = features_of(network, parameters, images, buffers).float()
+    assert torch.equal(features.features(workspace), rows)
+    assert not torch.allclose(features_of(network, parameters, images), rows)
+    assert workspace.result(features)["features"] == rows.shape[1] == 4 * 4 * 4
+    expected, found = select_herding(images, 3, rows), task.image_set(workspace)
+    assert (found.fingerprint, found.provenance) == (expected.fingerprint, expected.provenance)
+    assert workspace.result(task)["fingerprint"] == expected.fingerprint
+    assert (task.ipc, task.network) == (3, None)
+
+
+def test_only_the_selection_is_measured(
+    data: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, workspace = selection_task(data, config("herding")), Workspace(store_in(tmp_path))
+    schedule([task], workspace.store, inline(1))
+    log: Any = []
+
+    @contextmanager
+    def measured(_: torch.device) -> Iterator[dict[str, int]]:
+        log.append("begin")
+        yield {"peak": 300, "added": 21}
+        log.append("end")
+
+    def noted(kind: Any, name: str) -> None:
+        function = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *args: (log.append(name), function(*args))[1])
+
+    noted(ComputeFeatures, "features")
+    noted(DataSource, "read")
+    monkeypatch.setattr(by_network, "peak_memory", measured)
+    result = task.run(workspace)
+    assert result["memory"] == {"peak": 300, "added": 21}
+    assert 0 < result["condensing_seconds"] < 5
+    assert log == ["read", "begin", "features", "end"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -122,16 +182,15 @@ def test_too_many_images_are_refused_before_any_training(
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_network_that_does_not_fit_is_refused_before_any_training(data: DataSource, tmp_path: Path) -> None:
-    wrong = SelectionConfig(method="forgetting", network="convnet-d9")
+def test_a_network_that_does_not_fit_is_refused_before_any_training(data: DataSource) -> None:
     with pytest.raises(InputError, match="convnet-d9"):
-        selection_task(data, wrong)
+        selection_task(data, replace(config("forgetting"), network="convnet-d9"))
 
 
 def test_a_failure_names_its_cause_and_its_file(
     data: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(task: TrainFull, workspace: Any) -> Any:
+    def broken(task: TrainFull, workspace: Workspace) -> Any:
         raise RuntimeError("out of memory.")
 
     monkeypatch.setattr(TrainFull, "run", broken)
@@ -164,7 +223,6 @@ def test_the_protocol_is_resolved_for_the_data_set() -> None:
 
 def test_the_cache_is_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "datacondense"
     assert selection_store().path == tmp_path / "datacondense" / "cells"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -11,7 +11,8 @@ from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.noise import NoiseConfig, NoiseRun, collect_noise, noise_tasks, run_noise
+from datacondense.studies.noise import NoiseConfig, NoiseResult, collect_noise, noise_tasks, run_noise
+from datacondense.studies.running import Run
 from datacondense.tasks.scheduler import StudyProgress
 from datacondense.tasks.store import Store
 from datacondense.tasks.task import inputs_of
@@ -36,11 +37,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(out: Path) -> NoiseRun:
+def run(out: Path) -> Run[NoiseResult]:
     return run_noise(DIGITS, CONFIG, out, workers=INLINE)
 
 
-def test_finished_tasks_are_collected_and_failed_ones_reported(run: NoiseRun, out: Path) -> None:
+def test_finished_tasks_are_collected_and_failed_ones_reported(run: Run[NoiseResult], out: Path) -> None:
     assert (len(run.outcome.computed), len(run.outcome.failed), run.outcome.blocked) == (3, 1, ())
     assert "max-pool-1" in next(iter(run.outcome.failed.values()))
     result = run.result
@@ -61,7 +62,7 @@ def test_finished_tasks_are_collected_and_failed_ones_reported(run: NoiseRun, ou
     assert [environment["engine"] for environment in result.environments] == ["eager"]
 
 
-def test_a_second_run_computes_nothing_and_more_batches_do(run: NoiseRun, out: Path) -> None:
+def test_a_second_run_computes_nothing_and_more_batches_do(run: Run[NoiseResult], out: Path) -> None:
     seen: list[StudyProgress] = []
     finished = replace(CONFIG, variants=("none",))
     again = run_noise(DIGITS, finished, out, workers=INLINE, observer=seen.append)

@@ -85,11 +85,11 @@ def test_tasks_of_any_kind_become_a_frame(tmp_path: Path) -> None:
     tasks = [source, MadeTask(name="b", inputs=(source,)), MadeTask(name="bad", breaks="KeyError at once")]
     run = run_tasks(tasks, tmp_path, workers=INLINE)
     assert list(run.outcome.failed) == [tasks[2].key]
-    assert run.frame["name"].tolist() == ["a", "b"]
-    assert run.frame["key"].tolist() == [task.key for task in tasks[:2]]
-    assert run.frame["threads"].tolist() == [1, 1]
+    assert run.result["name"].tolist() == ["a", "b"]
+    assert run.result["key"].tolist() == [task.key for task in tasks[:2]]
+    assert run.result["threads"].tolist() == [1, 1]
     corner = declared(small, DataSource(name="digits"), CONFIG).tasks[0]
-    (line,) = run_tasks([corner], tmp_path, workers=INLINE).frame.to_dict("records")
+    (line,) = run_tasks([corner], tmp_path, workers=INLINE).result.to_dict("records")
     assert 0 < line["accuracy"] < 1
     assert (line["protocol.epochs"], line["source.method.network"]) == (2, "convnet-w4-d1-max")
     assert line["environment.threads"] == 1

@@ -1,7 +1,6 @@
-"""Tasks that compute nothing: they note that they ran, and fail on demand."""
+"""Tasks that compute nothing: they note that they ran, wait, and fail on demand."""
 
 import os
-import signal
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,88 +10,91 @@ from typing import Any
 
 import torch
 
+from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.studies.data_source import DataSource
-from datacondense.studies.runner import run_tasks
-from datacondense.studies.store import RECORD, Store
-from datacondense.studies.task import Workspace, task_key
-from datacondense.studies.workers import Workers
+from datacondense.tasks.scheduler import schedule
+from datacondense.tasks.store import Store, Workspace
+from datacondense.tasks.task import Task
+from datacondense.tasks.workers import inline
 
-INLINE = Workers("inline", 1, 1)
+INLINE = inline(1)
 
 MNIST = DataSource(name="mnist", content={"train": "x", "test": "y", "mean": [0.1], "std": [0.3]})
 """A data set for tests that may not read one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MadeTask:
-    """A task that appends "name begin" and "name end" to a file.
+class MadeTask(Task):
+    """A task that appends "name begin" and "name end" to the file `log` in the store.
 
     Attributes:
-        log: The file.
-        breaks: What it does instead of ending, while the file `switch` exists: "InputError", "KeyError" or "kill".
+        name: What is noted.
+        inputs: Tasks that must be finished.
+        kind: The label.
+        breaks: How it ends while there is a file `switch` beside the log: "InputError", "KeyError", "Ctrl-C" or
+            "death", with " at once" in any case; or "tensor", a result that is not JSON.
         waits: Seconds that it takes.
-        timed: Seconds that it claims to take.
+        awaits: What must be noted before it ends.
+        warning: What it warns of.
     """
 
     name: str
-    log: Path
     inputs: tuple["MadeTask", ...] = ()
     kind: str = "made"
     breaks: str = ""
-    switch: Path = Path()
     waits: float = 0.0
-    timed: float = 1.0
+    awaits: str = ""
     warning: str = ""
 
     @property
-    def protocol(self) -> EvaluationConfig:
-        """A protocol with a seed of its own, so that tasks of one entry differ."""
-        return EvaluationConfig(seed=int.from_bytes(self.name.encode()[:6]))
-
-    @property
-    def repeat(self) -> int:
-        return 0
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {"name": self.name}
+    def label(self) -> str:
+        """The kind."""
+        return self.kind
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        self._note("begin")
-        assert all((workspace.folder(source) / RECORD).exists() for source in self.inputs), "run too early"
+        """Note, wait, and break or return."""
+        log = workspace.store.path / "log"
+        note(log, f"{self.name} begin")
+        assert all(workspace.store.finished(source.key) for source in self.inputs), "run too early"
         time.sleep(self.waits)
-        if self.breaks and self.switch.exists():
+        for _ in range(600):
+            if not self.awaits or self.awaits in lines(log):
+                break
+            time.sleep(0.05)
+        else:
+            raise TimeoutError(f"{self.awaits} has not happened")
+        if self.breaks.endswith("at once") or log.with_name("switch").exists():
             self._break()
         if self.warning:
             warnings.warn(self.warning, stacklevel=2)
-        self._note("end")
-        return {"threads": torch.get_num_threads(), "device": str(workspace.device), "process": os.getpid()}
-
-    def estimate(self, device: torch.device) -> float:
-        return self.timed
+        note(log, f"{self.name} end")
+        value = torch.ones(1) if self.breaks == "tensor" else torch.get_num_threads()
+        return {"threads": value, "device": str(workspace.device), "process": os.getpid()}
 
     def _break(self) -> None:
-        if self.breaks == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise {"InputError": InputError, "KeyError": KeyError}[self.breaks](f"{self.name}\nis broken")
+        how = self.breaks.removesuffix(" at once")
+        if how == "death":
+            os._exit(1)
+        errors = {"InputError": InputError, "KeyError": KeyError, "Ctrl-C": KeyboardInterrupt}
+        if how in errors:
+            raise errors[how](f"{self.name}\nis broken")
 
-    def _note(self, what: str) -> None:
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{self.name} {what}\n")
+
+def note(log: Path, what: str) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{what}\n")
 
 
 def lines(log: Path) -> list[str]:
-    """Read what the tasks noted."""
+    """Return what the tasks noted."""
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
 
-def keys(tasks: Iterable[MadeTask]) -> set[str]:
-    return {task_key(task) for task in tasks}
+def keys(tasks: Iterable[Task]) -> set[str]:
+    return {task.key for task in tasks}
 
 
-def run_at_once(barrier: Any, tasks: Sequence[MadeTask], folder: Path) -> None:
+def run_at_once(barrier: Any, tasks: Sequence[Task], folder: Path) -> None:
     """Wait for the other process, then run tasks."""
     barrier.wait(60)
-    run_tasks(tasks, Store(folder), INLINE)
+    schedule(tasks, Store(folder), INLINE)

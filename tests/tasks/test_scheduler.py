@@ -1,10 +1,9 @@
-"""Running tasks: once each, whatever fails, dies, is stopped, or runs at the same time."""
+"""Running tasks: once each, without barriers, whatever fails, dies, is stopped, or runs at the same time."""
 
 import multiprocessing
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,24 +11,16 @@ import pytest
 import torch
 
 from datacondense.errors import InputError
-from datacondense.studies import runner
-from datacondense.studies.runner import StudyProgress, run_tasks
-from datacondense.studies.store import Store
-from datacondense.studies.task import description, task_key
-from datacondense.studies.workers import Workers
-from tests.studies.made_tasks import INLINE, MadeTask, keys, lines, run_at_once
-
-Make = Callable[..., MadeTask]
+from datacondense.tasks import scheduler
+from datacondense.tasks.scheduler import StudyProgress, schedule
+from datacondense.tasks.store import Store, Workspace
+from datacondense.tasks.task import description
+from datacondense.tasks.workers import Workers, inline, processes
+from tests.tasks.made_tasks import INLINE, MadeTask, keys, lines, run_at_once
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """A function that returns tasks with a common log and switch."""
-
-    def made(name: str, *inputs: MadeTask, **how: object) -> MadeTask:
-        return MadeTask(name=name, log=tmp_path / "log", inputs=inputs, switch=tmp_path / "switch", **how)  # type: ignore[arg-type]
-
-    return made
+def make(name: str, *inputs: MadeTask, breaks: str = "", waits: float = 0.0, awaits: str = "") -> MadeTask:
+    return MadeTask(name=name, inputs=inputs, breaks=breaks, waits=waits, awaits=awaits)
 
 
 @pytest.fixture
@@ -37,28 +28,53 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cells")
 
 
-def test_each_task_runs_once_and_never_again(make: Make, store: Store, tmp_path: Path) -> None:
+@pytest.fixture
+def log(store: Store) -> Path:
+    """What tasks noted; those that can break do."""
+    store.path.mkdir()
+    (store.path / "switch").touch()
+    return store.path / "log"
+
+
+def test_each_task_runs_once_and_never_again(store: Store, log: Path) -> None:
     first = make("a")
     tasks = [make("b", first), make("c", first), make("d", make("b", first), make("c", first))]
 
-    outcome = run_tasks(tasks[:1], store, INLINE)
-    assert set(outcome.computed) == keys([first, tasks[0]])
-    assert outcome.reused == ()
-    outcome = run_tasks(tasks, store, INLINE, device="meta")
+    outcome = schedule(tasks[:1], store, INLINE)
+    assert (outcome.computed, outcome.reused) == ((first.key, tasks[0].key), ())
+    outcome = schedule(tasks, store, INLINE, device="meta")
     assert set(outcome.reused) == keys([first, tasks[0]])
     assert set(outcome.computed) == keys(tasks[1:])
     assert (outcome.failed, outcome.blocked) == ({}, ())
-    outcome = run_tasks(tasks, store, INLINE)
-    assert set(outcome.reused) == keys([first, *tasks])
-    assert outcome.computed == ()
+    outcome = schedule(tasks, store, INLINE)
+    assert (set(outcome.reused), outcome.computed) == (keys([first, *tasks]), ())
 
-    assert lines(tmp_path / "log") == [f"{name} {what}" for name in "abcd" for what in ("begin", "end")]
-    record = store.record(task_key(tasks[1]))
+    assert lines(log) == [f"{name} {what}" for name in "abcd" for what in ("begin", "end")]
+    record = store.record(tasks[1].key)
     assert {name: record[name] for name in ("cell", "settings", "inputs")} == description(tasks[1])
     assert record["result"] == {"threads": 1, "device": "meta", "process": os.getpid()}
-    assert (store.folder(task_key(tasks[1])) / "cell.json").exists()
+    assert Workspace(store).result(tasks[1]) == record["result"]
+    assert (store.folder(tasks[1].key) / "cell.json").exists()
     assert 0 <= record["seconds"] < 5
     assert record["finished"].endswith("+00:00")
+
+
+def test_a_slow_task_holds_up_only_what_needs_it(store: Store, log: Path) -> None:
+    chain = make("third", make("second", make("first")))
+    slow = make("slow", awaits="third end")
+    with processes(2, 1) as workers:
+        outcome = schedule([slow, chain, make("needs slow", slow)], store, workers)
+    assert outcome.failed == {}
+    assert lines(log)[-4:] == ["third end", "slow end", "needs slow begin", "needs slow end"]
+
+
+def test_a_raised_version_is_computed_anew(store: Store, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule([make("a")], store, INLINE)
+    monkeypatch.setattr(MadeTask, "version", 2)
+    newer = make("b", make("a"))
+    assert len(schedule([newer], store, INLINE).computed) == 2
+    assert store.record(make("a").key)["version"] == 2
+    assert Counter(lines(log))["a end"] == 2
 
 
 @pytest.mark.parametrize(
@@ -66,134 +82,122 @@ def test_each_task_runs_once_and_never_again(make: Make, store: Store, tmp_path:
     [("InputError", "bad is broken"), ("KeyError", r"KeyError: 'bad\nis broken'")],
 )
 def test_a_failure_is_recorded_stops_only_what_needs_it_and_is_tried_again(
-    make: Make, store: Store, tmp_path: Path, breaks: str, sentence: str
+    store: Store, log: Path, breaks: str, sentence: str
 ) -> None:
-    (tmp_path / "switch").touch()
     bad = make("bad", breaks=breaks)
     needs = make("needs", bad)
     needs_more = make("needs more", make("fine"), needs)
     tasks = [bad, make("other"), needs_more]
 
-    outcome = run_tasks(tasks, store, INLINE)
-    assert outcome.failed == {task_key(bad): sentence}
+    outcome = schedule(tasks, store, INLINE)
+    assert outcome.failed == {bad.key: sentence}
     assert set(outcome.computed) == keys([make("other"), make("fine")])
     assert set(outcome.blocked) == keys([needs, needs_more])
-    failure = store.failure(task_key(bad))
+    failure = store.failure(bad.key)
     assert failure is not None
     assert failure["error"] == sentence
     assert "made_tasks.py" in failure["traceback"]
 
-    again = run_tasks(tasks, store, INLINE)
+    again = schedule(tasks, store, INLINE)
     assert (again.failed, again.blocked, again.computed) == (outcome.failed, outcome.blocked, ())
-    (tmp_path / "switch").unlink()
-    mended = run_tasks(tasks, store, INLINE)
+    log.with_name("switch").unlink()
+    mended = schedule(tasks, store, INLINE)
     assert set(mended.computed) == keys([bad, needs, needs_more])
     assert (mended.failed, mended.blocked) == ({}, ())
-    assert Counter(lines(tmp_path / "log"))["bad begin"] == 3
-    assert store.failure(task_key(bad)) is None
+    assert Counter(lines(log))["bad begin"] == 3
+    assert store.failure(bad.key) is None
 
 
-def test_a_task_that_kills_its_process_fails_alone(make: Make, store: Store, tmp_path: Path) -> None:
-    (tmp_path / "switch").touch()
-    deadly = make("deadly", breaks="kill", waits=0.1)
-    others = [make(f"{number}", waits=0.05) for number in range(5)]
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_task_that_kills_its_process_fails_alone(store: Store, log: Path, jobs: int) -> None:
+    deadly = make("deadly", breaks="death", waits=0.1)
+    others = [make(name, waits=0.05) for name in "abcd"]
     late = make("late", *others)
-    tasks = [*others[:2], deadly, *others[2:], make("blocked", deadly), late]
-
-    outcome = run_tasks(tasks, store, Workers("processes", 2, 1))
+    with processes(jobs, 1) as workers:
+        outcome = schedule([*others[:2], deadly, make("blocked", deadly), late], store, workers)
 
     assert outcome.failed == {
-        task_key(deadly): "The process that ran it died, perhaps out of memory: reduce --jobs."
+        deadly.key: "The process that ran it died, perhaps out of memory: reduce --jobs."
     }
     assert set(outcome.computed) == keys([*others, late])
     assert set(outcome.blocked) == keys([make("blocked", deadly)])
-    noted = Counter(lines(tmp_path / "log"))
-    # Those at work beside it are ended too and run again, perhaps between their last line and their record.
-    assert all(1 <= noted[f"{task.name} end"] <= 2 for task in others)
-    assert noted["late end"] == 1
-    assert noted["deadly begin"] <= 3
-    assert noted["deadly end"] == 0
+    assert all(store.record(key)["result"]["process"] != os.getpid() for key in outcome.computed)
+    if jobs == 1:  # one task at a time
+        alone = [f"{name} {what}" for name in [*"abcd", "late"] for what in ("begin", "end")]
+        assert lines(log) == [*alone[:4], *["deadly begin"] * 2, *alone[4:]]
+    noted = Counter(lines(log))
+    # What was at work beside it is ended too and run again, perhaps between its last line and its record.
+    assert all(1 <= noted[f"{task.name} end"] <= jobs for task in others)
+    assert (noted["late end"], noted["deadly begin"], noted["deadly end"]) == (1, 2, 0)
 
 
-def test_one_job_is_one_task_at_a_time_in_another_process(make: Make, store: Store, tmp_path: Path) -> None:
-    tasks = [make(f"{number}", waits=0.4) for number in range(4)]
-    run_tasks(tasks, store, Workers("processes", 1, 1))
-    assert [line.split()[1] for line in lines(tmp_path / "log")] == ["begin", "end"] * 4
-    assert all(store.record(key)["result"]["process"] != os.getpid() for key in keys(tasks))
+def test_ctrl_c_leaves_what_can_be_continued(store: Store, log: Path) -> None:
+    tasks = [make("a"), make("b", make("stopped", breaks="Ctrl-C"))]
+    with pytest.raises(KeyboardInterrupt):
+        schedule(tasks, store, INLINE)
+    assert store.failure(tasks[1].inputs[0].key) is None
+    log.with_name("switch").unlink()
+    outcome = schedule(tasks, store, INLINE)
+    assert outcome.reused == (tasks[0].key,)
+    assert set(outcome.computed) == keys([tasks[1], *tasks[1].inputs])
 
 
-def test_warnings_become_notes_each_once(make: Make, store: Store) -> None:
-    task = make("a", warning="slow here")
-    run_tasks([task, make("b")], store, INLINE)
-    assert store.record(task_key(task))["notes"] == ["slow here"]
-    assert store.record(task_key(make("b")))["notes"] == []
-
-
-def test_threads_are_set_inside_and_restored_outside(make: Make, store: Store, tmp_path: Path) -> None:
-    (tmp_path / "switch").touch()
+@pytest.mark.usefixtures("log")
+def test_threads_are_restored_and_warnings_become_notes(store: Store) -> None:
     before = torch.get_num_threads()
-    tasks = [make("a"), make("bad", breaks="KeyError")]
-    run_tasks(tasks, store, Workers("inline", 1, before + 2))
-    record = store.record(task_key(tasks[0]))
+    task = MadeTask(name="a", warning="slow here")
+    schedule([task, make("b"), make("bad", breaks="KeyError")], store, inline(before + 2))
+    record = store.record(task.key)
     assert record["result"]["threads"] == record["threads"] == before + 2
     assert torch.get_num_threads() == before
+    assert (record["notes"], store.record(make("b").key)["notes"]) == (["slow here"], [])
 
 
-def test_progress_ends_with_everything_counted(
-    make: Make, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "_PROGRESS_SECONDS", 0.01)
-    (tmp_path / "switch").touch()
+@pytest.mark.usefixtures("log")
+def test_progress_ends_with_everything_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_PROGRESS_SECONDS", 0.01)
     bad = make("bad", breaks="KeyError", waits=0.1)
     known = make("known")
-    run_tasks([known], store, INLINE)
-    store.finish(task_key(known), {**store.record(task_key(known)), "seconds": 10.0})
+    schedule([known], store, INLINE)
+    store.finish(known.key, {**store.record(known.key), "seconds": 10.0})
     seen: list[StudyProgress] = []
 
-    run_tasks(
-        [bad, make("blocked", bad), known, make("last", waits=0.1)], store, INLINE, observer=seen.append
-    )
+    schedule([bad, make("blocked", bad), known, make("last", waits=0.1)], store, INLINE, observer=seen.append)
 
     first, last = seen[0], seen[-1]
     assert (first.total, first.done, first.failed, first.running) == (3, 0, 0, 1)
-    assert first.seconds_left == 30.0  # three tasks of a kind whose only record took 10 s
+    assert first.seconds_left == 30.0  # three tasks with the label of one that took 10 s
     assert (last.total, last.done, last.failed, last.running, last.seconds_left) == (3, 1, 2, 0, 0.0)
     assert last.seconds >= 0.2
     assert all(a.done <= b.done and a.failed <= b.failed for a, b in pairwise(seen))
     assert any(progress.failed > 0 and progress.running == 1 for progress in seen)
 
 
-def test_what_only_finished_tasks_need_is_not_run_again(make: Make, store: Store, tmp_path: Path) -> None:
-    source = make("source")
-    run_tasks([make("a", source)], store, INLINE)
-    shutil.rmtree(store.folder(task_key(source)))  # such as large files, removed to save space
-    outcome = run_tasks([make("a", source)], store, INLINE)
-    assert (outcome.computed, outcome.reused) == ((), (task_key(make("a", source)),))
-    run_tasks([make("a", source), make("b", source)], store, INLINE)
-    assert Counter(lines(tmp_path / "log"))["source begin"] == 2
-
-
-def test_time_left_is_shared_by_jobs_and_unknown_at_first(make: Make, store: Store) -> None:
-    tasks = [make("slow", kind="slow"), make("fast", kind="fast"), make("slow 2", kind="slow")]
-    tasks += [make("new", kind="new")]
-    wanted = {task_key(task): task for task in tasks}
-    workers = Workers("processes", 2, 1)
-    run = runner._Run(store, workers, runner.StoreWorkspace(store, "cpu"), wanted)
-    clock = runner._Clock(run, store, workers.jobs, {})
-    assert clock.progress().seconds_left is None
+def test_time_left_is_shared_by_jobs_and_unknown_at_first(store: Store) -> None:
+    kinds = ("slow", "fast", "slow", "new")
+    tasks = [MadeTask(name=f"{number}", kind=kind) for number, kind in enumerate(kinds)]
+    run = scheduler._Run(tasks, store, Workers(2, 1, INLINE.submit), Workspace(store))
+    assert run.progress().seconds_left is None
     for task, seconds in zip(tasks, (30.0, 10.0), strict=False):
-        store.finish(task_key(task), {"seconds": seconds})
-    progress = clock.progress()
-    assert (progress.done, progress.running) == (2, 2)
-    assert progress.seconds_left == (30 + 20) / 2  # a kind that was never seen takes the mean of the others
+        store.finish(task.key, {"seconds": seconds})
+        run._ended(task.key, None)
+    progress = run.progress()
+    assert progress.done == 2
+    assert progress.seconds_left == (30 + 20) / 2  # a label that was never seen takes the mean of the others
 
 
-def test_two_runs_at_once_share_the_work(make: Make, store: Store, tmp_path: Path) -> None:
-    tasks = [
-        make("a", waits=0.1),
-        make("b", make("a", waits=0.1)),
-        *(make(f"{n}", waits=0.05) for n in range(6)),
-    ]
+def test_what_only_finished_tasks_need_is_not_run_again(store: Store, log: Path) -> None:
+    source = make("source")
+    schedule([make("a", source)], store, INLINE)
+    shutil.rmtree(store.folder(source.key))  # such as large files, removed to save space
+    outcome = schedule([make("a", source)], store, INLINE)
+    assert (outcome.computed, outcome.reused) == ((), (make("a", source).key,))
+    schedule([make("a", source), make("b", source)], store, INLINE)
+    assert Counter(lines(log))["source begin"] == 2
+
+
+def test_two_runs_at_once_share_the_work(store: Store, log: Path) -> None:
+    tasks = [make("b", make("a", waits=0.1)), *(make(f"{n}", waits=0.05) for n in range(6))]
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     both = [
@@ -206,20 +210,19 @@ def test_two_runs_at_once_share_the_work(make: Make, store: Store, tmp_path: Pat
         process.join(60)
     assert [process.exitcode for process in both] == [0, 0]
     assert all(store.finished(key) for key in keys(tasks))
-    assert Counter(lines(tmp_path / "log")) == {
-        f"{task.name} {what}": 1 for task in tasks for what in ("begin", "end")
-    }
+    assert Counter(lines(log)) == {f"{name} {what}": 1 for name in "ab012345" for what in ("begin", "end")}
 
 
-def test_a_folder_that_cannot_be_written_ends_the_run(make: Make, store: Store) -> None:
+def test_a_folder_that_cannot_be_written_ends_the_run(store: Store) -> None:
     store.path.touch()
-    with pytest.raises(InputError, match="cannot be written"):
-        run_tasks([make("a")], store, INLINE)
+    with pytest.raises(
+        InputError,
+        match=rf"{store.folder(make('a').key)} cannot be written \(.*\): choose a folder that you may write to",
+    ):
+        schedule([make("a")], store, INLINE)
 
 
-def test_a_result_that_is_not_plain_json_fails_with_its_own_sentence(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(MadeTask, "run", lambda self, workspace: {"accuracy": torch.tensor(0.5)})
-    outcome = run_tasks([make("a")], store, INLINE)
-    assert "Tensor" in outcome.failed[task_key(make("a"))]
+def test_a_result_that_is_not_plain_json_fails_with_its_own_sentence(store: Store, log: Path) -> None:
+    broken = make("a", breaks="tensor")
+    assert "Tensor" in schedule([broken], store, INLINE).failed[broken.key]
+    assert lines(log) == ["a begin", "a end"]  # it is not tried again, as after a death

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.studies.store import Store
+from datacondense.tasks.store import Store, store_in
 
 WAITER = """
 import sys
 from pathlib import Path
-from datacondense.studies.store import Store
+from datacondense.tasks.store import Store
 print("waits", flush=True)
 with Store(Path(sys.argv[1])).claimed("k"):
     print("holds", flush=True)
@@ -22,23 +22,22 @@ with Store(Path(sys.argv[1])).claimed("k"):
 
 
 def test_files_show_the_state_of_a_task(tmp_path: Path) -> None:
-    store = Store(tmp_path / "cells")
+    store = store_in(tmp_path)
     with store.claimed("k"):
-        assert not store.begun("k")
         store.begin("k", {"cell": "Some"})
-    assert store.begun("k")
+    assert (store.folder("k") / "cell.json").exists()
     assert not store.finished("k")
     store.fail("k", {"error": "it broke"})
     assert store.failure("k") == {"error": "it broke"}
-    store.forget("k")
-    assert (store.begun("k"), store.failure("k")) == (False, None)
+    store.begin("k", {"cell": "Some"})
+    assert store.failure("k") is None
 
     store.fail("k", {"error": "it broke"})
     store.finish("k", {"b": 2.5, "a": [1, None]})
     assert store.finished("k")
     assert store.record("k") == {"b": 2.5, "a": [1, None]}
     assert store.failure("k") is None  # it has succeeded since
-    assert (store.folder("k") / "record.json").read_text() == (
+    assert (tmp_path / "cells/k/record.json").read_text() == (
         '{\n  "a": [\n    1,\n    null\n  ],\n  "b": 2.5\n}\n'
     )
     store.forget("k")
@@ -91,14 +90,3 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str | bytes) -> None
         InputError, match=r"k/record\.json cannot be read .*: remove its folder to have the task"
     ):
         Store(tmp_path).record("k")
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with (
-        pytest.raises(
-            InputError, match=r"file/k cannot be written \(.*\): choose a folder that you may write to"
-        ),
-        Store(tmp_path / "file").claimed("k"),
-    ):
-        pass

@@ -1,13 +1,14 @@
 """Settings of workers, and how they share the cores."""
 
 import os
+import time
 from typing import Any
 
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.studies import workers
-from datacondense.studies.workers import Workers, WorkersConfig, opened
+from datacondense.tasks import workers
+from datacondense.tasks.workers import WorkersConfig, opened, processes
 
 
 @pytest.mark.parametrize(
@@ -54,9 +55,17 @@ def test_cores_are_shared(
     monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], on_gpu: bool, jobs: int, threads: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    settings = WorkersConfig(**config)
-    with opened(settings, on_gpu=on_gpu) as workers:
-        assert workers == Workers(settings.backend, jobs, threads)
+    with opened(WorkersConfig(**config), on_gpu=on_gpu) as ready:
+        assert (ready.jobs, ready.threads) == (jobs, threads)
+
+
+def test_processes_end_at_once_with_ctrl_c() -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), processes(1, 1) as ready:  # noqa: PT012
+        sleeping = ready.submit(time.sleep, 600)
+        raise KeyboardInterrupt
+    assert sleeping.exception(60) is not None
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])

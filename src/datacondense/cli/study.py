@@ -1,16 +1,14 @@
 """`datacondense study`: run a grid of experiments and write its table."""
 
-import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from datacondense.cli.console import Printer, Ticker, duration
-from datacondense.cli.machine import Output
-from datacondense.data.config import DataConfig
+from datacondense.cli.console import Printer, duration
+from datacondense.cli.tasks import TaskCommand, command_line, reporter, stopped
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
@@ -19,17 +17,12 @@ from datacondense.reports.study_page import write_study
 from datacondense.studies.catalogue import find_study
 from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.config import StudyConfig
-from datacondense.studies.running import StudyRun, declared, estimate_study, run_study
+from datacondense.studies.running import declared, estimate_study, run_study
 from datacondense.tasks.pilot import StudyEstimate
-from datacondense.tasks.scheduler import Outcome, StudyProgress
-from datacondense.tasks.store import TASKS
-from datacondense.tasks.workers import WorkersConfig
-
-_SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(TaskCommand):
     """Run a grid of experiments: condense, evaluate, and write the table beside the published one.
 
     The same command continues a study that was stopped or killed. Finished tasks are never run again, and studies with
@@ -40,37 +33,21 @@ class Study:
             teacher, representatives, masks, noise-aware; of methods, as `compare` runs them: comparison, distillation;
             or your own study, a .toml or .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
-        out: Folder for records, tables and plots.
-        label: Name of the study's files in OUT. Default: made of NAME, DATASET and the images per class; give one to
-            keep two studies of that name side by side.
-        dry_run: Print the tasks, and an estimate of their time and memory from one timed step of each kind.
+        dry_run: Print the tasks, and an estimate of their time and memory from a short pilot of each kind.
         validation_fraction: Fraction of the training images to hold out, class by class, and to test on instead of the
             test images; use it to choose settings.
-        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         study: Iterations, seeds, networks, and the settings that all variants share.
-        workers: How many tasks run at once, and where.
-        data: How the data set is read.
-        output: How much to print.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    # Again, after NAME, whose place on the command line is the first.
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
-    out: Path
-    label: str | None = None
     dry_run: bool = False
     validation_fraction: float = 0.0
-    device: str = "auto"
     study: StudyConfig = field(default_factory=StudyConfig)
-    workers: WorkersConfig = field(default_factory=WorkersConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
-        """Run the subcommand.
-
-        Returns:
-            The exit code: 0; 1 if a task failed; 130 after Ctrl-C.
-        """
+        """Run the subcommand and return the exit code: 0; 1 if a task failed; 130 after Ctrl-C."""
         printer = Printer(self.output)
         device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data, validation_fraction=self.validation_fraction)
@@ -83,19 +60,9 @@ class Study:
             try:
                 run = run_study(study, self.out, workers=self.workers, device=device, observer=reporter(tick))
             except KeyboardInterrupt:
-                printer.note("Stopped. Run the same command again to continue.")
-                return 130
-        return self._report(run, printer)
-
-    def _report(self, run: StudyRun, printer: Printer) -> int:
-        """Write the table, and report where it is and what failed."""
-        return report_tasks(
-            run.outcome,
-            self.out,
-            lambda: write_study(run.result, self.facts(), self.out, self.stem),
-            study_record(run.result),
-            printer,
-        )
+                return stopped(printer)
+        write = partial(write_study, run.result, self.facts(), self.out, self.stem)
+        return self.report(run.outcome, write, study_record(run.result), printer)
 
     @property
     def stem(self) -> str:
@@ -107,11 +74,7 @@ class Study:
         return f"{Path(self.name).stem}-{Path(self.dataset).stem}{ipc}{on}"
 
     def facts(self) -> dict[str, str]:
-        """Return how the numbers came about, independent of where tasks ran.
-
-        Returns:
-            Facts by name.
-        """
+        """Return how the numbers came about, independent of where tasks ran."""
         config, method = self.study, self.study.method
         scored_on = (
             f"{self.validation_fraction:.0%} of the training images, held out"
@@ -166,66 +129,11 @@ class Study:
         }
 
     def command(self) -> str:
-        """Return the command that reproduces the numbers.
-
-        Returns:
-            The command, without options that change no number.
-        """
+        """Return the command that reproduces the numbers, without options that change none."""
         words = ["datacondense", "study", self.name, self.dataset]
         if self.validation_fraction:
             words += ["--validation-fraction", str(self.validation_fraction)]
-        for config in (self.study, self.study.method, self.data):
-            words += flags(config)
-        return shlex.join([*words, "--out", "OUT"])
-
-
-def report_tasks(
-    outcome: Outcome,
-    out: Path,
-    write: Callable[[], list[Path]],
-    numbers: Mapping[str, Any],
-    printer: Printer,
-) -> int:
-    """Report what failed, write the files, and report where they are."""
-    _print_failures(outcome, out, printer)
-    files = write()
-    printer.say(f"{len(outcome.computed)} tasks computed, {len(outcome.reused)} reused: {files[0]}")
-    printer.record({
-        "files": [str(path) for path in files],
-        "computed": len(outcome.computed),
-        "reused": len(outcome.reused),
-        "failed": dict(outcome.failed),
-        "blocked": len(outcome.blocked),
-        **numbers,
-    })
-    return 1 if outcome.failed or outcome.blocked else 0
-
-
-def _print_failures(outcome: Outcome, out: Path, printer: Printer) -> None:
-    """Print which tasks failed, and what to do about it."""
-    for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
-        printer.note(f"Failed: {out / TASKS / key}: {error}")
-    if outcome.failed:
-        printer.note(
-            f"Failed tasks: {len(outcome.failed)}; tasks not run because an input failed: {len(outcome.blocked)}. "
-            "Each failure.json has the details. The same command tries again."
-        )
-
-
-def flags(config: Any) -> list[str]:
-    """Return the options for all values that are not defaults."""
-    words: list[str] = []
-    for known in fields(config):
-        value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
-        if is_dataclass(value) or value == known.default:
-            continue
-        if value is True:
-            words.append(option)
-        elif tyro.conf.UseAppendAction in getattr(known.type, "__metadata__", ()):
-            words += [word for item in value for word in (option, str(item))]
-        else:
-            words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
-    return words
+        return command_line(words, self.study, self.study.method, self.data)
 
 
 def _print_estimate(estimate: StudyEstimate, printer: Printer) -> int:
@@ -242,25 +150,10 @@ def _print_estimate(estimate: StudyEstimate, printer: Printer) -> int:
         f"In total about {_about(estimate.seconds)} with {estimate.jobs} at once, and up to {estimate.memory:.0f} MiB. "
         "Each kind was timed alone; tasks that run side by side slow each other down."
     )
-    printer.record(asdict(estimate))
+    printer.record({**estimate._asdict(), "kinds": [kind._asdict() for kind in estimate.kinds]})
     return 0
 
 
 def _about(seconds: float) -> str:
     """Return an estimate as text, with tenths if it is short."""
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
-
-
-def reporter(tick: Ticker) -> Callable[[StudyProgress], None]:
-    """Return an observer that shows the progress of a study."""
-
-    def report(progress: StudyProgress) -> None:
-        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-        tick(
-            progress.done + progress.failed,
-            progress.total,
-            f"{progress.done} of {progress.total} tasks done, {progress.running} running, {progress.failed} failed, "
-            f"{duration(progress.seconds)}{left}",
-        )
-
-    return report

@@ -61,15 +61,7 @@ class DataSource:
 def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
     """Return a data set with fingerprints and absolute paths, so that results of different images are never mixed.
 
-    Args:
-        source: The data set as the user named it.
-        needs_test: Whether it must have test images.
-
-    Returns:
-        The same data set.
-
-    Raises:
-        InputError: The data set cannot be read, or lacks the test images that it needs.
+    It is read. `InputError` is raised if it lacks the test images that it needs.
     """
     root = source.config.data_root or os.environ.get(MIRROR_VARIABLE)
     path = Path(source.name).expanduser()

@@ -35,13 +35,7 @@ _CHECKPOINT_SECONDS = 60.0
 
 
 class FullState(NamedTuple):
-    """Training between two epochs.
-
-    Attributes:
-        state: Epoch, parameters and momentum.
-        buffers: The network's buffers, which training changes in place.
-        counts: How often each image was forgotten.
-    """
+    """Training between two epochs; it changes the network's buffers in place."""
 
     state: TrainState
     buffers: Parameters
@@ -105,22 +99,16 @@ class FullTraining:
         return FullState(TrainState.begun(parameters), buffers, counts)
 
     def trained(
-        self,
-        start: FullState,
-        *,
-        epochs: int | None = None,
-        num_images: int | None = None,
-        after_epoch: Callable[[FullState], None] | None = None,
+        self, start: FullState, *, after_epoch: Callable[[FullState], None] | None = None
     ) -> FullState:
-        """Return the state after `epochs` in all, those of the protocol where None; `start` does not change.
+        """Return the state after all epochs; `start` does not change.
 
-        Training is on the first `num_images`, or on all; `after_epoch` is called with a state that changes in place
-        later on.
+        `after_epoch` is called with a state that changes in place later on.
         """
-        protocol, all_epochs = self._protocol, self._protocol.epochs
+        protocol = self._protocol
         buffers, counts = {name: buffer.clone() for name, buffer in start.buffers.items()}, start.counts
         # Positions stand for images until a batch is needed: all of them, normalised, would take four times the memory.
-        positions = torch.arange(num_images or len(self._images), device=self._device)
+        positions = torch.arange(len(self._images), device=self._device)
 
         def watch(seen: Tensor, logits: Tensor) -> None:
             nonlocal counts
@@ -135,8 +123,8 @@ class FullTraining:
             start.state,
             positions,
             self._images.labels[positions],
-            epochs=all_epochs if epochs is None else epochs,
-            sgd=lambda epoch: protocol.sgd(epoch, all_epochs),
+            epochs=protocol.epochs,
+            sgd=lambda epoch: protocol.sgd(epoch, protocol.epochs),
             order=partial(seeded_generator, protocol.seed, "whole order", self._repeat),
             inputs=self._inputs,
             watch=watch,
@@ -181,13 +169,7 @@ class FullTraining:
 
 
 class TrainedNetwork(NamedTuple):
-    """A network with its trained numbers.
-
-    Attributes:
-        network: The structure.
-        parameters: Its trained parameters.
-        buffers: Its buffers.
-    """
+    """A network with its trained numbers."""
 
     network: Network
     parameters: Parameters

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from datacondense.files import write_text
 
 NOTHING = "–"
+NOISE_HEADING = "What the matching gradient is made of"
 
 _ENVIRONMENT = ("engine", "precision", "threads", "torch", "device", "datacondense")  # listed first
 _MIXED = {

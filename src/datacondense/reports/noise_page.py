@@ -14,8 +14,6 @@ from datacondense.studies.noise import PARTS, NoiseResult, Variant
 
 Gradient: TypeAlias = Mapping[str, Mapping[str, Any]]  # the line of the frame of each part
 
-HEADING = "What the matching gradient is made of"
-
 _NUMBERS = ("squared_length", "share", "low", "high")
 _UNKNOWN: Any = [("", dict.fromkeys(PARTS, dict.fromkeys(_NUMBERS, nan)))]
 _MODEL = (
@@ -74,7 +72,7 @@ def noise_markdown(
         ),
         md.environments_part(result.environments),
     ]
-    return md.page_of(HEADING, facts, picture, parts)
+    return md.page_of(md.NOISE_HEADING, facts, picture, parts)
 
 
 def noise_csv_text(result: NoiseResult) -> str:

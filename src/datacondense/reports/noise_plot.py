@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from datacondense.reports import plotting
-from datacondense.reports.noise_page import HEADING, gradients
+from datacondense.reports.layout import NOISE_HEADING
 from datacondense.reports.plotting import FONT, SMALL, TITLE
 from datacondense.studies.noise import PARTS, NoiseResult
 
@@ -36,7 +36,8 @@ def noise_figure(result: NoiseResult) -> Figure:
     width, height = plotting.text_size(*labels)
     down = (heights[-1] + 1) * max(0.27, height + 0.1)
     figure = plotting.new_figure(1.9 * len(PARTS) + width, down + 1.4)
-    found = gradients(result)
+    lines = (line for line in result.frame.to_dict("records") if not line["class"])
+    found = {(line["network"], line["variant"], line["part"]): line for line in lines}
     panels = figure.subplots(1, len(PARTS), squeeze=False)[0]
     for index, (panel, part) in enumerate(zip(panels, PARTS, strict=True)):
         plotting.list_rows(panel, heights, [""] * len(rows) if index else labels)
@@ -44,9 +45,8 @@ def noise_figure(result: NoiseResult) -> Figure:
         panel.set_xticks([0, 50, 100])
         panel.set_title(f"{part}\n{_MEANINGS[part]}", fontsize=FONT)
         for y, row in zip(heights, rows, strict=True):
-            share = found[row][0][1][part] if row in found else None
-            _plot_point(panel, y, share, plotting.row_style(index))
-    figure.suptitle(HEADING, fontsize=TITLE)
+            _plot_point(panel, y, found.get((*row, part)), plotting.row_style(index))
+    figure.suptitle(NOISE_HEADING, fontsize=TITLE)
     figure.supxlabel("share of the expected squared length, %, with 95 % intervals", fontsize=FONT)
     return figure
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from math import isnan, nan
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from datacondense.renamed import current_names
-from datacondense.reports.noise_page import Gradient, gradients
 from datacondense.studies.noise import COLUMNS as NOISE_COLUMNS
 from datacondense.studies.noise import NoiseResult, noise_lines
 from datacondense.studies.published import ORDERINGS, TITLES, still_published
@@ -22,12 +21,9 @@ _WORDS = ("name", "title", "subject", "rows", "columns", "row_axis", "column_axi
 def study_record(result: StudyResult) -> dict[str, Any]:
     """Return a study and all its networks as plain JSON values, without its tasks."""
     study = result.study
-    networks = result.frame.to_dict(orient="list")
     return {
         "study": {name: getattr(study, name) for name in _WORDS},
-        "networks": {
-            name: [None if pd.isna(value) else value for value in values] for name, values in networks.items()
-        },
+        "networks": _columns(result.frame),
         "published": [[*entry, *value] for entry, value in study.published.items()],
         "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
         "paired": [[entry, partner] for entry, partner in study.paired.items()],
@@ -51,11 +47,7 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
         ratios=values.get("ratios", {}),
     )
     if "networks" in values:
-        networks = {
-            name: [nan if value is None else value for value in found]
-            for name, found in values["networks"].items()
-        }
-        frame = pd.DataFrame(networks, columns=COLUMNS)
+        frame = _frame(values["networks"])
     else:
         study, full = _reviewed(study), values["full"]
         entries = [*values["entries"], *([] if full is None else [{**full, "row": FULL, "column": "all"}])]
@@ -64,33 +56,37 @@ def read_study_record(values: Mapping[str, Any]) -> StudyResult:
 
 
 def noise_record(result: NoiseResult) -> dict[str, Any]:
-    """Return a measurement of gradient noise as plain JSON values, class by class."""
-    found = gradients(result)
+    """Return a measurement of gradient noise as plain JSON values."""
     return {
         "networks": list(result.networks),
         "variants": list(result.variants),
-        "entries": [
-            {
-                "network": network,
-                "variant": variant,
-                "all_classes": _parts(of_all),
-                "classes": [{"name": name, "parts": _parts(parts)} for name, parts in classes],
-            }
-            for (network, variant), ((_, of_all), *classes) in found.items()
-        ],
+        "parts": _columns(result.frame),
         "environments": list(result.environments),
     }
 
 
 def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
-    """Read what `noise_record` wrote; additional values are ignored."""
-    listed = [noise_lines((entry["network"], entry["variant"]), entry) for entry in values["entries"]]
+    """Read what `noise_record` wrote, in this or an earlier release; additional values are ignored."""
+    pairs = (((entry["network"], entry["variant"]), entry) for entry in values.get("entries", ()))
+    lines = chain(*(noise_lines(pair, entry) for pair, entry in pairs))
     return NoiseResult(
         networks=tuple(values["networks"]),
         variants=tuple(values["variants"]),
-        frame=pd.DataFrame(chain(*listed), columns=NOISE_COLUMNS),
+        frame=_frame(values["parts"]) if "parts" in values else pd.DataFrame(lines, columns=NOISE_COLUMNS),
         environments=values["environments"],
     )
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return a frame as plain JSON values, column by column."""
+    columns = frame.to_dict(orient="list").items()
+    return {str(name): [None if pd.isna(value) else value for value in values] for name, values in columns}
+
+
+def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Read what `_columns` wrote."""
+    known = ((name, [nan if value is None else value for value in found]) for name, found in columns.items())
+    return pd.DataFrame(dict(known), columns=list(columns))
 
 
 def _entries(listed: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
@@ -140,16 +136,3 @@ def _networks(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _at(values: Sequence[float], index: int) -> float:
     """Return a number of a list; NaN beyond its end."""
     return values[index] if index < len(values) else nan
-
-
-def _parts(gradient: Gradient) -> dict[str, Any] | None:
-    """Return the parts of a gradient as plain JSON values; None if it is zero."""
-    if any(isnan(found["share"]) for found in gradient.values()):
-        return None
-    return {
-        part: {
-            **{name: found[name] for name in ("squared_length", "share")},
-            "interval": None if isnan(found["low"]) else [found["low"], found["high"]],
-        }
-        for part, found in gradient.items()
-    }

@@ -263,33 +263,28 @@ def _changed(config: Any, changes: Changes) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value has a type that a field allows; the config checks names."""
-    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    plain: dict[Any, Any] = {float: (int, float)}
-    return any(
-        isinstance(value, plain.get(one, one))
-        for one in _types(hint)
-        if not isinstance(value, bool) or one is bool
-    )
+    """Whether a value has a type that a field allows; the config checks names."""
+    many, types = _allowed(hint)
+    if many:
+        return isinstance(value, tuple) and all(_fits(item, Union[types]) for item in value)  # noqa: UP007
+    wide = (*types, int) if float in types else types
+    return isinstance(value, wide) and (bool in types or not isinstance(value, bool))
 
 
 def _words(hint: Any) -> str:
     """Return the names of the types that a field allows."""
-    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(hint) is tuple:
-        return f"list of {_words(get_args(hint)[0])}"
-    return " or ".join(one.__name__ for one in _types(hint) if one is not NoneType)
+    many, types = _allowed(hint)
+    return "list of " * many + " or ".join(one.__name__ for one in types if one is not NoneType)
 
 
-def _types(hint: Any) -> list[type]:
-    """Return the types of plain values that a field allows: choices are strings, and so are names of callables."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return _types(get_args(hint)[0])
+def _allowed(hint: Any) -> tuple[bool, tuple[type, ...]]:
+    """Whether a field is a list, and the types of its plain values: choices and names of callables are strings."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in {Annotated, tuple}:
+        many, types = _allowed(arguments[0])
+        return many or origin is tuple, types
     if origin in {Union, UnionType}:
-        return [kind for one in get_args(hint) for kind in _types(one)]
+        return False, tuple(kind for one in arguments for kind in _allowed(one)[1])
     if origin is Literal:
-        return [str]
-    return [] if origin is Callable else [hint]
+        return False, (str,)
+    return False, () if origin is Callable else (hint,)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import nan, prod
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import pandas as pd
 import torch
@@ -21,9 +21,9 @@ from datacondense.matching.transforms import parse_transform
 from datacondense.settings import check_at_least
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.running import run_recorded
+from datacondense.studies.running import Run, run_recorded
 from datacondense.studies.tasks import Condense
-from datacondense.tasks.scheduler import Observer, Outcome
+from datacondense.tasks.scheduler import Observer
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.task import TRAINING, Task, images_of, inputs_of
 from datacondense.tasks.workers import WorkersConfig
@@ -192,18 +192,6 @@ class NoiseResult:
         return [(network, variant) for network in self.networks for variant in self.variants]
 
 
-class NoiseRun(NamedTuple):
-    """A finished measurement.
-
-    Attributes:
-        result: Its numbers.
-        outcome: Which tasks were reused, computed or failed.
-    """
-
-    result: NoiseResult
-    outcome: Outcome
-
-
 def noise_tasks(data: DataSource, config: NoiseConfig) -> dict[Variant, MeasureNoise]:
     """Return the task of each network and variant, network by network."""
     source, tasks = data if data.content else identified(data), {}
@@ -235,7 +223,7 @@ def run_noise(
     workers: WorkersConfig | None = None,
     device: str = "cpu",
     observer: Observer | None = None,
-) -> NoiseRun:
+) -> Run[NoiseResult]:
     """Run the tasks that are not finished, and collect all numbers.
 
     Args:
@@ -255,7 +243,7 @@ def run_noise(
     """
     tasks = noise_tasks(data, config)
     store, outcome = run_recorded(tasks.values(), out, workers, device, observer)
-    return NoiseRun(collect_noise(tasks, store), outcome)
+    return Run(collect_noise(tasks, store), outcome)
 
 
 def collect_noise(tasks: Mapping[Variant, MeasureNoise], store: Store) -> NoiseResult:

@@ -1,14 +1,15 @@
 """From tasks and studies to numbers."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import pandas as pd
 
 from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
+from datacondense.settings import joined_keys, plain_settings
 from datacondense.studies.comparison_catalogue import COMPARISONS
 from datacondense.studies.config import StudyConfig, parse_override
 from datacondense.studies.factory import Declaration, TaskFactory
@@ -23,27 +24,18 @@ from datacondense.tasks.workers import WorkersConfig, opened
 _SEARCH_FRACTION = 0.1  # of the training images, held out to compare learning rates
 
 
-class StudyRun(NamedTuple):
-    """A finished study.
-
-    Attributes:
-        result: Its numbers.
-        outcome: Which tasks were reused, computed or failed.
-    """
-
-    result: StudyResult
-    outcome: Outcome
+ResultT = TypeVar("ResultT")
 
 
-class TaskRun(NamedTuple):
+class Run(NamedTuple, Generic[ResultT]):
     """A finished run of tasks.
 
     Attributes:
-        frame: A line for each finished task: its key, its fields and its result, nested ones joined by dots.
+        result: Their numbers.
         outcome: Which tasks were reused, computed or failed.
     """
 
-    frame: pd.DataFrame
+    result: ResultT
     outcome: Outcome
 
 
@@ -78,7 +70,7 @@ def run_study(
     workers: WorkersConfig | None = None,
     device: str = "cpu",
     observer: Observer | None = None,
-) -> StudyRun:
+) -> Run[StudyResult]:
     """Run the tasks of a study that are not finished, and collect its numbers.
 
     A study that was stopped or killed continues where it was; studies with the same `out` share their tasks.
@@ -97,7 +89,7 @@ def run_study(
         InputError: The cluster cannot be reached, or the folder cannot be written.
     """
     store, outcome = run_recorded(study.tasks, out, workers, device, observer)
-    return StudyRun(collect(study, store), outcome)
+    return Run(collect(study, store), outcome)
 
 
 def run_tasks(
@@ -107,7 +99,7 @@ def run_tasks(
     workers: WorkersConfig | None = None,
     device: str = "cpu",
     observer: Observer | None = None,
-) -> TaskRun:
+) -> Run[pd.DataFrame]:
     """Run tasks of any kind that are not finished, and what they need; studies with the same `out` share them.
 
     Args:
@@ -118,7 +110,8 @@ def run_tasks(
         observer: Called regularly with the progress.
 
     Returns:
-        The numbers, and what was done.
+        A frame with a line for each finished task (its key, its fields and its result, nested ones joined by dots), and
+        what was done.
 
     Raises:
         InputError: As in `run_study`.
@@ -126,11 +119,11 @@ def run_tasks(
     tasks = list(tasks)
     store, outcome = run_recorded(tasks, out, workers, device, observer)
     lines = [
-        {"key": task.key, **_flat(_fields(task)), **_flat(store.record(task.key)["result"])}
+        {"key": task.key, **joined_keys({**plain_settings(task), **store.record(task.key)["result"]})}
         for task in tasks
         if store.finished(task.key)
     ]
-    return TaskRun(pd.DataFrame(lines), outcome)
+    return Run(pd.DataFrame(lines), outcome)
 
 
 def run_recorded(
@@ -166,21 +159,3 @@ def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
             f"{source.validation_fraction}: leave one of them out."
         )
     return identified(replace(source, validation_fraction=_SEARCH_FRACTION, content={}))
-
-
-def _fields(task: Task) -> dict[str, Any]:
-    """Return the fields of a task; inputs by their fields, too."""
-    values = {known.name: getattr(task, known.name) for known in fields(task)}
-    return {name: _fields(value) if isinstance(value, Task) else value for name, value in values.items()}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings and dataclasses as one, names joined by dots."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        if isinstance(nested, Mapping):
-            found |= _flat(nested, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = nested
-    return found

@@ -15,12 +15,7 @@ PlotKind: TypeAlias = Literal["heat map", "curves", "differences"]
 
 
 class Published(NamedTuple):
-    """A published accuracy.
-
-    Attributes:
-        mean: In percent.
-        std: In percent; None if none was given.
-    """
+    """A published accuracy in percent; the deviation is None if none was given."""
 
     mean: float
     std: float | None = None

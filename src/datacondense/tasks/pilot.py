@@ -5,10 +5,10 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,17 +23,8 @@ from datacondense.tasks.workers import Submit, inline, processes
 _SHORT, _LONG = 1, 4  # lengths of two pilots, whose difference gives the rate
 
 
-@dataclass(frozen=True, kw_only=True)
-class KindEstimate:
-    """The tasks of one kind.
-
-    Attributes:
-        kind: What they do.
-        tasks: How many there are.
-        finished: How many of them are finished.
-        seconds: Time of one, extrapolated from short ones; None if all are finished.
-        memory: Peak memory of the process that timed it, data set included, in MiB; None if all are finished.
-    """
+class KindEstimate(NamedTuple):
+    """The tasks of one kind: seconds of one, peak memory of its pilot's process in MiB; None if all are finished."""
 
     kind: str
     tasks: int
@@ -42,16 +33,8 @@ class KindEstimate:
     memory: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyEstimate:
-    """What remains of a study.
-
-    Attributes:
-        kinds: The kinds of tasks, in the order in which they run.
-        jobs: Tasks that run at once.
-        seconds: Total time; each task was timed alone, so tasks that run side by side take longer.
-        memory: Upper bound for all workers together, in MiB.
-    """
+class StudyEstimate(NamedTuple):
+    """What remains of a study: seconds in all, each task timed alone, and a bound on MiB of all workers together."""
 
     kinds: Sequence[KindEstimate]
     jobs: int

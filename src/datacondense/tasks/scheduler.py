@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from statistics import fmean
+from typing import NamedTuple
 
 import torch
 
@@ -25,41 +25,23 @@ from datacondense.tasks.workers import Workers
 _PROGRESS_SECONDS = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyProgress:
-    """Progress of a run of tasks.
-
-    Attributes:
-        total: Tasks of the run, without those that were finished before.
-        done: Tasks finished in the run.
-        failed: Tasks that failed, and tasks that cannot run because an input failed.
-        running: Tasks that are being computed.
-        seconds: Time since the start.
-        seconds_left: Estimate of the remaining time; None until a task is finished.
-    """
+class StudyProgress(NamedTuple):
+    """Progress of the tasks that were not finished before; `failed` counts those that cannot run, too."""
 
     total: int
     done: int
     failed: int
     running: int
-    seconds: float
-    seconds_left: float | None
+    seconds: float  # since the start
+    seconds_left: float | None  # None until a task is finished
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The outcome of a run of tasks.
-
-    Attributes:
-        reused: Keys of tasks that were finished before.
-        computed: Keys of tasks finished in the run.
-        failed: For each key of a failed task the error in one sentence.
-        blocked: Keys of tasks that could not run because an input failed.
-    """
+class Outcome(NamedTuple):
+    """The outcome of a run of tasks: keys of those finished before, finished now, failed, or without a needed input."""
 
     reused: tuple[str, ...]
     computed: tuple[str, ...]
-    failed: Mapping[str, str]
+    failed: Mapping[str, str]  # with the error in one sentence
     blocked: tuple[str, ...]
 
 

@@ -1,0 +1,106 @@
+"""What the commands that run tasks share: options, progress, failures and the command that repeats the numbers."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from datacondense.cli.console import Printer, Ticker, duration
+from datacondense.cli.machine import Output
+from datacondense.data.config import DataConfig
+from datacondense.tasks.scheduler import Observer, Outcome, StudyProgress
+from datacondense.tasks.store import TASKS
+from datacondense.tasks.workers import WorkersConfig
+
+_SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCommand:
+    """A command that runs recorded tasks and writes a page.
+
+    Attributes:
+        dataset: Name, Hub id, folder or file, as in `condense`.
+        out: Folder for records, tables and plots.
+        label: Name of the files in OUT. Default: made of what is measured; give one to keep several side by side.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        workers: How many tasks run at once, and where.
+        data: How the data set is read.
+        output: How much to print.
+    """
+
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    out: Path
+    label: str | None = None
+    device: str = "auto"
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    output: Output = field(default_factory=Output)
+
+    def report(
+        self, outcome: Outcome, write: Callable[[], list[Path]], numbers: Mapping[str, Any], printer: Printer
+    ) -> int:
+        """Report what failed, write the files, report where they are, and return the exit code."""
+        for key, error in list(outcome.failed.items())[:_SHOWN_FAILURES]:
+            printer.note(f"Failed: {self.out / TASKS / key}: {error}")
+        if outcome.failed:
+            printer.note(
+                f"Failed tasks: {len(outcome.failed)}; tasks not run because an input failed: {len(outcome.blocked)}. "
+                "Each failure.json has the details. The same command tries again."
+            )
+        files = write()
+        printer.say(f"{len(outcome.computed)} tasks computed, {len(outcome.reused)} reused: {files[0]}")
+        printer.record({
+            "files": [str(path) for path in files],
+            "computed": len(outcome.computed),
+            "reused": len(outcome.reused),
+            "failed": dict(outcome.failed),
+            "blocked": len(outcome.blocked),
+            **numbers,
+        })
+        return 1 if outcome.failed or outcome.blocked else 0
+
+
+def stopped(printer: Printer) -> int:
+    """Report that Ctrl-C was pressed, and return the exit code."""
+    printer.note("Stopped. Run the same command again to continue.")
+    return 130
+
+
+def command_line(words: list[str], *configs: Any) -> str:
+    """Return a command with the options for all values of its configs that are not defaults."""
+    return shlex.join([*words, *(word for config in configs for word in _flags(config)), "--out", "OUT"])
+
+
+def _flags(config: Any) -> list[str]:
+    """Return the options for all values that are not defaults."""
+    words: list[str] = []
+    for known in fields(config):
+        value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
+        if is_dataclass(value) or value == known.default:
+            continue
+        if value is True:
+            words.append(option)
+        elif tyro.conf.UseAppendAction in getattr(known.type, "__metadata__", ()):
+            words += [word for item in value for word in (option, str(item))]
+        else:
+            words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def reporter(tick: Ticker) -> Observer:
+    """Return an observer that shows the progress of a study."""
+
+    def report(progress: StudyProgress) -> None:
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+        tick(
+            progress.done + progress.failed,
+            progress.total,
+            f"{progress.done} of {progress.total} tasks done, {progress.running} running, {progress.failed} failed, "
+            f"{duration(progress.seconds)}{left}",
+        )
+
+    return report
