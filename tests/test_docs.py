@@ -10,7 +10,7 @@ from datacondense.cli.main import COMMANDS
 from datacondense.data.data_source import DataSource
 from datacondense.studies.catalogue import find_study
 from datacondense.studies.running import declared
-from datacondense.tasks.task import inputs_of
+from datacondense.tasks.task import inputs_of, settings_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,7 +37,8 @@ def test_the_study_in_toml_can_be_declared(tmp_path: Path) -> None:
     path = tmp_path / "real-batch.toml"
     path.write_text(block, encoding="utf-8")
     study = declared(find_study(str(path)), DataSource(name="digits"))
-    assert {source.method.real_batch for task in study.tasks for source in inputs_of(task)} == {16, 64, 256}
+    settings = [settings_of(source) for task in study.tasks for source in inputs_of(task)]
+    assert {each["method"]["real_batch"] for each in settings} == {16, 64, 256}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +206,9 @@ def test_the_ticker_shows_the_share_of_the_expected_seconds() -> None:
     report = reporter(lambda *what: shown.append(what), 60.0)
     progress = StudyProgress(total=3, done=0, failed=0, running=1, seconds=15.0, seconds_left=None)
     report(progress)
-    report(replace(progress, seconds=80.0))
-    report(replace(progress, done=3, seconds=90.0))
-    report(replace(progress, total=0, seconds=1.0))
+    report(progress._replace(seconds=80.0))
+    report(progress._replace(done=3, seconds=90.0))
+    report(progress._replace(total=0, seconds=1.0))
     assert shown == [
         (15.0, 60.0, "0 of 3 steps done, 15 s of about 1 min 00 s"),
         (80.0, 81.0, "0 of 3 steps done, 1 min 20 s of about 1 min 00 s"),

@@ -63,6 +63,8 @@ def test_processes_end_at_once_with_ctrl_c() -> None:
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), processes(1, 1) as ready:  # noqa: PT012
         sleeping = ready.submit(time.sleep, 600)
+        while not sleeping.running():
+            time.sleep(0.01)
         raise KeyboardInterrupt
     assert sleeping.exception(60) is not None
     assert time.monotonic() - began < 60

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 
 from datacondense.cli.study import Study
-from datacondense.cli.tasks import TaskCommand
+from datacondense.cli.tasks import Dataset, TaskCommand
 from datacondense.condensation.registry import ABBREVIATIONS
 from datacondense.errors import InputError
 from datacondense.studies.config import StudyConfig
@@ -16,6 +16,7 @@ class Compare(TaskCommand):
     The same command continues a comparison that was stopped; finished tasks are never run again.
 
     Attributes:
+        dataset: Name, Hub id, folder or file, as in `condense`.
         methods: What to compare: random, herding, k-center, forgetting, forgetting-learned (without images that were
             never learned), gradient-matching (dc), siamese-matching (dsa), distribution-matching (dm),
             parameter-matching, dataset-distillation (dd). Default: the first four and gradient-matching, as in the
@@ -26,6 +27,7 @@ class Compare(TaskCommand):
         study: Images per class (--ipcs), iterations, seeds, networks, protocol, and settings of methods.
     """
 
+    dataset: Dataset
     methods: tuple[str, ...] = ()
     against_distillation: bool = False
     dry_run: bool = False
@@ -39,5 +41,5 @@ class Compare(TaskCommand):
             raise InputError("--against-distillation has its own methods: leave --methods out.")
         rows = tuple(ABBREVIATIONS.get(name, name) for name in self.methods) or self.study.rows
         shared = {known.name: getattr(self, known.name) for known in fields(TaskCommand)}
-        name = "distillation" if self.against_distillation else "comparison"
-        return Study(**shared, name=name, dry_run=self.dry_run, study=replace(self.study, rows=rows))()
+        shared |= {"dataset": self.dataset, "dry_run": self.dry_run, "study": replace(self.study, rows=rows)}
+        return Study(name="distillation" if self.against_distillation else "comparison", **shared)()

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from datacondense.cli.console import Printer
-from datacondense.cli.tasks import TaskCommand, command_line, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, command_line, reporter, stopped
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.reports.noise_page import write_noise
@@ -21,9 +21,11 @@ class Noise(TaskCommand):
     each gradient transform. The same command continues a measurement that was stopped; `study` may share OUT.
 
     Attributes:
+        dataset: Name, Hub id, folder or file, as in `condense`.
         noise: Networks, transforms, numbers, and the settings that all gradients share.
     """
 
+    dataset: Dataset
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     def __call__(self) -> int:

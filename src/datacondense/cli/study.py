@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from datacondense.cli.console import Printer, duration
-from datacondense.cli.tasks import TaskCommand, command_line, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, command_line, reporter, stopped
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
@@ -40,8 +40,7 @@ class Study(TaskCommand):
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    # Again, after NAME, whose place on the command line is the first.
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    dataset: Dataset
     dry_run: bool = False
     validation_fraction: float = 0.0
     study: StudyConfig = field(default_factory=StudyConfig)

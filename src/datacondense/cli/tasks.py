@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import tyro
 
@@ -17,13 +17,14 @@ from datacondense.tasks.workers import WorkersConfig
 
 _SHOWN_FAILURES = 5
 
+Dataset: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCommand:
     """A command that runs recorded tasks and writes a page.
 
     Attributes:
-        dataset: Name, Hub id, folder or file, as in `condense`.
         out: Folder for records, tables and plots.
         label: Name of the files in OUT. Default: made of what is measured; give one to keep several side by side.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
@@ -32,7 +33,6 @@ class TaskCommand:
         output: How much to print.
     """
 
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
     out: Path
     label: str | None = None
     device: str = "auto"
