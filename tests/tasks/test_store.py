@@ -90,3 +90,11 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str | bytes) -> None
         InputError, match=r"k/record\.json cannot be read .*: remove its folder to have the task"
     ):
         Store(tmp_path).record("k")
+
+
+def test_only_built_in_tasks_have_results_with_former_names(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key, kind in (("old", "CondenseCell"), ("own", "mine")):
+        store.finish(key, {"cell": kind, "result": {"draws": 3}})
+    assert store.record("old")["result"] == {"iterations": 3}
+    assert store.record("own")["result"] == {"draws": 3}

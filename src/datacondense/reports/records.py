@@ -11,7 +11,7 @@ import pandas as pd
 from datacondense.renamed import current_names
 from datacondense.studies.noise import COLUMNS as NOISE_COLUMNS
 from datacondense.studies.noise import NoiseResult, noise_lines
-from datacondense.studies.published import ORDERINGS, TITLES, still_published
+from datacondense.studies.published import ORDERINGS, TITLES
 from datacondense.studies.results import COLUMNS, FULL, StudyResult
 from datacondense.studies.study import Claim, Entry, Published, Study
 
@@ -97,9 +97,9 @@ def _entries(listed: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
 def _reviewed(study: Study) -> Study:
     """Return a study of an earlier release with today's title, and without published numbers that nobody checked."""
     study = replace(study, title=TITLES.get(study.name, study.title))
-    if still_published(study.name):
+    if study.name not in ORDERINGS:
         return study
-    claims = tuple(claim for claim in study.claims if claim.text in ORDERINGS.get(study.name, ()))
+    claims = tuple(claim for claim in study.claims if claim.text in ORDERINGS[study.name])
     return replace(study, published={}, source="", claims=claims)
 
 

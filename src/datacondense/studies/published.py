@@ -81,16 +81,12 @@ def orderings(study: str, labels: Sequence[str]) -> tuple[Claim, ...]:
     )
 
 
-def still_published(study: str) -> bool:
-    """Whether the published numbers in a record of a study have a source."""
-    return study not in _RECALLED
-
-
 @cache
 def _facts() -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath("published.toml").read_text(encoding="utf-8"))
 
 
+# What is left of what records of these studies say is published: the texts of orderings, and no numbers.
 ORDERINGS: Mapping[str, frozenset[str]] = {
     study: frozenset(claim.text for claim in orderings(study, ())) for study in _RECALLED
 }
