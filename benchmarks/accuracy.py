@@ -2,8 +2,7 @@
 
     python benchmarks/accuracy.py --dataset mnist --iterations 200 --real-batch 64 --image-lr 0.5
 
-Runs continue from their checkpoints in --runs. Choose settings on validation splits of the training images (--validate N
-scores one every N iterations); the test images score the final set once.
+Runs continue from their checkpoints in --runs. With --validate N, states are scored on held-out images instead.
 """
 
 from dataclasses import asdict
@@ -13,7 +12,6 @@ import measure
 from library import loaded
 
 from datacondense import EvaluationConfig, GradientMatchingConfig, RunConfig, condense, evaluate, hold_out
-from datacondense.allocator import keep_freed_memory
 from datacondense.run_folder import RunFolder
 
 METHOD = ("ipc", "network", "real_batch", "image_lr", "precision", "network_epochs", "start")
@@ -24,9 +22,13 @@ def run_name(options: measure.Options) -> str:
     return f"{options.dataset}-ipc{options.ipc}-draws{options.iterations}-lr{options.image_lr:g}"
 
 
+@measure.benchmark(
+    lambda options: f"{'validation' if options.validate else 'accuracy'}-{run_name(options)}", measure.of_seeds,
+    lengths=("seeds", "runs"), dataset="mnist", ipc=1, network="convnet", seeds=[0, 1, 2], iterations=1000,
+    time_limit=str, real_batch=256, image_lr=0.1, precision="float32", repeats=20, validate=0, validation_networks=3,
+    network_epochs=int, start="noise", runs=Path("runs"),
+)  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    """Condense and score with one seed."""
-    keep_freed_memory()
     seed = point["seed"]
     train, test = loaded(options.dataset)
     method = GradientMatchingConfig(**{name: getattr(options, name) for name in METHOD})
@@ -37,25 +39,15 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     condensed = condense(train, method, run, validation=validation, directory=folder, resume=True)
     metrics = RunFolder(folder).metrics()
     row: measure.Row = {
-        "iterations_done": condensed.provenance["iterations_done"],
+        **{name: condensed.provenance[name] for name in ("iterations_done", "source")},
         "condensing_seconds": metrics[-1]["seconds"],
         "fingerprint": condensed.fingerprint,
         "validations": {str(m["iteration"] + 1): m["validation"] for m in metrics if "validation" in m},
         "method": asdict(method.resolved()),
         "run": asdict(run),
-        "source": condensed.provenance["source"],
     }
     if not options.validate:
-        score = evaluate(condensed, test, EvaluationConfig(repeats=options.repeats, seed=seed))
-        row["score"] = score.as_dict()
+        config = EvaluationConfig(repeats=options.repeats, seed=seed)
+        scoring = measure.seconds_of(lambda: row.update(score=evaluate(condensed, test, config).as_dict()))
+        row["evaluation_seconds"] = scoring
     return row
-
-
-if __name__ == "__main__":
-    measure.benchmark(
-        lambda options: f"{'validation' if options.validate else 'accuracy'}-{run_name(options)}", one_process,
-        points=measure.of_seeds, lengths=("seeds", "runs"), dataset="mnist", ipc=1,
-        network="convnet", seeds=[0, 1, 2], iterations=1000, time_limit=str, real_batch=256, image_lr=0.1,
-        precision="float32", repeats=20, validate=0, validation_networks=3, network_epochs=int, start="noise",
-        runs=Path("runs"),
-    )  # fmt: skip

@@ -2,8 +2,7 @@
 
     python benchmarks/before_after.py --before ../before/src --pairs 8
 
-Four quantities: a matching step, a step with the network's training, one network of an evaluation, and the demo at
-reduced length. Each process uses one thread and counts processor time, which other programs disturb least.
+Each process uses one thread and counts processor time, which other programs disturb least.
 """
 
 import json
@@ -28,19 +27,19 @@ QUANTITIES = ("matching step", "inner training", "evaluation", "demo")
 def prepared(quantity: str) -> Callable[[], Any]:
     """Return what is timed; what is set up before is not."""
     small, large = (random_set((3, 32, 32), 10, per_class) for per_class in (10, 50))
-    alone: dict[str, Any] = {"repeats": 1, "augmentation": "none"}
+    alone: Any = {"repeats": 1, "augmentation": "none"}
     if quantity == "matching step":
         settings = GradientMatchingConfig(real_batch=16, matching_steps=1, network_epochs=0)
         return partial(condense, large, settings, RunConfig(iterations=2))
     if quantity == "inner training":
-        size: dict[str, Any] = {"ipc": 10, "real_batch": 4, "matching_steps": 2, "network_epochs": 10}
+        size: Any = {"ipc": 10, "real_batch": 4, "matching_steps": 2, "network_epochs": 10}
         settings = GradientMatchingConfig(network="convnet-w32-d3", **size)
         return partial(condense, large, settings, RunConfig(iterations=1))
     if quantity == "evaluation":
         return partial(evaluate, small, large, EvaluationConfig(network="convnet-w32-d3", epochs=30, **alone))
-    (train, test), network = loaded("digits"), "convnet-w32-d2"
-    settings = GradientMatchingConfig(network=network, image_lr=1.0, real_batch=64)
-    protocol = EvaluationConfig(network=network, epochs=100, **alone)
+    train, test = loaded("digits")
+    settings = GradientMatchingConfig(network="convnet-w32-d2", image_lr=1.0, real_batch=64)
+    protocol = EvaluationConfig(network="convnet-w32-d2", epochs=100, **alone)
     return lambda: evaluate(condense(train, settings, RunConfig(iterations=20)), test, protocol)
 
 

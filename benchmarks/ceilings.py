@@ -21,8 +21,7 @@ def ceilings() -> measure.Row:
         layouts = [rates_of(dtype, layout) for layout in (torch.contiguous_format, torch.channels_last)]
         best = {kind: max(layout[kind] for layout in layouts) for kind in layouts[0]}
         rates[str(dtype).removeprefix("torch.")] = best
-    source = torch.ones(2**26)
-    target = torch.empty_like(source)
+    source, target = torch.ones(2**26), torch.empty(2**26)
     copying = min(measure.seconds_of(lambda: target.copy_(source)) for _ in range(7))
     return {"convolution_gflops": rates, "copy_gigabytes_per_second": 2 * source.nbytes / copying / 1e9}
 

@@ -29,26 +29,20 @@ def compare(frame: Any, value: str) -> Comparison:
 
 
 def median_interval(values: Iterable[float]) -> list[float] | None:
-    """Return the narrowest pair of order statistics that covers the median with 95 % or more; None for n below 6.
-
-    The k-th smallest and k-th largest of n miss the true median with probability 2·sum of C(n, i)/2^n over i below k.
-    """
+    """Return the narrowest pair of order statistics that covers the median with 95 % or more; None for n below 6."""
     ordered = sorted(values)
     k = ceil(bdtrik(0.025, len(ordered), 0.5)) if len(ordered) > 5 else 0
     return [ordered[k - 1], ordered[-k]] if k else None
 
 
 def step_operations(shape: Sequence[int], num_classes: int, images: int) -> dict[str, int]:
-    """Count the floating-point operations of the gradients of some images, those of convolutions and linear layers.
-
-    Multiply and add count apart. The weight gradient costs as much as the forward pass; the first layer needs no input
-    gradient.
-    """
+    """Count multiplications and additions in convolutions and linear layers for the gradients of some images."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         loss = ConvNet(tuple(shape), num_classes)(torch.empty(1, *shape)).sum()
         forward = counter.get_total_flops()
         loss.backward()
     backward = counter.get_total_flops() - forward
+    # The weight gradient costs as much as the forward pass; the first layer needs no input gradient.
     kinds = {"forward": forward, "weight_gradient": forward, "input_gradient": backward - forward}
     return {kind: images * count for kind, count in kinds.items()}
 

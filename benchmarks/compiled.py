@@ -2,9 +2,7 @@
 
     python benchmarks/compiled.py --pairs 3
 
-The real side is computed by torch's own layers ("eager"), the library's C kernel ("fused") or torch.compile of the eager
-network ("compiled"). Cold starts have empty caches of compiled code, warm ones those that the cold process left. The
-clock starts when the method is built; a process runs for --seconds, and --least-steps though they take longer.
+The clock starts when the method is built; a process runs for --seconds, and --least-steps though they take longer.
 """
 
 from itertools import pairwise
@@ -16,21 +14,19 @@ import torch
 from library import random_set
 
 from datacondense import GradientMatchingConfig
-from datacondense.allocator import keep_freed_memory
 from datacondense.condensation.state import Step
 
 ENGINES = ("eager", "fused", "compiled")
+STARTS = ("cold", "warm")
 
 
-def points(options: measure.Options) -> list[measure.Point]:
-    """Return every variant, its cold start before its warm one."""
-    pairs, batches = range(options.pairs), options.real_batches
-    return measure.grid(pair=pairs, real_batch=batches, engine=ENGINES, cache=("cold", "warm"))
-
-
+@measure.benchmark(
+    "compiled", lambda o: measure.grid(pair=range(o.pairs), real_batch=o.real_batches, engine=ENGINES, cache=STARTS),
+    lengths=("pairs", "real_batches"), pairs=3, seconds=30.0, least_steps=3,
+    cache=lambda _, point: "{pair}-{real_batch}-{engine}".format(**point), shape=(3, 32, 32),
+    real_batches=[16, 256], precision="float32",
+)  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    """Run steps for some seconds and time each."""
-    keep_freed_memory()
     compiled, batch = point["engine"] == "compiled", point["real_batch"]
     given = {"engine": "eager" if compiled else point["engine"], "precision": options.precision}
     settings = GradientMatchingConfig(real_batch=batch, matching_steps=1, **given)
@@ -43,17 +39,6 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     while len(ends) <= options.least_steps or ends[-1] - began < options.seconds:
         state, _ = method.step(state, Step(len(ends) - 1, 0))
         ends.append(perf_counter())
-    return {
-        "first_step_done_seconds": ends[1] - began,
-        "step_seconds": median([after - before for before, after in pairwise(ends)][1:]),
-        "steps_in_time": sum(end - began <= options.seconds for end in ends[1:]),
-        "used": method.backend._asdict(),
-    }
-
-
-if __name__ == "__main__":
-    measure.benchmark(
-        "compiled", one_process, points=points, lengths=("pairs", "real_batches"), pairs=3, seconds=30.0, least_steps=3,
-        cache=lambda _, point: "{pair}-{real_batch}-{engine}".format(**point), shape=(3, 32, 32),
-        real_batches=[16, 256], precision="float32",
-    )  # fmt: skip
+    step = median([after - before for before, after in pairwise(ends)][1:])
+    row = {"first_step_done_seconds": ends[1] - began, "step_seconds": step, "used": method.backend._asdict()}
+    return {**row, "steps_in_time": sum(end - began <= options.seconds for end in ends[1:])}

@@ -2,10 +2,8 @@
 
     python benchmarks/evaluation.py --pairs 6
 
-The paper's protocol trains 20 networks for 1000 epochs, then tests them on 10,000 images; its time is extrapolated.
-Plain: --epochs epochs and one test pass of a network. The library: two calls of `evaluate`, with 1 and 3 times as many
-epochs and --repeats networks; their difference gives the epochs, the rest is the test pass and overhead. The images are
-MNIST's where DATACONDENSE_DATA is set, else noise.
+The paper's protocol is extrapolated: plain from --epochs epochs and a test pass of one network; the library from two
+calls with 1 and 3 times as many epochs. The images are MNIST's where DATACONDENSE_DATA is set, else noise.
 """
 
 import os
@@ -17,7 +15,6 @@ import torch
 from library import loaded, random_set, settings
 
 from datacondense import EvaluationConfig, ImageSet, evaluate, select_random
-from datacondense.allocator import keep_freed_memory
 
 NETWORKS, EPOCHS = 20, 1000
 
@@ -50,7 +47,6 @@ def time_plain(options: measure.Options) -> measure.Row:
 
 def time_ours(options: measure.Options) -> measure.Row:
     """Time two calls of the library with different numbers of epochs, after a short one."""
-    keep_freed_memory()
     train, test = image_sets(options)
     row: measure.Row = {}
 
@@ -59,22 +55,14 @@ def time_ours(options: measure.Options) -> measure.Row:
         config = EvaluationConfig(repeats=options.repeats, epochs=epochs, **given)
         return measure.seconds_of(lambda: row.update(environment=evaluate(train, test, config).environment))
 
-    short, long = options.epochs, 3 * options.epochs
-    warm_up, few, many = (seconds(epochs) for epochs in (2, short, long))
-    epoch = (many - few) / (long - short) / options.repeats
-    test_pass = few / options.repeats - short * epoch
-    calls = {"seconds_warm_up": warm_up, "seconds_calls": {str(short): few, str(long): many}}
-    return {"seconds_epoch": epoch, "seconds_test": test_pass, **calls, **row}
+    warm_up, few, many = (seconds(epochs) for epochs in (2, options.epochs, 3 * options.epochs))
+    epoch = (many - few) / (2 * options.epochs) / options.repeats
+    times = {"seconds_epoch": epoch, "seconds_test": few / options.repeats - options.epochs * epoch}
+    return {**times, "seconds_warm_up": warm_up, "seconds_calls": [few, many], **row}
 
 
+@measure.benchmark("evaluation", pairs=6, epochs=20, repeats=2, set=[str], ipc=10, test_images=10_000)
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    """Measure one variant in this process."""
     row = time_plain(options) if point["variant"] == "plain" else time_ours(options)
     extrapolated = NETWORKS * (EPOCHS * row["seconds_epoch"] + row["seconds_test"])
     return {**row, "seconds_extrapolated": extrapolated, "megabytes_peak": measure.peak_megabytes()}
-
-
-if __name__ == "__main__":
-    measure.benchmark(
-        "evaluation", one_process, pairs=6, epochs=20, repeats=2, set=[str], ipc=10, test_images=10_000
-    )

@@ -20,15 +20,11 @@ from datacondense import (
     evaluate,
     hold_out,
 )
-from datacondense.allocator import keep_freed_memory
 from datacondense.condensation.state import Step
 
-# Options that set what is condensed and how it is scored: `set` has settings of the method, such as image_lr=0.5,
-# `evaluation` those of the protocol; `fraction` of the training images is held out for validation.
-EXPERIMENT: dict[str, Any] = {
-    **{"dataset": "mnist", "set": [str], "evaluation": [str], "seeds": [0, 1, 2]},
-    **{"repeats": 20, "epochs": int, "fraction": 0.1},
-}
+# `set` has settings of the method, such as image_lr=0.5, `evaluation` those of the protocol; `fraction` is held out.
+EXPERIMENT: dict[str, Any] = {"dataset": "mnist", "set": [str], "evaluation": [str], "seeds": [0, 1, 2]}
+EXPERIMENT |= {"repeats": 20, "epochs": int, "fraction": 0.1}
 
 
 def random_set(shape: tuple[int, ...], num_classes: int, per_class: int) -> ImageSet:
@@ -41,10 +37,9 @@ def random_set(shape: tuple[int, ...], num_classes: int, per_class: int) -> Imag
 
 
 class MatchingSteps:
-    """Matching steps, each the first on a fresh network; freed memory is kept, as the command line does."""
+    """Matching steps, each the first on a fresh network."""
 
     def __init__(self, options: Options, train: ImageSet, **given: Any) -> None:
-        keep_freed_memory()
         config = GradientMatchingConfig(precision=options.precision, **given, **settings(options.set))
         self._method = config.build(train, seed=0)
         self._state, self._iteration = self._method.init(), 0
@@ -86,7 +81,6 @@ def trial(
     options: Options, seed: int, *given: str, scoring: Sequence[str] = (), on: str = "test"
 ) -> dict[str, Any]:
     """Condense with one seed and further settings, and score on the test images or on held-out ones."""
-    keep_freed_memory()
     ends = [perf_counter()]
     train, test = loaded(options.dataset)
     if on == "validation":
@@ -97,7 +91,7 @@ def trial(
     ends.append(perf_counter())
     score = evaluate(images, test, protocol(options, seed, *scoring)).as_dict()
     ends.append(perf_counter())
-    names = ("seconds_loading", "seconds", "seconds_scoring")
-    seconds = dict(zip(names, (after - before for before, after in pairwise(ends)), strict=True))
+    loading, condensing, scored = (after - before for before, after in pairwise(ends))
+    seconds = {"seconds_loading": loading, "seconds": condensing, "seconds_scoring": scored}
     made = {"score": score, "fingerprint": images.fingerprint, "method": asdict(method.resolved())}
     return {"iterations": options.iterations, **seconds, **made}

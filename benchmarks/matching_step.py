@@ -15,17 +15,21 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def plain_steps(
-    shape: tuple[int, ...], classes: int, ipc: int, batch: int, per_class: int
+    shape: tuple[int, ...], classes: int, ipc: int, batch: int, stored: int
 ) -> Callable[[], float]:
     """Return the plain step, each call on a fresh network."""
-    real = [torch.randn(per_class, *shape) for _ in range(classes)]
+    real = [torch.randn(stored, *shape) for _ in range(classes)]
     images = torch.randn(classes * ipc, *shape, requires_grad=True)
     optimiser = torch.optim.SGD([images], lr=0.1, momentum=0.5)
     return lambda: plain.matching_step(plain.ConvNet(shape, classes), real, images, optimiser, batch)
 
 
+@measure.benchmark(
+    "matching-step", lengths=("pairs", "profile"), pairs=10, steps=2, shape=(3, 32, 32), classes=10,
+    points=lambda options: [{"profile": "datacondense"}] * options.profile + measure.pairs(options), ipc=1,
+    real_batch=256, per_class=600, set=[str], precision="bfloat16", profile=False,
+)  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    """Measure one variant in this process."""
     shape, classes, ipc, batch = options.shape, options.classes, options.ipc, options.real_batch
     if point.get("variant") == "plain":
         return measure.timed(plain_steps(shape, classes, ipc, batch, options.per_class), options.steps)
@@ -38,11 +42,3 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
         step()
     events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
     return {"self_seconds": {e.key: [e.self_cpu_time_total / 1e6, e.count] for e in events[:12]}}
-
-
-if __name__ == "__main__":
-    measure.benchmark(
-        "matching-step", one_process, lengths=("pairs", "profile"), pairs=10, steps=2, shape=(3, 32, 32), classes=10,
-        points=lambda options: [{"profile": "datacondense"}] * options.profile + measure.pairs(options), ipc=1,
-        real_batch=256, per_class=600, set=[str], precision="bfloat16", profile=False,
-    )  # fmt: skip

@@ -1,14 +1,14 @@
 """The harness of the benchmarks: options, fresh processes and records.
 
-Every point is measured in a process of its own, in the default environment, so that no variant profits from what
-another left behind (memory, compiled code, warm pages). A record is written after every point and continued where it
-stopped. This module does not import torch.
+Every point is measured in a process of its own, so that no variant profits from what another left behind (memory,
+compiled code, warm pages). A record is written after every point and continued where it stopped.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from datacondense.allocator import keep_freed_memory
 from datacondense.files import write_text
 from datacondense.renamed import current_names, current_options
 
@@ -36,6 +37,7 @@ _FORMER = {
     "classes joined, images averaged": "class-collective, iterate averaging", "outer draws": "iterations",
     ".draws=": ".iterations=", " draws": " iterations", "of each arm": "of each variant",
     " of each class": " per class", "each arm's own": "each variant's own",
+    "benchmarks/image_content.py": "benchmarks/studies.py images",
 }  # fmt: skip
 # Settings of the allocator and of the thread pools; users of such programs rarely have any.
 _TUNING = ("MALLOC_", "GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE", "LD_PRELOAD", "OMP_", "KMP_", "MKL_")
@@ -43,14 +45,14 @@ _TUNING = ("MALLOC_", "GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE", "LD_PRELOAD", "O
 Row = dict[str, Any]
 Point = dict[str, Any]
 Options = argparse.Namespace
+Measure = Callable[[Options, Point], Row]
 
 
 def header(threads: int) -> Row:
     """Return the command, date, hardware and versions of a record."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = sorted({line.split(":")[1].strip() for line in lines if "model name" in line})
-    processor = ", ".join(names) or platform.processor()
+    names = set(re.findall("model name.*: (.*)", cpuinfo.read_text())) if cpuinfo.exists() else ()
+    processor = ", ".join(sorted(names)) or platform.processor()
     return {
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
@@ -62,8 +64,7 @@ def header(threads: int) -> Row:
 def code_version(folder: Path = RESULTS.parent) -> str:
     """Return the commit of the measured code."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    found = subprocess.run(command, check=False, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def peak_megabytes() -> float:
@@ -78,14 +79,9 @@ def seconds_of(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def timed(call: Callable[[], object], repeats: int) -> Row:
-    """Time calls after a warm-up, which is reported apart because it may compile."""
-    return timing([seconds_of(call) for _ in range(1 + repeats)])
-
-
-def timing(seconds: Sequence[float]) -> Row:
-    """Return the row of some times, of which the first is the warm-up, and the peak memory."""
-    warm_up, *each = seconds
+def timed(call: Callable[[], object], repeats: int, clock: Callable[[Any], float] = seconds_of) -> Row:
+    """Time calls after a warm-up, which is reported apart because it may compile, and the peak memory."""
+    warm_up, *each = (clock(call) for _ in range(1 + repeats))
     times = {"seconds": median(each), "seconds_each": each, "seconds_warm_up": warm_up}
     return {**times, "megabytes_peak": peak_megabytes()}
 
@@ -111,17 +107,20 @@ def read_record(path: Path) -> Row:
     text = path.read_text(encoding="utf-8")
     for former, current in _FORMER.items():
         text = text.replace(former, current)
-    arguments, _ = current_options(text.split(" "))
-    record: Row = current_names(json.loads(" ".join(arguments)))
+    record: Row = current_names(json.loads(" ".join(current_options(text.split(" "))[0])))
     return record
+
+
+def write_record(path: Path, content: Row) -> None:
+    """Write a record."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 class Record:
     """A result file, written after every row and continued where it stopped."""
 
     def __init__(self, path: Path, settings: Row, threads: int | None) -> None:
-        self._path = path
-        settings = json.loads(json.dumps(settings, default=str))
+        self._path, settings = path, json.loads(json.dumps(settings, default=str))
         if path.exists():
             self.content = read_record(path)
             if self.content.get("settings") != settings:
@@ -129,19 +128,18 @@ class Record:
         else:
             arguments = () if threads is None else ("--threads", str(threads))
             machine = run_child(Path(__file__).with_name("ceilings.py"), *arguments)
-            self.content = {**header(machine.pop("threads")), "commits": [], "settings": settings, "rows": []}
+            empty = {"commits": [], "settings": settings, "rows": []}
+            self.content = {**header(machine.pop("threads")), **empty, **machine}
             self.content["versions"]["datacondense"] = machine["environment"].get("datacondense")
-            self.content |= machine
         self.rows: list[Row] = self.content["rows"]
         self.content["commits"] = list(dict.fromkeys([*self.content["commits"], code_version()]))
 
     def add(self, point: Point, measure: Callable[[], Row]) -> None:
         """Measure a point unless the record has it."""
-        if any(point.items() <= row.items() for row in self.rows):
-            return
-        self.rows.append({**point, "load_before": os.getloadavg()[0], **measure()})
-        print(self.rows[-1], flush=True)
-        write_text(self._path, json.dumps(self.content, indent=1) + "\n")
+        if not any(point.items() <= row.items() for row in self.rows):
+            self.rows.append({**point, "load_before": os.getloadavg()[0], **measure()})
+            print(self.rows[-1], flush=True)
+            write_record(self._path, self.content)
 
 
 def parse_options(**defaults: Any) -> Options:
@@ -150,16 +148,15 @@ def parse_options(**defaults: Any) -> Options:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     for name, value in defaults.items():
-        flag, several = f"--{name.replace('_', '-')}", isinstance(value, list)
+        several = isinstance(value, list)
         example = value[0] if several else value
         kind = example if isinstance(example, type) else type(example)
-        if kind is bool:
-            parser.add_argument(flag, action="store_true")
-            continue
         default = value if example is not kind else [] if several else None
         # A shape such as 3x32x32.
         read = (lambda text: tuple(map(int, text.split("x")))) if kind is tuple else kind
-        parser.add_argument(flag, type=read, nargs="*" if several else None, default=default)
+        given: Any = {"type": read, "nargs": "*" if several else None, "default": default}
+        given = {"action": "store_true"} if kind is bool else given
+        parser.add_argument(f"--{name.replace('_', '-')}", **given)
     return parser.parse_args()
 
 
@@ -180,33 +177,46 @@ def of_seeds(options: Options, **axes: Iterable[Any]) -> list[Point]:
 
 def benchmark(
     name: str | Callable[[Options], str],
-    measure: Callable[[Options, Point], Row],
-    *,
     points: Callable[[Options], Iterable[Point]] = pairs,
+    *,
     lengths: Sequence[str] = ("pairs",),
     cache: Callable[[Options, Point], str | None] = lambda _, __: None,
     **defaults: Any,
-) -> None:
-    """Measure every missing point in a process of its own, or be such a process.
+) -> Callable[[Measure], Measure]:
+    """Return a decorator that makes a function the measurement of a script, and runs the script.
 
-    `lengths` names the options that only set which points there are: a record may be continued with other values of
-    them. `cache` names the cache of compiled code that a point uses, empty at first; None is the user's own.
+    It measures every missing point in a process of its own, or is such a process; only plain ones return freed memory.
+    A record may be continued with other values of the options `lengths`, which only set which points there are.
+    `cache` names the cache of compiled code that a point uses, empty at first; None is the user's own.
     """
-    options = parse_options(out=Path, threads=int, **defaults)
-    if options.child is not None:
-        import torch  # noqa: PLC0415 — who only reads records need not load it
 
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
-        print(json.dumps(measure(options, options.child)))
-        return
-    path = options.out or RESULTS / f"{name if isinstance(name, str) else name(options)}.json"
-    apart = {"out", "child", *lengths}
-    settings = {key: value for key, value in vars(options).items() if key not in apart}
-    record = Record(path, settings, options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        for point in points(options):
-            used = cache(options, point)
-            variables = {} if used is None else empty_caches(f"{folder}/{used}")
-            arguments = (*sys.argv[1:], "--child", json.dumps(point))
-            record.add(point, partial(run_child, sys.argv[0], *arguments, **variables))
+    def run(measure: Measure) -> Measure:
+        if measure.__module__ != "__main__":
+            return measure
+        options = parse_options(out=Path, threads=int, **defaults)
+        if options.child is not None:
+            print(json.dumps(in_child(measure, options)))
+            return measure
+        path = options.out or RESULTS / f"{name if isinstance(name, str) else name(options)}.json"
+        settings = {k: value for k, value in vars(options).items() if k not in {"out", "child", *lengths}}
+        record = Record(path, settings, options.threads)
+        with tempfile.TemporaryDirectory() as folder:
+            for point in points(options):
+                used = cache(options, point)
+                variables = empty_caches(f"{folder}/{used}") if used else {}
+                arguments = (*sys.argv[1:], "--child", json.dumps(point))
+                record.add(point, partial(run_child, sys.argv[0], *arguments, **variables))
+        return measure
+
+    return run
+
+
+def in_child(measure: Measure, options: Options) -> Row:
+    """Measure a point in this process."""
+    import torch  # noqa: PLC0415 — who only reads records need not load it
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    if options.child.get("variant") != "plain" and "plain_iterations" not in options.child:
+        keep_freed_memory()
+    return measure(options, options.child)

@@ -11,13 +11,10 @@ import measure
 from library import EXPERIMENT, trial
 
 
+@measure.benchmark(
+    "paired-accuracy", partial(measure.of_seeds, group="ab"), lengths=("seeds",),
+    **EXPERIMENT | {"a": [str], "b": [str], "iterations": 100, "on": "validation"},
+)  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    """Condense and score with one seed and one group of settings."""
     assert options.on in {"validation", "test"}, "--on is validation or test"
     return trial(options, point["seed"], *getattr(options, point["group"]), on=options.on)
-
-
-if __name__ == "__main__":
-    points = partial(measure.of_seeds, group="ab")
-    given = EXPERIMENT | {"a": [str], "b": [str], "iterations": 100, "on": "validation"}
-    measure.benchmark("paired-accuracy", one_process, points=points, lengths=("seeds",), **given)

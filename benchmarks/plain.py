@@ -86,9 +86,8 @@ def test_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Compute the share of correct predictions."""
     right = 0
     with torch.no_grad():
-        for first in range(0, len(images), BATCH):
-            logits = network(images[first : first + BATCH])
-            right += int((logits.argmax(1) == labels[first : first + BATCH]).sum())
+        for batch, correct in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+            right += int((network(batch).argmax(1) == correct).sum())
     return right / len(images)
 
 

@@ -14,22 +14,12 @@ from functools import partial
 import measure
 
 
+@measure.benchmark("startup", lambda o: measure.grid(run=range(o.runs + 1)), lengths=("runs",), runs=10)
 def one_process(_: measure.Options, __: measure.Point) -> measure.Row:
-    """Time starts, of processes below this one, from the outside."""
-
     def seconds(*arguments: str) -> float:
         command = [sys.executable, "-m", "datacondense", *arguments, "--help"]
-        environment = os.environ | {"XDG_CACHE_HOME": cache}
-        return measure.seconds_of(
-            partial(subprocess.run, command, check=True, capture_output=True, env=environment)
-        )
+        env = os.environ | {"XDG_CACHE_HOME": cache}
+        return measure.seconds_of(partial(subprocess.run, command, check=True, capture_output=True, env=env))
 
     with tempfile.TemporaryDirectory() as cache:
         return {"seconds": seconds(), "first": seconds("condense"), "kept": seconds("condense")}
-
-
-if __name__ == "__main__":
-    measure.benchmark(
-        "startup", one_process, points=lambda options: measure.grid(run=range(options.runs + 1)), lengths=("runs",),
-        runs=10,
-    )  # fmt: skip

@@ -1,8 +1,6 @@
 """The tables of the docs on studies and on gradient noise, filled in by cog from the records.
 
-    python benchmarks/study_tables.py
-
-writes the plots of all records to docs/.
+`python benchmarks/study_tables.py` writes the plots of all records to docs/.
 """
 
 import re
@@ -10,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +19,6 @@ from datacondense.reports.layout import NOTHING, accuracy, number, points
 from datacondense.reports.noise_page import noise_markdown
 from datacondense.reports.records import read_noise_record, read_study_record
 from datacondense.reports.study_page import markdown
-from datacondense.studies.noise import NoiseResult
 from datacondense.studies.published import published_table, shown
 from datacondense.studies.results import StudyResult
 
@@ -29,7 +27,11 @@ WITHIN = 2  # published standard deviations
 ORDER = ("cross-architecture", "activation", "pooling", "norm", "distance", "ipc")
 NOISE_AWARE = ("noise-aware", "representatives", "masks", "teacher")
 SEVERAL_NETWORKS = {"cross-architecture", "distance", "representatives", "teacher"}
+WHAT, IPC = "data set, network", "images per class"
 BOTH = "class-collective, iterate averaging"
+MADE = "{date}, {hardware[processor]}, {hardware[cores]} cores, {hardware[threads]} thread(s) per task; {tasks} tasks, "
+MADE += "{task_hours:.1f} core hours, beside other work"
+noise = cache(lambda stem: read_noise_record(record(stem)))
 
 
 def stems(*kinds: str, dataset: str = "") -> list[str]:
@@ -53,21 +55,12 @@ def study(stem: str) -> StudyResult:
     return replace(result, study=found)
 
 
-@cache
-def noise(stem: str) -> NoiseResult:
-    """Return the numbers of a measurement of gradient noise."""
-    return read_noise_record(record(stem))
-
-
 def sections(*names: str) -> str:
     """Return a section for each record: how it was made, its plot, its tables."""
     parts = []
     for stem in names:
-        made = (
-            "{date}, {hardware[processor]}, {hardware[cores]} cores, {hardware[threads]} thread(s) per task; {tasks} "
-            "tasks, {task_hours:.1f} core hours, beside other work"
-        ).format_map(record(stem))
-        facts = {**record(stem)["facts"], "Made": made, "Record": f"benchmarks/results/{stem}.json"}
+        made, file = MADE.format_map(record(stem)), f"benchmarks/results/{stem}.json"
+        facts = {**record(stem)["facts"], "Made": made, "Record": file}
         if stem.startswith("noise-"):
             text = noise_markdown(noise(stem), facts, picture=f"{stem}.png", by_class=False)
             text = text.replace("\n", f": {place(stem)}\n", 1)
@@ -77,48 +70,37 @@ def sections(*names: str) -> str:
     return "\n".join(parts)
 
 
-def orderings() -> str:
-    """Return the published orderings with their verdicts."""
-    lines = [
-        f"{claim.text} | {points(claim.difference)} | {ends(claim)} | {claim.size} | {claim.verdict}"
-        for stem in stems(*ORDER, dataset="mnist")
-        for claim in study(stem).claims.itertuples()
-    ]
-    return table("ordering | better - worse, points | 95 % interval | n (sets × networks) | verdict", lines)
+@table("ordering | better - worse, points | 95 % interval | n (sets × networks) | verdict")
+def orderings() -> Iterator[str]:
+    for stem in stems(*ORDER, dataset="mnist"):
+        for claim in study(stem).claims.itertuples():
+            difference = f"{points(claim.difference)} | {ends(claim)}"
+            yield f"{claim.text} | {difference} | {claim.size} | {claim.verdict}"
 
 
-def against(*names: str) -> str:
-    """Return our accuracies beside the published ones."""
-    head = "data set, network | method | images per class | iterations | ours, % (n, sets) | published, %"
-    lines = (line for stem in names for line in beside(study(stem)))
-    return table(f"{head} | difference | verdict", lines, words=3)
+@table(f"{WHAT} | method | {IPC} | iterations | ours, % (n, sets) | published, % | difference | verdict", 3)
+def against(*names: str) -> Iterator[str]:
+    for result in map(study, names):
+        for entry, printed in result.study.published.items():
+            if entry in result.table.index and (found := result.table.loc[entry]).n:
+                difference = 100 * found["mean"] - printed.mean
+                verdict = "above" if difference > 0 else "below"
+                if printed.std is not None and abs(difference) <= WITHIN * printed.std:
+                    verdict = "within"
+                own = f"{number(found.iterations, 'g', NOTHING)} | {percent(found)} ({found.n}, {found.sets})"
+                numbers = f"{accuracy(*printed)} | {difference:+.1f} | {verdict}"
+                yield f"{result.study.subject} | {' | '.join(entry)} | {own} | {numbers}"
 
 
-def beside(result: StudyResult) -> Iterator[str]:
-    """Yield the lines of a study that have a published accuracy."""
-    for entry, printed in result.study.published.items():
-        if entry in result.table.index and (found := result.table.loc[entry]).n:
-            difference = 100 * found["mean"] - printed.mean
-            verdict = "above" if difference > 0 else "below"
-            if printed.std is not None and abs(difference) <= WITHIN * printed.std:
-                verdict = "within"
-            iterations = number(found.iterations, "g", NOTHING)
-            line = f"{result.study.subject} | {' | '.join(entry)} | {iterations} | {percent(found)}"
-            yield f"{line} ({found.n}, {found.sets}) | {accuracy(*printed)} | {difference:+.1f} | {verdict}"
-
-
-def forgetting() -> str:
-    """Return forgetting with and without the images that the network never learned."""
-    lines = []
+@table(f"{WHAT} | {IPC} | with them, % | without, % | published, %", words=2)
+def forgetting() -> Iterator[str]:
     for result in map(study, stems("comparison")):
         for column in result.study.columns:
             entries = [(row, column) for row in ("forgetting", "forgetting-learned")]
             printed = result.study.published.get(entries[0])
             if printed and all(entry in result.table.index for entry in entries):
                 own = " | ".join(percent(result.table.loc[entry]) for entry in entries)
-                lines.append(f"{result.study.subject} | {column} | {own} | {accuracy(*printed)}")
-    head = "data set, network | images per class | with them, % | without, % | published, %"
-    return table(head, lines, words=2)
+                yield f"{result.study.subject} | {column} | {own} | {accuracy(*printed)}"
 
 
 def on_both(kind: str) -> list[tuple[str, StudyResult]]:
@@ -126,107 +108,87 @@ def on_both(kind: str) -> list[tuple[str, StudyResult]]:
     return [(shown(name), study(f"study-{kind}-{name}-ipc1")) for name in ("cifar10", "mnist")]
 
 
-def accuracies(kind: str, *entries: tuple[str, str]) -> str:
-    """Return some entries of a study on each data set."""
-    lines = []
+@table("data set | variant | column | accuracy, % | iterations | n (sets × networks)", words=3)
+def accuracies(kind: str, *entries: tuple[str, str]) -> Iterator[str]:
+    for (name, result), entry in product(on_both(kind), entries):
+        found = result.table.loc[entry]
+        iterations = number(found.iterations, ".0f", NOTHING)
+        yield f"{name} | {' | '.join(entry)} | {percent(found)} | {iterations} | {found['size']}"
+
+
+@table("data set | variant | column | difference, points | 95 % interval | n | verdict", words=3)
+def differences(kind: str) -> Iterator[str]:
     for name, result in on_both(kind):
-        for entry in entries:
-            found = result.table.loc[entry]
-            iterations = number(found.iterations, ".0f", NOTHING)
-            lines.append(f"{name} | {' | '.join(entry)} | {percent(found)} | {iterations} | {found['size']}")
-    head = "data set | variant | column | accuracy, % | iterations | n (sets × networks)"
-    return table(head, lines, words=3)
+        for entry, found in result.differences.iterrows():
+            size = f"{found.n} on {found.sets} sets"
+            line = f"{name} | {' | '.join(entry)} | {points(found.difference)} | {ends(found)}"
+            yield f"{line} | {size} | {found.verdict}"
 
 
-def differences(kind: str) -> str:
-    """Return the paired differences of a study on each data set."""
-    lines = [
-        f"{name} | {' | '.join(entry)} | {points(found.difference)} | {ends(found)} | {found.n} on {found.sets} sets"
-        f" | {found.verdict}"
-        for name, result in on_both(kind)
-        for entry, found in result.differences.iterrows()
-    ]
-    return table(
-        "data set | variant | column | difference, points | 95 % interval | n | verdict", lines, words=3
-    )
-
-
-def masks() -> str:
-    """Return how much of the accuracy a part of the gradient's entries keeps."""
-    lines = []
+@table("data set | entries | of them | accuracy, % | of the accuracy with all", words=3)
+def masks() -> Iterator[str]:
     for name, result in on_both("masks"):
-        for entry in (entry for entry in result.table.index if entry in result.study.paired):
+        for entry in result.differences.index:
             found, every = (result.table.loc[one] for one in (entry, result.study.paired[entry]))
             kept = f"{100 * found['mean'] / every['mean']:.0f} %"
-            lines.append(f"{name} | {entry[0]} | {entry[1]} % | {percent(found)} | {kept}")
-    return table("data set | entries | of them | accuracy, % | of the accuracy with all", lines, words=3)
+            yield f"{name} | {entry[0]} | {entry[1]} % | {percent(found)} | {kept}"
 
 
-def tried() -> str:
-    """Return the learning rates that the searches of the noise-aware study tried, with their mean accuracies."""
-    lines = [
-        f"{shown(name)} | {BOTH if search['class_collective'] else 'plain'} | {rate:g} | {100 * fmean(found):.1f}"
-        for name in ("cifar10", "mnist")
-        for search in record(f"study-noise-aware-{name}-ipc1")["searches"]
-        for rate, found in search["held_out"]
-    ]
-    return table("data set | variant | image learning rate | held-out accuracy, %", lines, words=2)
+@table("data set | variant | image learning rate | held-out accuracy, %", words=2)
+def tried() -> Iterator[str]:
+    for name in ("cifar10", "mnist"):
+        for search in record(f"study-noise-aware-{name}-ipc1")["searches"]:
+            variant = BOTH if search["class_collective"] else "plain"
+            for rate, found in search["held_out"]:
+                yield f"{shown(name)} | {variant} | {rate:g} | {100 * fmean(found):.1f}"
 
 
-def shares(*variants: tuple[str, str]) -> str:
-    """Return the parts of the squared pixel gradient, for networks and variants on each data set."""
-    lines = []
+@table("images | network | variant | data, % | network, % | batch, % | interaction, %", words=3)
+def shares(*variants: tuple[str, str]) -> Iterator[str]:
     for stem in records("noise-*"):
         found = noise(stem).frame.query("`class` == ''").groupby(["network", "variant"])
         for pair in (pair for pair in variants if pair in found.groups):
-            parts = found.get_group(pair).itertuples()
-            texts = " | ".join(f"{100 * part.share:z.0f} ({ends(part, 'z.0f')})" for part in parts)
-            lines.append(f"{place(stem)} | {' | '.join(pair)} | {texts}")
-    head = "images | network | variant | data, % | network, % | batch, % | interaction, %"
-    return table(head, lines, words=3)
+            texts = " | ".join(map(share, found.get_group(pair).itertuples()))
+            yield f"{place(stem)} | {' | '.join(pair)} | {texts}"
 
 
-def image_content(name: str) -> str:
-    """Return what the learned images of a study look like."""
-    line, lines = "{} | {column} | {row} | {spread[mean]:.1f} | {fine:.0f}", []
+@table("data set | network | variant | spread | fine structure, % of the energy", words=3)
+def image_content(name: str) -> Iterator[str]:
     for dataset in ("mnist", "cifar10"):
         values = record(f"image-content-{name}-{dataset}-ipc1")
         real = {kind: {"mean": value} for kind, value in values["real"].items()}
         for entry in [*values["entries"], {"row": "real images", "column": "", **real}]:
-            lines.append(line.format(shown(dataset), **{**entry, "fine": 100 * entry["fine"]["mean"]}))
-    return table("data set | network | variant | spread | fine structure, % of the energy", lines, words=3)
+            numbers = f"{entry['spread']['mean']:.1f} | {100 * entry['fine']['mean']:.0f}"
+            yield f"{shown(dataset)} | {entry['column']} | {entry['row']} | {numbers}"
 
 
-def methods() -> str:
-    """Return README's table of methods: MNIST, one image per class."""
-    result, lines = study("study-comparison-mnist"), []
-    learned = dict.fromkeys(("gradient-matching", "distribution-matching"), ", {:g} iterations")
-    for name, detail in {"random": "", "herding": ", after full training", **learned}.items():
-        found = result.table.loc[name, "1"]
+@table("MNIST, one image per class | accuracy, % | n | seconds to make the set")
+def methods() -> Iterator[str]:
+    stem, learned = "study-comparison-mnist", ("gradient-matching", "distribution-matching")
+    details = {"random": "", "herding": ", after full training"} | dict.fromkeys(learned, ", {:g} iterations")
+    for name, detail in details.items():
+        found = study(stem).table.loc[name, "1"]
         seconds = NOTHING if name == "random" else f"{found.condensing_seconds:.0f}"
         what = name.replace("-", " ") + detail.format(found.iterations)
-        lines.append(f"{what} | {percent(found)} | {found.n} | {seconds}")
-    full, epochs = result.full, option("study-comparison-mnist", "--full-epochs")
-    assert full is not None
-    lines.append(
-        f"full training, {epochs} epochs | {percent(full)} | {full.n} | {full.evaluating_seconds:.0f}"
-    )
-    return table("MNIST, one image per class | accuracy, % | n | seconds to make the set", lines)
+        yield f"{what} | {percent(found)} | {found.n} | {seconds}"
+    full: Any = study(stem).full
+    what = f"full training, {option(stem, '--full-epochs')} epochs"
+    yield f"{what} | {percent(full)} | {full.n} | {full.evaluating_seconds:.0f}"
 
 
 def data_shares() -> str:
     """Return README's table of the part of the gradient that belongs to the data."""
-    names, lines = ("mnist", "cifar10"), []
-    for network, title in {"convnet": "ConvNet", "lenet": "LeNet"}.items():
-        pair = f"`class` == '' and part == 'data' and network == '{network}' and variant == 'none'"
-        found = [noise(f"noise-{name}-ipc1").frame.query(pair).iloc[0] for name in names]
-        shown_shares = (f"{100 * data.share:.0f} % ({ends(data, 'z.0f')})" for data in found)
-        lines.append(" | ".join([title, *shown_shares]))
-    sizes = (
-        option("noise-mnist-ipc1", f"--{name}") for name in ("num-networks", "num-batches", "real-batch")
-    )
-    head = "{} networks × {} batches of {} real images per class".format(*sizes)
-    return table(" | ".join([head, *map(shown, names)]), lines)
+    names = ("num-networks", "num-batches", "real-batch")
+    head = "{} networks × {} batches of {} real images per class | MNIST | CIFAR-10"
+
+    @table(head.format(*(option("noise-mnist-ipc1", f"--{name}") for name in names)))
+    def lines() -> Iterator[str]:
+        for network, title in {"convnet": "ConvNet", "lenet": "LeNet"}.items():
+            pair = f"`class` == '' and part == 'data' and network == '{network}' and variant == 'none'"
+            frames = (noise(f"noise-{name}-ipc1").frame for name in ("mnist", "cifar10"))
+            yield " | ".join([title, *(share(frame.query(pair).iloc[0], " %") for frame in frames)])
+
+    return lines()
 
 
 def option(stem: str, name: str) -> str:
@@ -251,11 +213,15 @@ def ends(found: Any, form: str = "+z.2f") -> str:
     return interval((found.low, found.high), form, 100)
 
 
-if __name__ == "__main__":
-    from datacondense.reports.noise_plot import plot_noise
-    from datacondense.reports.study_plots import plot_study
+def share(found: Any, unit: str = "") -> str:
+    """Format a share of the gradient in percent with its interval."""
+    return f"{100 * found.share:z.0f}{unit} ({ends(found, 'z.0f')})"
 
-    for stem in records("noise-*"):
-        plot_noise(noise(stem), DOCS / f"{stem}.png")
-    for stem in records("study-*"):
-        plot_study(study(stem), DOCS / f"{stem}.png")
+
+if __name__ == "__main__":
+    from datacondense.reports import noise_plot, study_plots
+
+    for name in records("noise-*"):
+        noise_plot.plot_noise(noise(name), DOCS / f"{name}.png")
+    for name in records("study-*"):
+        study_plots.plot_study(study(name), DOCS / f"{name}.png")

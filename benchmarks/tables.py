@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, wraps
+from functools import cache, partial
 from math import floor, isnan, log10
 from statistics import fmean, median, stdev
-from typing import Any, ParamSpec
+from typing import Any
 
 import measure
 import pandas as pd
@@ -17,26 +17,21 @@ from measure import Row
 from datacondense.reports import layout
 from datacondense.studies.statistics import mean_interval
 
-P = ParamSpec("P")
-MACHINE = "record | date | processor | threads of cores | torch, Python"
 CURVES = {"classes": "classes", "ipc": "images per class", "side": "side of the images, pixels"}
+RATES = "float32 GFLOP/s | bfloat16 GFLOP/s | copy GB/s"
 CURVES["stored"] = "stored real images"
 SPEED = "what | seconds, datacondense | seconds, plain | times as fast (95 % interval) | pairs"
 SPEED += " | peak MB, datacondense / plain"
 
 
-def table(head: str, words: int = 1) -> Callable[[Callable[P, Iterable[str]]], Callable[P, str]]:
+def table(head: str, words: int = 1) -> Callable[[Callable[..., Iterable[str]]], Callable[..., str]]:
     """Return a decorator that makes a Markdown table of lines; bars separate their entries."""
 
-    def decorate(lines: Callable[P, Iterable[str]]) -> Callable[P, str]:
-        @wraps(lines)
-        def text(*arguments: P.args, **named: P.kwargs) -> str:
-            rows = (line.split(" | ") for line in lines(*arguments, **named))
-            return layout.table(head.split(" | "), rows, words=words)
+    def text(lines: Callable[..., Iterable[str]], *arguments: Any) -> str:
+        rows = (line.split(" | ") for line in lines(*arguments))
+        return layout.table(head.split(" | "), rows, words=words)
 
-        return text
-
-    return decorate
+    return lambda lines: partial(text, lines)
 
 
 def sig(value: float) -> str:
@@ -97,30 +92,28 @@ def ceiling(name: str) -> tuple[int, float]:
 
 @table(f"{SPEED} | operations | seconds at the bfloat16 ceiling | share of it | times as fast at most")
 def matching_steps() -> Iterator[str]:
-    """Matching steps, and the training between them."""
     for name, of in records("matching-step*", "inner-training*").items():
         given, found, (counted, share) = of["settings"], compare(frame(name), "seconds"), ceiling(name)
-        what, more = "a matching step", f"{given.get('real_batch')} real per class"
+        what, more = "a matching step", "{real_batch} real per class"
         if "epochs" in given:
-            what, more = "training between two steps", f"{given['epochs']} epochs"
-        size = f"{given['classes']} classes of {'×'.join(map(str, given['shape']))}, {given['ipc']} per class"
-        least, line = share * found.ours, speed(f"{what}; {size}; {more}; {given['precision']}", frame(name))
-        most = f"{found.plain / least:.1f}"
-        yield f"{line} | {counted / 1e9:,.0f} G | {sig(least)} | {100 * share:.0f} % | {most}"
+            what, more = "training between two steps", "{epochs} epochs"
+        text = f"{what}; {{classes}} classes of {{0}}, {{ipc}} per class; {more}; {{precision}}"
+        line = speed(text.format("×".join(map(str, given["shape"])), **given), frame(name))
+        most = f"{found.plain / found.ours / share:.1f}"
+        yield f"{line} | {counted / 1e9:,.0f} G | {sig(share * found.ours)} | {100 * share:.0f} % | {most}"
 
 
-@table("real per class | engine | caches | first step done, s | a step, s | steps in the time | n", words=3)
+@table("real per class | engine | caches | first step done, s | a step, s | steps | n", words=3)
 def compiled() -> Iterator[str]:
-    """The kernel and torch.compile."""
     names = ["first_step_done_seconds", "step_seconds", "steps_in_time"]
     for kind, rows in frame("compiled").groupby(["real_batch", "engine", "cache"]):
         first, step, steps = rows[names].median()
-        yield f"{' | '.join(map(str, kind))} | {sig(first)} | {sig(step)} | {steps:g} | {len(rows)}"
+        times = f"{sig(first)} | {sig(step)} | {steps:g} in {record('compiled')['settings']['seconds']:g} s"
+        yield f"{' | '.join(map(str, kind))} | {times} | {len(rows)}"
 
 
 @table("what | before, s | after, s | ratio of medians | median ratio of pairs (range) | pairs")
 def before_after() -> Iterator[str]:
-    """A change of form."""
     found = frame("before-after").pivot(index=["quantity", "pair"], columns="side", values="seconds")
     for what, sides in found.groupby("quantity"):
         (old, new), ratios = sides.median()[["before", "after"]], sides.after / sides.before
@@ -130,10 +123,9 @@ def before_after() -> Iterator[str]:
 
 @table(SPEED)
 def evaluation() -> Iterator[str]:
-    """Evaluation."""
-    names = {"seconds_epoch": "an epoch of a network", "seconds_test": "a test pass"}
-    for value, what in (names | {"seconds_extrapolated": "all 20 networks, **extrapolated**"}).items():
-        yield speed(what, frame("evaluation"), value)
+    yield speed("an epoch of a network", frame("evaluation"), "seconds_epoch")
+    yield speed("a test pass", frame("evaluation"), "seconds_test")
+    yield speed("all 20 networks, **extrapolated**", frame("evaluation"), "seconds_extrapolated")
 
 
 def timed_runs() -> Any:
@@ -143,7 +135,6 @@ def timed_runs() -> Any:
 
 @table("settings | seed | seconds, median | seconds to load the data | accuracy, % | n")
 def time_to_accuracy() -> Iterator[str]:
-    """Runs timed alone."""
     given, runs = record("time-to-accuracy")["settings"], timed_runs()
     what = f"{given['iterations']} iterations, `{' '.join(given['set'])}`"
     for seed, group in [*runs.groupby(runs.seed.astype(int)), ("**all**", runs)]:
@@ -159,7 +150,6 @@ def state_accuracy(state: Row) -> str:
 
 @table("settings | seed | threads | accuracy along the run")
 def settings_search() -> Iterator[str]:
-    """Settings tried on held-out images."""
     state = "{iterations} iterations, {seconds:.0f} s: {0} % (n = {n})"
     for of in records("time-to-accuracy-validation-*").values():
         for row in of["rows"]:
@@ -184,7 +174,6 @@ def gap(changes: list[float]) -> str:
 
 @table("what | a | b | accuracy, a | accuracy, b | b - a, percentage points (95 % interval) | n", words=3)
 def paired_accuracies() -> Iterator[str]:
-    """Paired accuracies under two groups of settings."""
     scoring = {"a": ["precision=float32", "engine=eager"], "b": ["precision=bfloat16", "engine=fused"]}
     for name, of in records("paired-accuracy-*", "evaluation-precision-*").items():
         given, (values, changes) = scoring | of["settings"], differences(name)
@@ -198,11 +187,8 @@ def paired_accuracies() -> Iterator[str]:
         yield f"{what} | {groups} | {means} | **{layout.points(fmean(changes))}** ({gap(changes)}) | {n}"
 
 
-@table(
-    "images | real per class | computed in | rows, mean | rows, lowest 1 % | pixels, mean | least | seeds", 3
-)
+@table("images | real per class | computed in | rows, mean | rows, lowest 1 % | pixels, mean | least | seeds")
 def cosines() -> Iterator[str]:
-    """Cosines with gradients in float64."""
     for of in records("gradient-cosine-*").values():
         found, given = pd.json_normalize(of["rows"], sep="/"), of["settings"]
         for variant in of["rows"][0]["rows"]:
@@ -227,22 +213,16 @@ def fixed_settings(name: str) -> str:
 
 @table("what grows | fixed | seconds | peak MB | last / first: size, seconds, MB", words=2)
 def growth() -> Iterator[str]:
-    """Growth of time and memory."""
     for name, title in CURVES.items():
         points = curve(name)[[name, "seconds", "megabytes_peak"]]
-        texts = (
-            ", ".join(
-                f"{short(size)}: {sig(value)}" for size, value in zip(points[name], points[key], strict=True)
-            )
-            for key in ("seconds", "megabytes_peak")
-        )
         times = " / ".join(f"{sig(ratio)}×" for ratio in points.iloc[-1] / points.iloc[0])
+        sizes = list(map(short, points.pop(name)))
+        texts = (", ".join(map("{}: {}".format, sizes, map(sig, points[key]))) for key in points)
         yield f"{title} | {fixed_settings(name)} | {' | '.join(texts)} | {times}"
 
 
 @table(f"{SPEED} | same images as plain")
 def selection() -> Iterator[str]:
-    """Coreset selection."""
     for (method, ipc), rows in frame("selection").groupby(["method", "ipc"]):
         equal = "yes" if rows.selected.nunique() == 1 else "no"
         yield f"{speed(f'{method}, {ipc} per class', rows)} | {equal}"
@@ -250,8 +230,6 @@ def selection() -> Iterator[str]:
 
 @table("target | measured | ", words=3)
 def targets() -> Iterator[str]:
-    """Targets, met and missed."""
-
     def fast(name: str, least: float, value: str = "seconds") -> tuple[str, bool]:
         found = compare(frame(name), value)
         return f"{found.ratio:.2f} times ({interval(found.ends)})", found.ratio >= least
@@ -264,16 +242,17 @@ def targets() -> Iterator[str]:
         return f"{sig(median(values))} {unit} (n = {len(values)})", median(values) <= limit
 
     runs, starts, share = timed_runs(), frame("startup").query("run > 0"), 100 * ceiling("matching-step")[1]
-    seconds, values = runs.seconds.median(), runs["score.accuracies"].sum()
+    seconds, values, bound = (
+        runs.seconds.median(),
+        runs["score.accuracies"].sum(),
+        f"{share:.0f} %, a lower bound",
+    )
     reached, accurate = f"{sig(seconds)} s, {mean_std(values)} % (n = {len(values)})", fmean(values) >= 0.91
     checked = {
         "a matching step 5 times as fast as plain": fast("matching-step", 5),
         "training between two steps 2.5 times as fast": fast("inner-training", 2.5),
         "20 evaluations 3 times as fast": fast("evaluation", 3, "seconds_extrapolated"),
-        "aim: a matching step at 75 % of the bfloat16 ceiling": (
-            f"{share:.0f} %, a lower bound",
-            share >= 75,
-        ),
+        "aim: a matching step at 75 % of the bfloat16 ceiling": (bound, share >= 75),
         "MNIST, 1 image per class, at 91 % within 60 s": (reached, accurate and seconds <= 60),
         "aim: the same within 30 s": (reached, accurate and seconds <= 30),
         "fast engine costs no accuracy: MNIST": no_cost("paired-accuracy-mnist"),
@@ -289,12 +268,11 @@ def targets() -> Iterator[str]:
 
 @table("transform | B = 256 | B = 16")
 def transform_steps() -> Iterator[str]:
-    """Steps with a transform, relative to plain ones; bold where the target of 1.25 is missed."""
     ratios = frame("transform-step").groupby(["transform", "real_batch"], sort=False).ratio
     found = ratios.quantile([0.5, 0.25, 0.75]).unstack()
     texts = found.apply(lambda ends: "{:.2f} ({:.2f}–{:.2f})".format(*ends), axis=1)
     texts = texts.where(found[0.5] <= 1.25, "**" + texts + "**").unstack()
-    for name in dict.fromkeys(ratios.obj.transform):
+    for name in dict.fromkeys(frame("transform-step")["transform"]):
         yield f"`{name}` | {texts.loc[name, 256]} | {texts.loc[name, 16]}"
 
 
@@ -303,14 +281,11 @@ def measurements() -> dict[str, Row]:
     return {name: of for name, of in records("*").items() if "ceilings" in of}
 
 
-@table(f"{MACHINE} | float32 GFLOP/s | bfloat16 GFLOP/s | copy GB/s | load | commits", words=3)
+@table(f"record | date | processor | threads of cores | torch, Python | {RATES} | load | commits", words=3)
 def machines() -> Iterator[str]:
-    """Machines, their ceilings and their load."""
-    line = (
-        "[{0}](../benchmarks/results/{0}.json) | {date} | {hardware[processor]} | {hardware[threads]} of "
-        "{hardware[cores]} | {versions[torch]}, {versions[python]} | {1} | {2} | "
-        "{ceilings[copy_gigabytes_per_second]:.1f} | {3:.1f} to {4:.1f} | {5}"
-    )
+    line = "[{0}](../benchmarks/results/{0}.json) | {date} | {hardware[processor]} | {hardware[threads]} of "
+    line += "{hardware[cores]} | {versions[torch]}, {versions[python]} | {1} | {2} | "
+    line += "{ceilings[copy_gigabytes_per_second]:.1f} | {3:.1f} to {4:.1f} | {5}"
     for name, of in measurements().items():
         kinds = (of["ceilings"]["convolution_gflops"][kind].values() for kind in ("float32", "bfloat16"))
         rates = (" / ".join(f"{rate:.0f}" for rate in kind) for kind in kinds)

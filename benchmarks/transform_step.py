@@ -2,11 +2,9 @@
 
     python benchmarks/transform_step.py --rounds 10
 
-Processes (--rounds) alternate steps with a transform and plain ones (--turns of either), reversing the order every turn,
-so that both see the same state of the machine. Transforms joined by + are applied in that order.
+Steps with and without it alternate (--turns), so that both see the same state of the machine; + joins transforms.
 """
 
-from collections.abc import Callable, Sequence
 from statistics import median
 
 import measure
@@ -19,43 +17,22 @@ TRANSFORMS = [
 ]
 
 
-def points(options: measure.Options) -> list[measure.Point]:
-    """Return every round of every transform."""
-    rounds, batches = range(options.rounds), options.real_batch
-    return measure.grid(round=rounds, real_batch=batches, transform=options.transforms)
-
-
-def take_turns(calls: Sequence[Callable[[], object]], turns: int) -> list[list[float]]:
-    """Time calls in turns, each in the reverse order of the turn before; return seconds by call."""
-    times: list[list[float]] = [[] for _ in calls]
-    for turn in range(turns):
-        for index in range(len(calls))[:: -1 if turn % 2 else 1]:
-            times[index].append(measure.seconds_of(calls[index]))
-    return times
-
-
+@measure.benchmark(
+    "transform-step", lambda o: measure.grid(round=range(o.rounds), real_batch=o.real_batch, transform=o.transforms),
+    lengths=("rounds", "transforms", "real_batch"), rounds=10, turns=2, transforms=TRANSFORMS, real_batch=[256, 64],
+    shape=(3, 32, 32), classes=10, ipc=1, per_class=600, set=[str], precision="auto",
+)  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    """Measure one transform in this process."""
     train = random_set(options.shape, options.classes, options.per_class)
-
-    def steps(*names: str) -> MatchingSteps:
-        given: measure.Row = {"ipc": options.ipc, "real_batch": point["real_batch"], "matching_steps": 1}
-        given["transform"] = tuple(name for name in names if name != "class-collective")
-        return MatchingSteps(options, train, class_collective="class-collective" in names, **given)
-
-    calls = [steps(), steps(*point["transform"].split("+"))]
-    warm_up, times = take_turns(calls, 1), take_turns(calls, options.turns)
-    return {
-        "ratio": median(ours / plain for plain, ours in zip(*times, strict=True)),
-        "seconds": dict(zip(("plain", "transform"), times, strict=True)),
-        "seconds_warm_up": {"plain": warm_up[0][0], "transform": warm_up[1][0]},
-        **calls[1].backend,
-    }
-
-
-if __name__ == "__main__":
-    measure.benchmark(
-        "transform-step", one_process, points=points, lengths=("rounds", "transforms", "real_batch"),
-        rounds=10, turns=2, transforms=TRANSFORMS, real_batch=[256, 64], shape=(3, 32, 32), classes=10, ipc=1,
-        per_class=600, set=[str], precision="auto",
-    )  # fmt: skip
+    given: measure.Row = {"ipc": options.ipc, "real_batch": point["real_batch"], "matching_steps": 1}
+    names = point["transform"].split("+")
+    given["transform"] = tuple(name for name in names if name != "class-collective")
+    ours = MatchingSteps(options, train, class_collective="class-collective" in names, **given)
+    calls = {"plain": MatchingSteps(options, train, **given | {"transform": ()}), "transform": ours}
+    times: dict[str, list[float]] = {"plain": [], "transform": []}
+    for turn in range(-1, options.turns):  # the first to warm up
+        for name in list(calls)[:: -1 if turn % 2 else 1]:
+            times[name].append(measure.seconds_of(calls[name]))
+    warm_up = {name: each.pop(0) for name, each in times.items()}
+    ratio = median(b / a for a, b in zip(times["plain"], times["transform"], strict=True))
+    return {"ratio": ratio, "seconds": times, "seconds_warm_up": warm_up, **ours.backend}
