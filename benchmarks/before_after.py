@@ -2,7 +2,8 @@
 
     python benchmarks/before_after.py --before ../before/src --pairs 8
 
-Each process uses one thread and counts processor time, which other programs disturb least.
+Each process uses one thread and counts processor time, which other programs disturb least. A source from before
+"iterations" had that name needs this script as it was in the commit of its record.
 """
 
 import json
