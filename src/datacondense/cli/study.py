@@ -88,14 +88,13 @@ class Study(TaskCommand):
             if config.image_updates is None
             else f"{config.image_updates} updates of the images"
         )
+        where = ", unless a variant has its own" if self.name.endswith((".toml", ".py")) else ""
+        if self.name in COMPARISONS:
+            where = " where gradients or features are matched, unless a method has its own"
         return {
             "Data set": f"{self.dataset}, scored on {scored_on}",
             "Sets": f"{config.seeds} of each variant, {length}, {method.real_batch} real images per class and step"
-            + (
-                " where gradients or features are matched, unless a method has its own"
-                if self.name in COMPARISONS
-                else ""
-            ),
+            + where,
             **self._search_facts(),
             "Networks": f"{config.repeats} on each set, "
             f"{'the published number of' if config.epochs is None else config.epochs} epochs, augmentation "
