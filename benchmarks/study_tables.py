@@ -78,7 +78,7 @@ def orderings() -> Iterator[str]:
             yield f"{claim.text} | {difference} | {claim.size} | {claim.verdict}"
 
 
-@table(f"{WHAT} | method | {IPC} | iterations | ours, % (n, sets) | published, % | difference | verdict", 3)
+@table(f"{WHAT} | row | column | iterations | ours, % (n, sets) | published, % | difference | verdict", 3)
 def against(*names: str) -> Iterator[str]:
     for result in map(study, names):
         for entry, printed in result.study.published.items():
