@@ -15,6 +15,7 @@ Backend: TypeAlias = Literal["inline", "processes", "dask", "ray"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 _PACKAGES = {"dask": "distributed", "ray": "ray"}  # that connect to a cluster
 _SECONDS_TO_WAIT = 60  # for the first worker of a cluster
+_IDLE_SECONDS = 300  # after which a process ends
 
 Submit: TypeAlias = Callable[..., "Future[Any]"]  # of a function and its arguments
 
@@ -115,7 +116,9 @@ def processes(jobs: int, threads: int) -> Iterator[Workers]:
 
     def pool() -> Any:
         # A new one if a process of the former died; idle processes end by themselves, or serve the next study.
-        return loky.get_reusable_executor(max_workers=jobs, env={"OMP_NUM_THREADS": str(threads)})
+        # After few idle seconds (the default) it could end just as a task comes, which loky warns of.
+        variables = {"OMP_NUM_THREADS": str(threads)}
+        return loky.get_reusable_executor(max_workers=jobs, timeout=_IDLE_SECONDS, env=variables)
 
     try:
         yield Workers(jobs, threads, lambda *call: pool().submit(*call))
