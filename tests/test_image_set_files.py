@@ -59,7 +59,7 @@ class TestFile:
         assert (tmp_path / "a").stat().st_size < 1000
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"There is no file .*missing\.safetensors: give the path of a"):
+        with pytest.raises(InputError, match=r"There is no file .*missing\.safetensors: check the path"):
             ImageSet.load(tmp_path / "missing.safetensors")
         with pytest.raises(InputError, match="There is no file"):
             ImageSet.load(tmp_path)

@@ -1,29 +1,88 @@
-"""Atomic writes: a reader sees the old content or the new, never a part.
+"""The one way in and the one way out for files.
 
-Whatever fails (full disk, missing permission, a kill), the destination stays as it was.
+In: whatever a parser makes of a strange or damaged file, the user reads one sentence. Only regular files are opened,
+since a pipe or a device may never end.
+
+Out: atomic, so that a reader sees the old content or the new, never a part. Whatever fails (a full disk, a missing
+permission, Ctrl-C, a kill), the destination stays as it was. Temporary names carry our own name and the process, so
+that leftovers can be told from the files of others.
 """
 
+import ctypes
 import errno
+import json
 import os
+import re
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from datacondense.errors import InputError
 
+T = TypeVar("T")
+
+_PART = "datacondense-part"
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2
+_AT_CWD = -100
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, and move what was written there to the file's own path in one step."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
+def reading(path: Path, what: str, remedy: str) -> Iterator[Path]:
+    """Yield a path to parse: that it is missing, no regular file or no `what` becomes one sentence with a remedy."""
     try:
-        _check_file(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is a folder, a pipe or a device, but {what} is a file: give its path.")
+        yield path
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}: check the path.") from error
+    except BaseException as error:
+        # Parsers raise errors of any kind; a panic of one written in Rust is not even an `Exception`.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(f"{path} cannot be read as {what} ({reason}): {remedy}.") from error
+
+
+def read_json(path: Path, kind: type[T], what: str, remedy: str) -> T:
+    """Read a JSON file whose values have the types that `kind` declares; what it does not mention is kept as it is."""
+    with reading(path, what, remedy):
+        return checked(json.loads(path.read_text(encoding="utf-8")), kind)
+
+
+def checked(values: Any, kind: Any) -> Any:
+    """Return plain values as they are, once they have the types that `kind` declares; else raise `TypeError`."""
+    try:
+        msgspec.convert(values, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise TypeError(str(error)) from error
+    return values
+
+
+@contextmanager
+def replacing(path: Path, *, new_folder: bool = True) -> Iterator[Path]:
+    """Yield a temporary path, and move what was written there to the file's own path in one step.
+
+    The folder is made where it is missing, unless it must be there already.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{_PART}"
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(
+                f"{path} is a folder or a device and cannot be replaced by a file: give another path."
+            )
+        if new_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush_to_disk(temporary)
         temporary.replace(path)
+        _flush_to_disk(path.parent)
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
@@ -33,67 +92,137 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder to fill, and move it to its destination in one step."""
+def replacing_folder(path: Path, *, ours: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder to fill, and move it to its destination in one step.
+
+    What lies there is replaced only if the caller knows it as `ours`, whole.
+    """
     temporary: Path | None = None
     try:
         destination = path.resolve()
-        _check_folder(path, destination, force=force)
+        _check_folder(path, destination, ours=ours)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=destination.parent))
+        _recover(destination)
+        temporary = destination.parent / f".{destination.name}.{os.getpid()}.{_PART}"
         new = temporary / "new"
-        new.mkdir()
+        new.mkdir(parents=True)
         yield new
-        _swap_folders(new, destination, aside=temporary / "old")
+        _move(new, destination, aside=temporary / "old")
+        _flush_to_disk(destination.parent)
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
         if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _discard(temporary, destination)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, new_folder: bool = True) -> None:
     """Write a text file atomically."""
-    with replacing(path) as temporary:
+    with replacing(path, new_folder=new_folder) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _check_file(path: Path) -> None:
-    """Refuse to replace a folder or a device by a file."""
-    if path.exists() and not path.is_file():
-        raise InputError(
-            f"{path} is a folder or a device and cannot be replaced by a file: give another path."
-        )
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Remove what killed processes were writing in the place of these files, in a folder that the caller locked."""
+    for name in names:
+        for leftover in _leftovers(folder / name):
+            if not leftover.is_dir():
+                leftover.unlink()
 
 
-def _check_folder(path: Path, destination: Path, *, force: bool) -> None:
-    """Refuse to replace a file, the current folder, and content without `force`."""
+def refuse_own_input(out: Path, *inputs: Path) -> None:
+    """Refuse an output that is one of the inputs, holds one or lies in one: to write it would destroy what is read."""
+    for given in inputs:
+        one, other = out.resolve(), given.resolve()
+        if given.exists() and (one == other or other.is_relative_to(one)):
+            raise InputError(f"{out} is or holds {given}, which is read: give another --out.")
+
+
+def refuse_existing(out: Path, *, force: bool) -> None:
+    """Refuse to replace a file without `force`."""
+    if out.is_dir():
+        raise InputError(f"{out} is a folder, but a file is to be written there: give another path.")
+    if out.exists() and not force:
+        raise InputError(f"{out} exists: give another --out, or --force to replace it.")
+
+
+def _check_folder(path: Path, destination: Path, *, ours: bool) -> None:
+    """Refuse to replace a file, the current folder, and what is not ours."""
     if not destination.exists():
         return
     if not destination.is_dir():
         raise InputError(f"{path} is a file and cannot be replaced by a folder: give another path.")
     if Path.cwd().is_relative_to(destination):
         raise InputError(f"{path} is the current folder or contains it: give the path of a new folder.")
-    if not force and any(destination.iterdir()):
-        raise InputError(f"{path} is not empty: give a new folder, or --force to replace it.")
+    if not ours and any(destination.iterdir()):
+        raise InputError(f"{path} is not empty: give a new folder, or --force to replace an earlier export.")
 
 
-def _swap_folders(new: Path, destination: Path, *, aside: Path) -> None:
-    """Move a folder to its destination; the old one is moved aside, and back if that fails."""
+def _move(new: Path, destination: Path, *, aside: Path) -> None:
+    """Move a folder to its destination: exchanged with the old one, or that is moved aside, and back if this fails."""
     if not destination.exists():
         new.rename(destination)
-        return
-    # For an instant there is neither: no system call exchanges two folders everywhere.
-    destination.rename(aside)
+    elif not _exchanged(new, destination):
+        try:
+            destination.rename(aside)
+            new.rename(destination)
+        except BaseException:
+            if aside.exists() and not destination.exists():
+                aside.rename(destination)
+            raise
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
     try:
-        new.rename(destination)
-    except OSError:
-        aside.rename(destination)
-        raise
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return rename(_AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other), _EXCHANGE) == 0  # type: ignore[no-any-return]
+
+
+def _discard(temporary: Path, destination: Path) -> None:
+    """Remove a temporary folder; where an interruption left the only old copy there, move that back first."""
+    aside = temporary / "old"
+    with suppress(OSError):
+        if aside.exists() and not destination.exists():
+            aside.rename(destination)
+    if not aside.exists() or destination.exists():
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _recover(destination: Path) -> None:
+    """Put right what killed processes left beside a folder."""
+    for leftover in _leftovers(destination):
+        _discard(leftover, destination)
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """Return temporary files or folders of a path whose processes are gone."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.{_PART}")
+    found = ((entry, pattern.fullmatch(entry.name)) for entry in path.parent.iterdir())
+    return [entry for entry, match in found if match and not _is_alive(int(match[1]))]
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine exists, other than this one."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Flush a file to the disk before it is renamed, because a crash must not leave an empty file."""
+    """Flush a file or a folder's entries to the disk: after a crash a renamed file must not be empty."""
+    if path.is_dir() and os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

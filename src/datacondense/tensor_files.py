@@ -8,47 +8,41 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.files import replacing
+from datacondense.files import reading, replacing
 
 _LENGTH = 8  # bytes of the header's length; the header itself is padded to a multiple of it
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, new_folder: bool = True
+) -> None:
     """Write a safetensors file atomically and deterministically, from tensors on any device."""
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     data = _with_sorted_header(serialize(on_cpu, dict(metadata)))
-    with replacing(path) as temporary:
+    with replacing(path, new_folder=new_folder) as temporary:
         temporary.write_bytes(data)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors, to the CPU, and metadata; a pickle is refused unread, since loading one can run code."""
-    if not path.is_file():
-        raise InputError(
-            f"There is no file {path}: give the path of a .safetensors file that datacondense wrote."
-        )
-    if _is_pickle(path):
-        raise InputError(
-            f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
-            "never reads one: give a .safetensors file, or load it where you trust it and pass arrays."
-        )
-    try:
+    remedy = "it is cut short or was not written by datacondense; copy it again or create it anew"
+    with reading(path, "safetensors", remedy):
+        if _is_pickle(path):
+            raise InputError(
+                f"{path} is a pickle (as torch.save writes), which can run code when it is loaded, so datacondense "
+                "never reads one: give a .safetensors file, or load it where you trust it and pass arrays."
+            )
         with safe_open(path, framework="pt") as file:
             # Copied, because tensors lie in the file at any offset, and kernels round differently where memory is not
             # aligned: a file must give the same results as the tensors that were written.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as safetensors ({error}): it is cut short or was not written by datacondense; "
-            "copy it again or create it anew."
-        ) from error
 
 
 def flattened(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -64,13 +58,8 @@ def group_of(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
 
 def _is_pickle(path: Path) -> bool:
     """Whether the first bytes of a file are those of a pickle."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_LENGTH + 1)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): give a file that you may read."
-        ) from error
+    with path.open("rb") as file:
+        start = file.read(_LENGTH + 1)
     # A header's length may begin with the byte that pickles begin with; the header itself begins with a brace.
     return start.startswith(_PICKLE_STARTS) and not start.endswith(b"{")
 

@@ -77,7 +77,7 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
         images: The set.
         folder: The folder to write; it appears complete or not at all.
         format: "image-folder", "parquet" or "npz".
-        force: Replace a folder that is not empty.
+        force: Replace an earlier export, and nothing else.
 
     Returns:
         The files, and how far pixels moved.
@@ -94,12 +94,26 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
             f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
         )
     rounded = (images.pixels().clamp(0, 1) * 255).round().to(torch.uint8)
-    with replacing_folder(Path(folder), force=force) as temporary:
+    folder = Path(folder)
+    if force and folder.is_dir() and any(folder.iterdir()):
+        _check_own(folder)
+    with replacing_folder(folder, ours=force) as temporary:
         images.save(temporary / ORIGINAL)
         _FORMATS[format].write(images, rounded.permute(0, 2, 3, 1).cpu().numpy(), temporary)
         files = (file for file in temporary.rglob("*") if file.is_file())
         names = tuple(sorted(file.relative_to(temporary).as_posix() for file in files))
     return _report(images.pixels(), rounded, names)
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but an export."""
+    own = re.compile(rf"{ORIGINAL}|{re.escape(_PARQUET)}|{re.escape(_NPZ)}|{_IMAGES}/[^/]+/\d+\.png")
+    files = (entry.relative_to(folder).as_posix() for entry in folder.rglob("*") if not entry.is_dir())
+    other = next((name for name in sorted(files) if not own.fullmatch(name)), None)
+    if other is not None or not is_export(folder):
+        held = f"holds {other}, which no export wrote" if other else f"is no export (it has no {ORIGINAL})"
+        raise InputError(f"{folder} {held}, and only exports are replaced: give a new folder.")
+    ImageSet.load(folder / ORIGINAL)
 
 
 def is_export(path: Path) -> bool:
