@@ -67,7 +67,7 @@ class TestChecks:
             (
                 (0.5, 0.5),
                 (0.5, 0.0),
-                r"mean \(0\.5, 0\.5\), std \(0\.5, 0\.0\) must be finite with every std above 0",
+                r"mean \(0\.5, 0\.5\), std \(0\.5, 0\.0\) must be finite in float32 with every std above 0",
             ),
             ((0.5, 0.5), (-0.5, 0.5), "every std above 0"),
             ((NAN, 0.5), (0.5, 0.5), "must be finite"),

@@ -47,6 +47,7 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[Path]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = f"it lacks {reason}" if isinstance(error, KeyError) else reason
         raise InputError(f"{path} cannot be read as {what} ({reason}): {remedy}.") from error
 
 

@@ -6,13 +6,11 @@ trained together, C H W channels, height, width.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import UnionType
-from typing import Any, Self
+from typing import Any, NotRequired, Self, TypedDict, get_type_hints
 
 import torch
 from torch import Tensor
@@ -20,6 +18,7 @@ from torch.utils.data import TensorDataset
 
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
+from datacondense.files import checked, reading
 from datacondense.renamed import current_names
 from datacondense.tensor_files import read_tensors, write_tensors
 
@@ -192,7 +191,13 @@ class ImageSet:
         Raises:
             InputError: There is no such file, or it is a pickle, cut short, or not an image set.
         """
-        tensors, metadata = read_tensors(Path(path))
+        path = Path(path)
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a folder, but an image set is a file: give {path / 'condensed.safetensors'} for a run's "
+                "result; load(…) reads data sets."
+            )
+        tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
             raise InputError(
                 f"{path} is a safetensors file but not an image set (its format entry is "
@@ -203,22 +208,73 @@ class ImageSet:
                 f"{path} has format version {metadata.get('format_version')}, but this release reads version "
                 f"{FORMAT_VERSION}: install the release that wrote it."
             )
-        try:
-            images, labels = tensors["images"], tensors["labels"]
-            provenance = current_names(_json(metadata, "record", dict))
-            return cls(
-                images=images,
-                labels=labels,
-                class_names=tuple(map(str, _json(metadata, "class_names", list))),
-                mean=tuple(map(float, _json(metadata, "mean", list))),
-                std=tuple(map(float, _json(metadata, "std", list))),
-                provenance=provenance,
-                **_facts(metadata, provenance),
-            )
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise InputError(
-                f"{path} is a damaged image set ({type(error).__name__}: {error}): copy it again or create it anew."
-            ) from error
+        remedy = "it is damaged; copy it again or create it anew"
+        with reading(path, "an image set", remedy):
+            found = {name: json.loads(text) for name, text in metadata.items() if name in _ENTRIES}
+            checked(found, _Metadata)
+            provenance = current_names(found.pop("record"))
+            if "dataset" not in found:  # written by a release that told the name only
+                found["dataset"] = provenance.get("source", {}).get("name")
+                found |= facts_of(found["dataset"])._asdict()
+            lists = {name: tuple(found.pop(name)) for name in ("class_names", "mean", "std")}
+            try:
+                return cls(
+                    images=tensors["images"],
+                    labels=tensors["labels"],
+                    provenance=provenance,
+                    **lists,
+                    **found,
+                )
+            except InputError as error:
+                raise InputError(f"{path} cannot be read as an image set ({error}): {remedy}.") from error
+
+
+class _Settings(TypedDict, total=False):
+    """Those of a method that are read again."""
+
+    ipc: int
+    network: str
+    fixed_network: bool
+    images_per_step: int
+    inner_epochs: int
+
+
+class _Source(TypedDict, total=False):
+    name: str | None
+
+
+class _Run(TypedDict, total=False):
+    seed: int
+
+
+class _Learned(TypedDict, total=False):
+    step_lrs: list[float]
+
+
+class _Provenance(TypedDict, total=False):
+    """What is read again of a provenance, which may hold anything else."""
+
+    method: str
+    settings: _Settings
+    source: _Source
+    run: _Run
+    learned: _Learned
+    iterations_done: float
+
+
+class _Metadata(TypedDict):
+    """The entries of a file, each as JSON."""
+
+    class_names: list[str]
+    mean: list[float]
+    std: list[float]
+    record: _Provenance
+    dataset: NotRequired[str | None]
+    may_be_mirrored: NotRequired[bool]
+    augmentation: NotRequired[str]
+
+
+_ENTRIES = get_type_hints(_Metadata)
 
 
 def check_trainable(images: ImageSet) -> None:
@@ -234,27 +290,6 @@ def check_trainable(images: ImageSet) -> None:
             f"No training image has the class {empty[0]!r} ({len(empty)} of {images.num_classes} classes are "
             "empty): add images of it or remove the class."
         )
-
-
-def _facts(metadata: Mapping[str, str], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the facts about the data set; files of earlier releases tell its name only."""
-    if "dataset" in metadata:
-        return {
-            "dataset": _json(metadata, "dataset", str | None),
-            "may_be_mirrored": _json(metadata, "may_be_mirrored", bool),
-            "augmentation": _json(metadata, "augmentation", str),
-        }
-    source = provenance.get("source")
-    name = source.get("name") if isinstance(source, Mapping) else None
-    return {"dataset": name, **facts_of(name)._asdict()}
-
-
-def _json(metadata: Mapping[str, str], name: str, kind: type | UnionType) -> Any:
-    """Read one entry of a file's metadata, which must be of a kind."""
-    value = json.loads(metadata[name])
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} is a {type(value).__name__}, not a {getattr(kind, '__name__', kind)}")
-    return value
 
 
 def _check_images(images: Tensor) -> None:
@@ -299,5 +334,9 @@ def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channe
             f"Normalisation has {len(mean)} means and {len(std)} stds, but images have {channels} channels: "
             "give one of each per channel."
         )
-    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise InputError(f"Normalisation mean {mean}, std {std} must be finite with every std above 0.")
+    # Networks see float32, in which a std of 1e-300 is 0.
+    numbers = torch.tensor([mean, std])
+    if not bool(numbers.isfinite().all()) or not bool((numbers[1] > 0).all()):
+        raise InputError(
+            f"Normalisation mean {mean}, std {std} must be finite in float32 with every std above 0."
+        )

@@ -1,13 +1,16 @@
 """Tensors in safetensors files: written atomically, with the same bytes for the same content.
 
 A safetensors file is eight bytes of header length, a JSON header and the raw numbers. The library leaves the order
-of the header's metadata to chance, so it is sorted here: equal runs must write equal files.
+of the header's metadata to chance, so it is sorted here: equal runs must write equal files. A checksum of all numbers
+and metadata lies among the metadata, since a flipped bit is otherwise just another number. It tells damage, not malice.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+import xxhash
 from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
@@ -15,6 +18,7 @@ from torch import Tensor
 from datacondense.errors import InputError
 from datacondense.files import reading, replacing
 
+_CHECKSUM = "checksum"
 _LENGTH = 8  # bytes of the header's length; the header itself is padded to a multiple of it
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
 
@@ -24,7 +28,8 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file atomically and deterministically, from tensors on any device."""
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    data = _with_sorted_header(serialize(on_cpu, dict(metadata)))
+    checked = {**metadata, _CHECKSUM: _checksum(on_cpu, metadata)}
+    data = _with_sorted_header(serialize(on_cpu, checked))
     with replacing(path, new_folder=new_folder) as temporary:
         temporary.write_bytes(data)
 
@@ -42,7 +47,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             # Copied, because tensors lie in the file at any offset, and kernels round differently where memory is not
             # aligned: a file must give the same results as the tensors that were written.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+            metadata = file.metadata() or {}
+        # Files of the first release have none.
+        if _CHECKSUM in metadata and metadata.pop(_CHECKSUM) != _checksum(tensors, metadata):
+            raise InputError(
+                f"{path} is damaged (its content no longer has the checksum with which it was written): copy it again "
+                "or create it anew."
+            )
+        return tensors, metadata
 
 
 def flattened(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -54,6 +66,15 @@ def group_of(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     """Return the tensors of a group by their own names."""
     start = f"{group}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return a hash of everything that a file holds; not a cryptographic one, which would take longer than to read."""
+    described = [[name, str(tensors[name].dtype), list(tensors[name].shape)] for name in sorted(tensors)]
+    digest = xxhash.xxh3_128(json.dumps([described, sorted(metadata.items())]).encode())
+    for name in sorted(tensors):
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _is_pickle(path: Path) -> bool:
