@@ -234,6 +234,7 @@ class _Settings(TypedDict, total=False):
 
     ipc: int
     network: str
+    initial_values: str
     fixed_network: bool
     images_per_step: int
     inner_epochs: int

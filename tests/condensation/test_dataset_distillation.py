@@ -8,15 +8,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense import DatasetDistillationConfig, ImageSet, InputError, RunConfig, build_network, condense
-from datacondense.condensation.dataset_distillation import Moving, adam_step
+from datacondense.condensation.dataset_distillation import InitialValues, Moving, adam_step
 from datacondense.condensation.state import State, Step
 from datacondense.networks.backend import Precision
-from tests.condensation.by_hand import SEED, fresh_parameters, real_batches
+from datacondense.networks.network import Network, Parameters
+from datacondense.random import seeded_generator
+from tests.condensation.by_hand import SEED
 
 CONFIG = DatasetDistillationConfig(
     ipc=4,
     network="convnet-w4-d1",
-    real_batch=6,
+    real_batch=16,
     images_per_step=2,
     inner_epochs=2,
     step_lr=0.5,
@@ -24,6 +26,18 @@ CONFIG = DatasetDistillationConfig(
     halve_every=2,
     precision="float64",
 )
+
+
+def first_values(network: Network, config: DatasetDistillationConfig, number: int) -> Parameters:
+    """Draw a network; by Xavier's rule from the same generator, after its usual values."""
+    generator = seeded_generator(SEED, "network", number)
+    drawn = {name: value.double() for name, value in network.draw(generator).items()}
+    if config.initial_values == "xavier":
+        # convnet-w4-d1 on 8×8 grey images: 3×3 filters from 1 channel to 4, then 64 features to 3 classes.
+        for layer, shape, fans in (("0", (4, 1, 3, 3), 9 + 36), ("5", (3, 64), 64 + 3)):
+            normal = torch.empty(shape).normal_(0, (2 / fans) ** 0.5, generator=generator)
+            drawn |= {f"{layer}.weight": normal.double(), f"{layer}.bias": torch.zeros(shape[0]).double()}
+    return {name: value.requires_grad_() for name, value in drawn.items()}
 
 
 def by_hand(train: ImageSet, config: DatasetDistillationConfig, updates: int) -> tuple[Tensor, Tensor]:
@@ -40,7 +54,7 @@ def by_hand(train: ImageSet, config: DatasetDistillationConfig, updates: int) ->
         optimiser.param_groups[0]["lr"] = 0.1 / 2 ** (outer // config.halve_every)
         optimiser.zero_grad()
         network = build_network(config.network, train.image_shape, K)
-        weights = fresh_parameters(network, "network", 0 if config.fixed_network else outer)
+        weights = first_values(network, config, 0 if config.fixed_network else outer)
         used = 0
         for _ in range(config.inner_epochs):
             for first in range(0, config.ipc, config.images_per_step):
@@ -53,9 +67,11 @@ def by_hand(train: ImageSet, config: DatasetDistillationConfig, updates: int) ->
                     name: weights[name] - lr * slope for name, slope in zip(weights, slopes, strict=True)
                 }
                 used += 1
-        labels = torch.arange(K).repeat_interleave(config.real_batch)
-        logits = network(weights, real_batches(train, config.real_batch, "real", outer, 0))
-        F.cross_entropy(logits, labels).backward()
+        # 36 images in batches of 16: the third batch of an epoch has 4.
+        order = torch.randperm(36, generator=seeded_generator(SEED, "real", outer // 3))
+        batch = order[16 * (outer % 3) : 16 * (outer % 3 + 1)]
+        logits = network(weights, train.normalised(batch).double())
+        F.cross_entropy(logits, train.labels[batch]).backward()
         optimiser.step()
     return images.detach(), raw.detach().exp().log1p()
 
@@ -69,8 +85,9 @@ def after(train: ImageSet, config: DatasetDistillationConfig, updates: int) -> S
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_updates_equal_those_by_hand(tiny: ImageSet, fixed: bool) -> None:
-    config = replace(CONFIG, fixed_network=fixed)
+@pytest.mark.parametrize("values", ["xavier", "default"])
+def test_updates_equal_those_by_hand(tiny: ImageSet, fixed: bool, values: InitialValues) -> None:
+    config = replace(CONFIG, fixed_network=fixed, initial_values=values)
     state = after(tiny, config, 5)
     images, step_lrs = by_hand(tiny, config, 5)
     torch.testing.assert_close(state.images, images, rtol=1e-8, atol=1e-8)
@@ -110,7 +127,7 @@ def test_gradients_of_images_and_rates_equal_finite_differences(tiny: ImageSet) 
 
 def loss_by_number(train: ImageSet, config: DatasetDistillationConfig, outer: int) -> float:
     """Return the loss of the first images where the real batch is all images."""
-    method = replace(config, real_batch=12).build(train, SEED)
+    method = replace(config, real_batch=36).build(train, SEED)
     return method.step(method.init(), Step(outer, 0))[1]
 
 
@@ -151,7 +168,8 @@ def test_defaults_are_the_published_ones() -> None:
     config = DatasetDistillationConfig().resolved()
     assert (config.image_lr, config.step_lr, config.halve_every) == (0.01, 0.02, 2360)
     assert (config.start, config.images_per_step, config.inner_epochs) == ("noise", 1, 3)
-    assert (config.real_batch, config.published_iterations, config.steps_per_iteration) == (100, 23600, 1)
+    assert (config.real_batch, config.published_iterations, config.steps_per_iteration) == (1024, 23600, 1)
+    assert config.initial_values == "xavier"
     assert not config.fixed_network
     assert replace(config, ipc=10, images_per_step=2).inner_steps == 15
     assert DatasetDistillationConfig(network="AlexCifarNet").resolved().step_lr == 0.001
@@ -163,7 +181,7 @@ def test_kinds_of_steps_have_names_of_their_own() -> None:
     changes = [{}, {"ipc": 8}, {"inner_epochs": 1}, {"real_batch": 7}, {"network": "mlp"}]
     kinds = [replace(CONFIG, **change).kind for change in [*changes, {"fixed_network": True}]]  # type: ignore[arg-type]
     assert len(set(kinds)) == 6
-    assert CONFIG.kind == "dataset-distillation with convnet-w4-d1, ipc 4, 4 inner steps, B = 6"
+    assert CONFIG.kind == "dataset-distillation with convnet-w4-d1, ipc 4, 4 inner steps, B = 16"
 
 
 @pytest.mark.parametrize(
@@ -173,6 +191,7 @@ def test_kinds_of_steps_have_names_of_their_own() -> None:
         ({"images_per_step": 0}, "images_per_step is 0, but must be 1 or more"),
         ({"inner_epochs": 0}, "inner_epochs is 0, but must be 1 or more"),
         ({"halve_every": 0}, "halve_every is 0, but must be 1 or more"),
+        ({"initial_values": "zeros"}, "initial_values is 'zeros': choose one of 'xavier' and 'default'"),
         ({"step_lr": -0.1}, "step_lr is -0.1, but a learning rate must be a number above 0"),
         (
             {"engine": "fused"},

@@ -12,7 +12,7 @@ from datacondense.random import seeded_generator
 from tests.conftest import MakeSet
 
 Sample = Callable[[int, int], Tensor]
-KINDS = ("network", "noise", "real", "replaced", "generator", "view")
+KINDS = ("network", "noise", "real", "all", "generator", "view")
 
 
 def samples(train: ImageSet, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Sample]:
@@ -27,7 +27,7 @@ def samples(train: ImageSet, seed: int, dtype: torch.dtype = torch.float32) -> d
         "network": parameters,
         "noise": lambda *index: sampler.noise((4, 2), "noise", *index),
         "real": lambda *index: sampler.real(1, 6, "real", *index),
-        "replaced": lambda *index: sampler.real(1, 40, "real", *index),
+        "all": lambda *index: sampler.real_of_all(6, "real", 10 * index[0] + index[1])[0],
         "generator": lambda *index: torch.rand(3, generator=sampler.generator("order", *index)).to(
             sampler.dtype
         ),
@@ -59,15 +59,31 @@ def test_samples_for_different_purposes_differ(tiny: ImageSet) -> None:
     assert torch.equal(one, network.draw(seeded_generator(4, "network", 0))["1.weight"])
 
 
-def test_real_images_are_of_the_class_and_repeated_only_where_they_must(make: MakeSet) -> None:
+@pytest.mark.parametrize("size", [6, 30])
+def test_a_class_never_gives_an_image_twice(make: MakeSet, size: int) -> None:
     train = make(per_class=6)
-    sampler = Sampler(train, 4, torch.float32)
+    sampler = Sampler(train, 4, torch.float64)
     for label in range(3):
-        own = {tuple(image.tolist()) for image in train.normalised(train.class_indices[label]).flatten(1)}
-        full, many = (sampler.real(label, size, "real", 0).flatten(1).tolist() for size in (6, 30))
-        assert set(map(tuple, full)) == own
-        assert len(many) == 30
-        assert set(map(tuple, many)) <= own
+        own = train.normalised(train.class_indices[label]).double()
+        drawn = sampler.real(label, size, "real", 0)
+        assert sorted(map(tuple, drawn.flatten(1).tolist())) == sorted(map(tuple, own.flatten(1).tolist()))
+
+
+def test_batches_of_all_classes_take_every_image_once_in_each_epoch(make: MakeSet) -> None:
+    train = make(per_class=6)  # 18 images: batches of 8, 8 and 2
+    sampler = Sampler(train, 4, torch.float32)
+    epochs = []
+    for epoch in range(2):
+        batches = [sampler.real_of_all(8, "real", 3 * epoch + number) for number in range(3)]
+        assert [len(labels) for _, labels in batches] == [8, 8, 2]
+        images, labels = map(torch.cat, zip(*batches, strict=True))
+        places = [int((train.normalised() == image).flatten(1).all(1).nonzero()) for image in images]
+        assert sorted(places) == list(range(18))
+        assert torch.equal(labels, train.labels[places])
+        epochs.append(places)
+    assert epochs[0] != epochs[1]
+    everything, _ = sampler.real_of_all(100, "real", 7)
+    assert len(everything) == 18
 
 
 def test_a_view_changes_all_images_of_a_class_alike(tiny: ImageSet) -> None:

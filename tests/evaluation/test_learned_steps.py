@@ -17,6 +17,7 @@ from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.evaluation.scoring import accuracy, evaluate, resolved, train_one
 from datacondense.image_set import ImageSet
 from datacondense.networks.builder import build_network
+from datacondense.networks.initial_values import with_xavier_values
 from datacondense.networks.network import Network, Parameters
 from datacondense.random import seeded_generator
 from tests.conftest import MakeSet
@@ -147,7 +148,9 @@ def test_evaluation_takes_the_learned_steps(make: MakeSet) -> None:
     assert evaluate(images, test, plain).accuracies != score.accuracies
 
 
-@pytest.mark.parametrize("change", [{"fixed_network": True}, {"images_per_step": 2}, {}])
+@pytest.mark.parametrize(
+    "change", [{"fixed_network": True}, {"images_per_step": 2}, {}, {"initial_values": "default"}]
+)
 def test_training_by_learned_steps_is_what_was_differentiated(
     tiny: ImageSet, tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -155,7 +158,7 @@ def test_training_by_learned_steps_is_what_was_differentiated(
     method = DatasetDistillationConfig(
         ipc=IPC,
         network=NETWORK,
-        real_batch=12,
+        real_batch=36,
         inner_epochs=EPOCHS,
         step_lr=0.5,
         image_lr=0.1,
@@ -172,15 +175,46 @@ def test_training_by_learned_steps_is_what_was_differentiated(
     images = ImageSet.load(tmp_path / "condensed.safetensors")
     assert len(set(images.provenance["learned"]["step_lrs"])) == EPOCHS * IPC // method.images_per_step
     network = build_network(NETWORK, images.image_shape, 3)
-    protocol = resolved(BY_STEPS, images)
     if method.fixed_network:
-        parameters, _ = train_one(network, images, protocol, 0)
+        parameters, _ = train_one(network, images, resolved(BY_STEPS, images), 0)
     else:
+        network = network if method.initial_values == "default" else with_xavier_values(network)
         start = network.draw(seeded_generator(RUN_SEED, "network", 1))
         parameters = by_hand(start, network, images, method.images_per_step)
     loss: Tensor = F.cross_entropy(network(parameters, tiny.normalised().double()), tiny.labels)
     assert float(loss) == pytest.approx(losses[1], rel=1e-5)
     assert abs(losses[1] - losses[0]) > 1e-4
+
+
+def test_fresh_networks_begin_as_those_that_the_set_was_learned_for(make: MakeSet) -> None:
+    images = distilled(make, rates=[1e-9] * 4)
+    xavier = {"settings": {**images.provenance["settings"], "initial_values": "xavier"}}
+    network, protocol = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)
+    for record, drawn in (({}, network), (xavier, with_xavier_values(network))):
+        found, _ = train_one(
+            network, replace(images, provenance={**images.provenance, **record}), protocol, 1
+        )
+        expected = drawn.draw(seeded_generator(1, "evaluation network", 1))
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value.double(), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learned": {"step_lrs": [0.1] * 3}},
+        {"learned": {"step_lrs": []}},
+        {"settings": {"images_per_step": 0, "inner_epochs": 2}},
+        {"settings": {}},
+    ],
+)
+def test_learned_steps_that_do_not_fit_the_images_are_refused(make: MakeSet, change: dict[str, Any]) -> None:
+    images = distilled(make, rates=[0.3] * 4)
+    images = replace(images, provenance={**images.provenance, **change})
+    with pytest.raises(
+        InputError, match=r"The set says \d learned steps, but 6 images .* make \d+: it is damaged"
+    ):
+        evaluate(images, make(seed=5), BY_STEPS)
 
 
 @pytest.mark.parametrize("record", [{}, {"settings": {"network": "mlp"}}, {"learned": {}}])

@@ -8,7 +8,7 @@ learning rates, and Adam moves both.
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -19,8 +19,12 @@ from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
 from datacondense.networks.backend import Backend
+from datacondense.networks.initial_values import with_xavier_values
 from datacondense.networks.names import canonical_network, network_name
+from datacondense.networks.network import Network
 from datacondense.settings import check_at_least, check_rates, narrowed
+
+InitialValues: TypeAlias = Literal["xavier", "default"]
 
 _BETAS = (0.5, 0.999)
 _EPSILON = 1e-8
@@ -32,8 +36,10 @@ class DatasetDistillationConfig(MethodConfig):
 
     Attributes:
         image_lr: Learning rate of Adam, for the images and for the learning rates.
-        real_batch: Real images per class on which the trained network is judged. A class with fewer is drawn with
-            replacement.
+        real_batch: Real images of all classes together on which the trained network is judged: one batch after the
+            other of the full data set, in a new order in every epoch.
+        initial_values: What networks begin as: "xavier" (Glorot and Bengio 2010, zero biases), as published, or
+            "default", as for all other methods. The set's own learned steps train networks that begin likewise.
         images_per_step: Images of each class in one step of the network's training; ipc must be a multiple of it.
         inner_epochs: Passes over the synthetic images, in their order, that train the network.
         step_lr: What the learning rate of each training step begins as; every step learns its own. Default: 0.02, and
@@ -49,7 +55,8 @@ class DatasetDistillationConfig(MethodConfig):
     _name: ClassVar[str] = "dataset-distillation"
 
     image_lr: float = 0.01
-    real_batch: int = 100
+    real_batch: int = 1024
+    initial_values: InitialValues = "xavier"
     images_per_step: int = 1
     inner_epochs: int = 3
     step_lr: float | None = None
@@ -60,6 +67,10 @@ class DatasetDistillationConfig(MethodConfig):
         super().__post_init__()
         check_at_least(self, 1, "images_per_step", "inner_epochs", "halve_every")
         check_rates(self, "step_lr")
+        if self.initial_values not in get_args(InitialValues):
+            raise InputError(
+                f"initial_values is {self.initial_values!r}: choose one of 'xavier' and 'default'."
+            )
         if self.ipc % self.images_per_step:
             raise InputError(
                 f"ipc is {self.ipc}, but must be a multiple of images_per_step, which is {self.images_per_step}: give "
@@ -134,6 +145,10 @@ def adam_step(moving: Moving, gradient: Tensor, *, lr: float, number: int) -> Mo
 class DatasetDistillation(Method[_Resolved]):
     """For each fresh network: train it on the images, judge it on real ones, move images and learning rates."""
 
+    def adapted(self, network: Network) -> Network:
+        """Return the network with the initial values of the settings."""
+        return with_xavier_values(network) if self.settings.initial_values == "xavier" else network
+
     def _choose_backend(self) -> Backend:
         # All training is differentiated twice, so nothing is left for a faster form.
         return Backend("eager", "float64" if self.settings.precision == "float64" else "float32")
@@ -162,10 +177,9 @@ class DatasetDistillation(Method[_Resolved]):
         parameters = self.sampler.network(self.network, "network", number)
         buffers = self.sampler.frozen_buffers(self.network, parameters, number)
         model = partial(self.network, buffers=buffers)
-        real = torch.cat([self.real_batch(label, step) for label in range(len(self.labels))])
+        real, targets = self.sampler.real_of_all(self.settings.real_batch, "real", step.outer)
         leaves = [tensor.detach().requires_grad_() for tensor in (images, raw_lrs)]
         trained = unrolled_sgd(model, parameters, self._inner_steps(leaves[0], F.softplus(leaves[1])))
-        targets = self.labels.repeat_interleave(self.settings.real_batch)
         loss = F.cross_entropy(model(trained, real), targets)
         return float(loss.detach()), torch.autograd.grad(loss, leaves)
 

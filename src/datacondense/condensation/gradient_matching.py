@@ -180,7 +180,11 @@ class GradientMatching(Method[_Resolved]):
         self._distance = distance_named(settings.distance)
         self._transforms = tuple(transform_named(name) for name in settings.transform)
         compared = [parameters[name] for name in self._compared]
-        check_applicable(self._transforms, compared, self.network.name, settings.real_batch)
+        smallest = min(settings.real_batch, *train.class_sizes)
+        check_applicable(self._transforms, compared, self.network.name, smallest)
+        # In one pass all images weigh the same, so classes must have as many.
+        at_once = _REAL_IMAGES_AT_ONCE // settings.real_batch if smallest == settings.real_batch else 1
+        self._real_classes_at_once = max(1, at_once)
         self._stacked = stack_network(self.network)
 
     @property
@@ -249,7 +253,7 @@ class GradientMatching(Method[_Resolved]):
             perturbed=perturbed,
             stacked_model=self._stacked,
             classes_at_once=self._classes_at_once,
-            real_classes_at_once=max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch),
+            real_classes_at_once=self._real_classes_at_once,
         )
         match = class_collective_gradient if settings.class_collective else matching_gradient
         if settings.siamese == "none":

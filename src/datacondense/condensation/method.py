@@ -1,6 +1,5 @@
 """What a method is: settings that build it, a first state, and a step from one state to the next."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,7 +40,7 @@ class MethodConfig:
             "package.module:callable".
         start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
         image_lr: Learning rate of the images, in normalised pixel units. Default: the method's published one.
-        real_batch: Real images per class and step. A class with fewer is drawn with replacement.
+        real_batch: Real images per class and step. A class with fewer gives all of its own, as in the published code.
         precision: Of first-order derivatives: "bfloat16", "float32", or "auto": bfloat16 where the fused engine runs
             on a processor made for it, else float32. The rest is float32. "float64" is for everything, slow, for
             checks.
@@ -231,19 +230,11 @@ class FirstOrderMethod(Method[FirstOrderT]):
 
 
 def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:
-    """Check that classes have the real images to start from; mention those that are drawn with replacement."""
+    """Check that classes have the real images to start from."""
     sizes = dict(zip(train.class_names, train.class_sizes, strict=True))
     name, smallest = min(sizes.items(), key=lambda item: item[1])
     if settings.start == "real" and settings.ipc > smallest:
         raise InputError(
             f"ipc is {settings.ipc}, but the class {name!r} has only {smallest} images to start from: give a smaller "
             "--ipc or --start noise."
-        )
-    small = [f"{name} ({size})" for name, size in sizes.items() if size < settings.real_batch]
-    if small:
-        listed = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
-        warnings.warn(
-            f"{len(small)} of {train.num_classes} classes have fewer images than the real batch of "
-            f"{settings.real_batch} and are drawn with replacement: {listed}.",
-            stacklevel=4,  # the caller of condense
         )

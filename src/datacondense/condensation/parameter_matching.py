@@ -21,8 +21,7 @@ class ParameterMatchingConfig(FirstOrderConfig):
     """Settings of parameter matching (Zhao et al. 2021, section 2.2), for which no published ones exist.
 
     Attributes:
-        real_batch: Real images per class in one step of training on real images. A class with fewer is drawn with
-            replacement.
+        real_batch: Real images per class in one step of training on real images. A smaller class gives all of its own.
         real_steps: Steps of training on real images, each on a batch of its own.
         inner_steps: Steps of training on the synthetic images, each on all of them.
         network_lr: Learning rate of training on real images.
@@ -102,7 +101,7 @@ class ParameterMatching(FirstOrderMethod[_Resolved]):
                 partial(self.model, buffers=buffers),
                 TrainState.begun(parameters),
                 torch.cat(batches),
-                self.labels.repeat_interleave(size),
+                torch.cat([k.expand(len(batch)) for k, batch in zip(self.labels, batches, strict=True)]),
                 epochs=1,
                 sgd=lambda _: sgd,
             ).parameters

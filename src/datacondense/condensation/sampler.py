@@ -1,6 +1,7 @@
 """What a run draws: networks, real batches, augmentations, each a function of the seed and of what it is for."""
 
 from collections.abc import Callable
+from math import ceil
 from typing import TypeAlias
 
 import torch
@@ -42,15 +43,21 @@ class Sampler:
         return torch.randn(shape, generator=self.generator(purpose, *index)).to(self._device, self.dtype)
 
     def real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
-        """Draw normalised real images `[B, C, H, W]` of a class, with replacement only where it has too few."""
+        """Draw normalised real images `[B, C, H, W]` of a class, none twice: all that it has where they are fewer."""
         members = self.train.class_indices[label]
-        generator = self.generator(purpose, *index, label)
-        # Without replacement where the class is large enough, as published.
-        if size <= len(members):
-            drawn = torch.randperm(len(members), generator=generator)[:size]
-        else:
-            drawn = torch.randint(len(members), (size,), generator=generator)
+        drawn = torch.randperm(len(members), generator=self.generator(purpose, *index, label))[:size]
         return self.train.normalised(members[drawn.to(members.device)]).to(self.dtype)
+
+    def real_of_all(self, size: int, purpose: str, number: int) -> tuple[Tensor, Tensor]:
+        """Draw a batch of all classes: normalised real images `[B, C, H, W]` and their classes `[B]`.
+
+        Batches follow each other in epochs, each in a new order; the last of an epoch may be smaller.
+        """
+        total = len(self.train)
+        epoch, position = divmod(number, ceil(total / size))
+        order = torch.randperm(total, generator=self.generator(purpose, epoch)).to(self._device)
+        drawn = order[position * size :][:size]
+        return self.train.normalised(drawn).to(self.dtype), self.train.labels[drawn]
 
     def view(self, strategy: str, purpose: str, *index: int) -> View:
         """Return one Siamese augmentation for each class (Zhao and Bilen, ICML 2021), by a resolved strategy.

@@ -5,6 +5,7 @@ import torch
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.networks.backend import NetworkFunction
+from datacondense.networks.initial_values import with_xavier_values
 from datacondense.networks.network import Network, Parameters, moved
 from datacondense.random import seeded_generator
 from datacondense.training import SGD, TrainState, train
@@ -21,16 +22,25 @@ def train_by_learned_steps(
             "learned_steps is on, but the set has no learned learning rates: only sets of dataset-distillation have "
             "them; leave it out for others."
         )
+    size, epochs = settings.get("images_per_step", 0), settings.get("inner_epochs", 0)
+    steps = epochs * (len(images) // max(1, images.num_classes * size))
+    if len(set(images.class_sizes)) > 1 or steps == 0 or len(rates) != steps:
+        raise InputError(
+            f"The set says {len(rates)} learned steps, but {len(images)} images in steps of {size} of each class and "
+            f"{epochs} epochs make {steps}: it is damaged; copy it again or create it anew."
+        )
+    if settings.get("initial_values") == "xavier":
+        network = with_xavier_values(network)
     if settings.get("fixed_network"):
         drawn = distilled_parameters(network, provenance["run"]["seed"])
     else:
         drawn = network.draw(seeded_generator(seed, "evaluation network", repeat))
-    device, size = images.images.device, settings["images_per_step"]
+    device = images.images.device
     parameters, buffers = (moved(tensors, device, dtype) for tensors in (drawn, network.buffers()))
     inputs = images.normalised().to(dtype).unflatten(0, (images.num_classes, -1))
     labels = torch.arange(images.num_classes, device=device).repeat_interleave(size)
     batches = [part.flatten(0, 1) for part in inputs.split(size, dim=1)]
-    for batch, lr in zip(batches * settings["inner_epochs"], rates, strict=True):
+    for batch, lr in zip(batches * epochs, rates, strict=True):
         sgd = SGD(lr=lr, batch_size=len(batch))
         parameters = train(
             lambda parameters, images: model(parameters, images, buffers),

@@ -98,7 +98,8 @@ def real_gradients(
 ) -> RealGradients:
     """Return the gradients of the mean loss of real images of some classes, in as many parts as the transforms need.
 
-    `real_batch` gives the normalised images `[B, C, H, W]` of a class, as many for each, and is called once per class.
+    `real_batch` gives the normalised images `[B, C, H, W]` of a class and is called once per class; it gives as many for each
+    where classes are taken together.
     Parts cost no second pass: where images do not see each other, the batch's gradient is the mean of theirs.
     """
     groups = [

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from datacondense.networks.network import Parameters
+from datacondense.networks.network import Network, Parameters
 
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
@@ -21,6 +21,33 @@ def draw_parameters(structure: nn.Module, generator: torch.Generator) -> Paramet
         for name, parameter in module.named_parameters(prefix, recurse=False):
             drawn[name] = _first_value(module, name, parameter, generator)
     return drawn
+
+
+def with_xavier_values(network: Network) -> Network:
+    """Return a network whose convolutions and linear layers begin as in Glorot and Bengio 2010, with biases of 0.
+
+    Weights are normal with variance 2 / (fan-in + fan-out), as the authors of Dataset Distillation draw them.
+    """
+
+    def draw(generator: torch.Generator) -> Parameters:
+        drawn = network.draw(generator)
+        for prefix, module in network.structure.named_modules():
+            if not isinstance(module, (nn.Conv2d, nn.Linear)):
+                continue
+            for name, parameter in module.named_parameters(prefix, recurse=False):
+                drawn[name] = torch.zeros(parameter.shape)
+                if parameter is module.weight:
+                    nn.init.xavier_normal_(drawn[name], generator=generator)
+        return drawn
+
+    return Network(
+        name=network.name,
+        image_shape=network.image_shape,
+        num_classes=network.num_classes,
+        structure=network.structure,
+        draw=draw,
+        buffers=network.buffers(),
+    )
 
 
 def initial_buffers(structure: nn.Module) -> Parameters:
