@@ -360,12 +360,6 @@ def test_folders_are_exchanged_in_one_step_where_the_system_can(
     assert not files._exchanged(tmp_path / "one", tmp_path / "other")
 
 
-def test_file_is_not_written_into_a_folder_that_vanished(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.txt cannot be written \(No such file or directory\)"):
-        write_text(tmp_path / "gone" / "a.txt", "new", new_folder=False)
-    assert names(tmp_path) == []
-
-
 @pytest.mark.parametrize("out", ["set", "set/deeper/..", ".", "link"])
 def test_output_that_is_or_holds_an_input_is_refused(tmp_path: Path, out: str) -> None:
     (tmp_path / "set" / "deeper").mkdir(parents=True)

@@ -67,23 +67,19 @@ def checked(values: Any, kind: Any) -> Any:
 
 
 @contextmanager
-def replacing(path: Path, *, new_folder: bool = True) -> Iterator[Path]:
-    """Yield a temporary path, and move what was written there to the file's own path in one step.
-
-    The folder is made where it is missing, unless it must be there already.
-    """
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and move what was written there to the file's own path in one step."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.{_PART}"
     try:
         if path.exists() and not path.is_file():
             raise InputError(
                 f"{path} is a folder or a device and cannot be replaced by a file: give another path."
             )
-        if new_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         temporary.replace(path)
-        _flush_to_disk(path.parent)
+        flush_to_disk(path.parent)
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
@@ -109,7 +105,7 @@ def replacing_folder(path: Path, *, ours: bool = False) -> Iterator[Path]:
         new.mkdir(parents=True)
         yield new
         _move(new, destination, aside=temporary / "old")
-        _flush_to_disk(destination.parent)
+        flush_to_disk(destination.parent)
     except OSError as error:
         raise InputError(_explained(error, path)) from error
     finally:
@@ -117,9 +113,9 @@ def replacing_folder(path: Path, *, ours: bool = False) -> Iterator[Path]:
             _discard(temporary, destination)
 
 
-def write_text(path: Path, text: str, *, new_folder: bool = True) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    with replacing(path, new_folder=new_folder) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -220,7 +216,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Flush a file or a folder's entries to the disk: after a crash a renamed file must not be empty."""
     if path.is_dir() and os.name != "posix":
         return

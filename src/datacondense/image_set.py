@@ -246,6 +246,7 @@ class _Source(TypedDict, total=False):
 
 class _Run(TypedDict, total=False):
     seed: int
+    iterations: int | None
 
 
 class _Learned(TypedDict, total=False):

@@ -6,19 +6,22 @@
     condensed.safetensors    the result (or another name); its presence means that the run is finished
 
 A kill can leave a last line of the log half-written, or lines that are newer than the checkpoint; `keep_metrics` drops
-them, since the resumed run writes them again.
+them, since the resumed run writes them again. A checkpoint carries a digest of the settings that it belongs to, so that
+one of another run is never continued. A folder that was removed meanwhile is not made anew.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
+from msgspec import Meta
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.files import write_text
+from datacondense.files import checked, flush_to_disk, read_json, reading, remove_leftovers, write_text
 from datacondense.locking import locked
 from datacondense.renamed import current_names
 from datacondense.settings import joined_keys
@@ -29,6 +32,16 @@ SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 _LOCK = ".lock"
+_VERSION = (
+    2  # of settings.json; checkpoints beside one without a version, of an earlier release, have no digest
+)
+# What a resumed run may change: it says how far the run goes and what it reports, and enters no step.
+_CHANGEABLE = {
+    f"run.{name}"
+    for name in ("iterations", "time_limit", "checkpoint_every", "validate_every", "validation_networks")
+}
+
+_Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class ResumeError(InputError):
@@ -40,6 +53,35 @@ class Checkpoint(NamedTuple):
 
     tensors: Mapping[str, Tensor]
     progress: Mapping[str, Any]
+
+
+class _Validation(TypedDict):
+    accuracy: _Share
+    std: float
+    n: int
+
+
+class _Entry(TypedDict):
+    """A line of the metrics log."""
+
+    iteration: NotRequired[int]
+    draw: NotRequired[int]  # its name in the first release
+    step: int
+    loss: float
+    seconds: float
+    validation: NotRequired[_Validation]
+
+
+class _Run(TypedDict, total=False):
+    iterations: int | None
+    draws: int | None
+
+
+class _Settings(TypedDict, total=False):
+    """What is read again of the settings."""
+
+    version: int
+    run: _Run
 
 
 class RunFolder:
@@ -63,63 +105,77 @@ class RunFolder:
     def claimed(self) -> Iterator[None]:
         """Keep other processes out while a run goes on; a killed process frees its claim."""
         with locked(self.path / _LOCK, wait=False):
-            for unfinished in self.path.glob(".*.part"):  # what a killed process was writing
-                unfinished.unlink()
+            remove_leftovers(self.path, self.result.name, CHECKPOINT, SETTINGS, METRICS)
             yield
 
     def begin(self, settings: Mapping[str, Any], *, resume: bool, force: bool) -> None:
         """Prepare the folder for a run with these settings, which are all that its result depends on."""
         if resume and force:
-            raise InputError("--resume and --force contradict each other: continue the run or discard it.")
+            raise InputError("resume and force contradict each other: continue the run or discard it.")
         if force:
             self._discard()
         elif not resume and self.result.exists():
             raise InputError(
-                f"{self.path} holds a finished run: give another --out, or --force to overwrite it."
+                f"{self.path} holds a finished run: give another folder (--out), or --force to overwrite it."
             )
         elif not resume and self.has_settings:
             raise InputError(
-                f"{self.path} holds an unfinished run: --resume to continue it, or --force to start anew."
+                f"{self.path} holds an unfinished run: continue it with --resume, or discard it with --force."
             )
+        version = _VERSION
         if resume and self.has_settings:
-            _check_same_settings(self.path, self.settings(), settings)
-            return
-        for path in (self.result, self.path / CHECKPOINT):
-            if path.exists():  # it could be any run's
-                raise ResumeError(
-                    f"{path} lies there without the {SETTINGS} that it belongs to: give another --out, or --force to "
-                    "overwrite it."
-                )
-        write_text(self.path / SETTINGS, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+            version, before = self._read_settings()
+            _check_same_settings(self.path, before, settings)
+        else:
+            for path in (self.result, self.path / CHECKPOINT):
+                if path.exists():  # it could be any run's
+                    raise ResumeError(
+                        f"{path} lies there without the {SETTINGS} that it belongs to: give another folder (--out), or "
+                        "--force to overwrite it."
+                    )
+        text = json.dumps({"version": version, **settings}, indent=2, sort_keys=True) + "\n"
+        if not self.has_settings or (self.path / SETTINGS).read_text(encoding="utf-8") != text:
+            write_text(self.path / SETTINGS, text)
 
     def settings(self) -> dict[str, Any]:
         """Read the settings of the run, as `begin` wrote them."""
-        path = self.path / SETTINGS
-        try:
-            settings: dict[str, Any] = current_names(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        return self._read_settings()[1]
+
+    def check_present(self) -> None:
+        """Refuse to write into a folder that was removed or replaced while the run went on."""
+        if not self.has_settings:
             raise InputError(
-                f"{path} cannot be read ({error}): give the folder of a datacondense run."
-            ) from error
-        return settings
+                f"{self.path} lost its {SETTINGS} while the run went on, so nothing more is written: start it again."
+            )
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
         """Replace the checkpoint; `progress` is plain JSON values."""
+        self.check_present()
         metadata = {name: json.dumps(value) for name, value in progress.items()}
-        write_tensors(self.path / CHECKPOINT, tensors, metadata)
+        if (self.path / METRICS).exists():  # its lines up to here must outlive a crash too
+            flush_to_disk(self.path / METRICS)
+        write_tensors(self.path / CHECKPOINT, tensors, {**metadata, "settings": self._digest()})
 
-    def checkpoint(self) -> Checkpoint | None:
-        """Read the checkpoint; None where none was written yet."""
+    def checkpoint(self, kind: Any = dict[str, Any]) -> Checkpoint | None:
+        """Read the checkpoint, whose progress has the types that `kind` declares; None where none was written yet."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
         try:
             tensors, metadata = read_tensors(path)
-            return Checkpoint(tensors, {name: json.loads(value) for name, value in metadata.items()})
-        except (InputError, ValueError) as error:
+            digest = metadata.pop("settings", None)
+            with reading(path, "a checkpoint", "it is damaged"):
+                progress = {name: json.loads(value) for name, value in metadata.items()}
+                checked(progress, kind)
+        except InputError as error:
+            raise ResumeError(f"{error} Restore it from a copy, or start anew with --force.") from error
+        is_earlier = digest is None and self._read_settings()[0] < _VERSION
+        if digest != self._digest() and not is_earlier:
             raise ResumeError(
-                f"{path} is damaged ({error}): restore it from a copy, or start anew with --force."
-            ) from error
+                f"{path} belongs to a run with other settings than those in {SETTINGS} beside it: restore the right "
+                "one from a copy, or start anew with --force."
+            )
+        return Checkpoint(tensors, progress)
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint of a run that is finished."""
@@ -127,6 +183,7 @@ class RunFolder:
 
     def log(self, **entry: Any) -> None:
         """Append one line of plain JSON values to the metrics log."""
+        self.check_present()
         try:
             with (self.path / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -137,15 +194,34 @@ class RunFolder:
             ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read the complete lines of the metrics log; a half-written last one is left out."""
+        """Read the entries of the metrics log; what a kill or a crash made of its end is left out."""
         path = self.path / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        return [current_names(json.loads(line)) for line in lines if line.endswith("\n")]
+        if not path.exists():
+            return []
+        remedy = "restore it from a copy, or delete the lines that are no JSON"
+        with reading(path, "a metrics log", remedy):
+            *lines, _ = path.read_bytes().split(b"\n")
+            found = [_entry(line) for line in lines]
+        entries = [entry for entry in found if entry is not None]
+        if found[: len(entries)] != entries:
+            raise InputError(f"{path} is damaged in line {found.index(None) + 1}: {remedy}.")
+        return entries
 
     def keep_metrics(self, kept: Callable[[Mapping[str, Any]], bool]) -> None:
         """Drop the log's entries that a resumed run writes again."""
         entries = [entry for entry in self.metrics() if kept(entry)]
         write_text(self.path / METRICS, "".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def _read_settings(self) -> tuple[int, dict[str, Any]]:
+        """Read the version of settings.json, and the settings."""
+        remedy = "give the folder of a datacondense run"
+        found: Any = current_names(read_json(self.path / SETTINGS, _Settings, "settings", remedy))
+        return found.pop("version", 1), found
+
+    def _digest(self) -> str:
+        """Return a hash of the settings that steps depend on."""
+        kept = {key: value for key, value in joined_keys(self.settings()).items() if key not in _CHANGEABLE}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def _discard(self) -> None:
         """Remove an earlier run's files, and no others; the result first, so that no moment looks finished."""
@@ -153,12 +229,30 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
 
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Read a line of the log; None where it is none."""
+    try:
+        entry: dict[str, Any] = current_names(checked(json.loads(line), _Entry))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return entry if "iteration" in entry else None
+
+
+def different_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings in which two runs differ, by their joined keys, with both values."""
+    old, new = joined_keys(before), joined_keys(json.loads(json.dumps(now)))
+    return {
+        key: (old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    }
+
+
 def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings, and name what differs."""
-    old, new = joined_keys(before), joined_keys(json.loads(json.dumps(now)))
-    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    differing = {key: pair for key, pair in different_settings(before, now).items() if key not in _CHANGEABLE}
     if differing:
-        listed = "; ".join(f"{key} was {old.get(key)!r} and is now {new.get(key)!r}" for key in differing)
+        listed = "; ".join(f"{key} was {old!r} and is now {new!r}" for key, (old, new) in differing.items())
         raise ResumeError(
-            f"{path} cannot be resumed with other settings: {listed}. Give the old ones, or another --out."
+            f"{path} cannot be resumed with other settings: {listed}. Give the old ones, or another folder (--out)."
         )

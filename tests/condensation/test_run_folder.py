@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -92,9 +93,11 @@ def test_resume_of_a_finished_run_with_other_settings_is_refused(tiny: ImageSet,
 
 def test_an_unfinished_run_needs_resume_or_force(tiny: ImageSet, tmp_path: Path) -> None:
     break_run(tiny, METHOD, RUN, tmp_path, at=(1, 1))
-    with pytest.raises(InputError, match="unfinished run: --resume to continue it, or --force to start anew"):
+    with pytest.raises(
+        InputError, match="an unfinished run: continue it with --resume, or discard it with --force"
+    ):
         condense(tiny, METHOD, RUN, directory=tmp_path)
-    with pytest.raises(InputError, match="--resume and --force contradict each other"):
+    with pytest.raises(InputError, match="resume and force contradict each other"):
         condense(tiny, METHOD, RUN, directory=tmp_path, resume=True, force=True)
 
 
@@ -117,14 +120,16 @@ def test_a_damaged_checkpoint_is_named(tiny: ImageSet, tmp_path: Path) -> None:
     unbroken(tiny, tmp_path)
     (tmp_path / RESULT).unlink()
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00\x01")
-    with pytest.raises(InputError, match=r"checkpoint.safetensors is damaged .* or start anew with --force"):
+    with pytest.raises(
+        InputError, match=r"checkpoint.safetensors cannot be read .* or start anew with --force"
+    ):
         condense(tiny, METHOD, RUN, directory=tmp_path, resume=True)
 
 
 def test_force_leaves_what_a_run_in_a_new_folder_leaves(tiny: ImageSet, tmp_path: Path) -> None:
     old, other = tmp_path / "old", replace(RUN, seed=4)
     before = unbroken(tiny, old)
-    with pytest.raises(InputError, match="holds a finished run: give another --out, or --force to overwrite"):
+    with pytest.raises(InputError, match=r"holds a finished run: give another folder .*, or --force"):
         condense(tiny, METHOD, other, directory=old)
     assert result_bytes(old) == before
     (old / "notes.txt").write_text("mine")
@@ -220,7 +225,7 @@ def test_a_run_killed_at_any_file_operation_ends_bit_identical(
         with pytest.raises(Killed):
             condense(tiny, METHOD, RUN, directory=tmp_path / "run")
     # A killed process does not tidy up.
-    (tmp_path / "run" / ".checkpoint.safetensors.77.part").touch()
+    (tmp_path / "run" / f".checkpoint.safetensors.{os.getpid()}.datacondense-part").touch()
     condense(tiny, METHOD, RUN, directory=tmp_path / "run", resume=True)
     assert result_bytes(tmp_path / "run") == expected
     assert logged(tmp_path / "run") == logged(tmp_path / "unbroken")

@@ -1,7 +1,9 @@
 """Reading the sets that subcommands take: files, run folders, exports."""
 
+import warnings
 from pathlib import Path
 
+from datacondense.condensation.results import unfinished
 from datacondense.data.exports import is_export, load_export
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -19,10 +21,18 @@ def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
         return ImageSet.load(path), None
     if is_export(path):
         return load_export(path)
-    result = RunFolder(path).result
-    if not result.exists():
+    folder = RunFolder(path)
+    if folder.result.exists():
+        return ImageSet.load(folder.result), None
+    if not folder.has_settings:
         raise InputError(
-            f"{path} holds neither a finished run nor an export: give a .safetensors file, or continue the run with "
-            "condense --resume."
+            f"{path} holds neither a run nor an export: give a .safetensors file, or such a folder."
         )
-    return ImageSet.load(result), None
+    images = unfinished(folder)
+    at = images.provenance["unfinished"]
+    warnings.warn(
+        f"The run in {path} is unfinished: these are its images in iteration {at['iteration'] + 1}, step "
+        f"{at['step'] + 1}.",
+        stacklevel=2,
+    )
+    return images, None

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import torch
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.method import Method, MethodConfig
+from datacondense.condensation.results import Saved, facts_of_set, frozen, is_prolonged, restored
 from datacondense.condensation.state import State, Step
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
+from datacondense.run_folder import ResumeError, RunFolder
 from datacondense.settings import check_at_least, narrowed, plain_settings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -153,11 +154,14 @@ def condense(
             finished = resume and folder.result.exists()
             folder.begin(provenance, resume=resume, force=force)
             if finished:
-                return ImageSet.load(folder.result)
+                found = ImageSet.load(folder.result)
+                if not is_prolonged(found, provenance, folder):
+                    return found
         state, end = _Loop(built, resolved, train, validation, folder, observer).run()
         done = {"iterations_done": end.outer + end.inner / built.settings.steps_per_iteration}
-        result = _image_set(state, train, {**provenance, **done})
+        result = frozen(state, facts_of_set(train), {**provenance, **done})
         if folder is not None:
+            folder.check_present()
             result.save(folder.result)
         return result
 
@@ -191,34 +195,36 @@ class _Loop:
 
     def _start(self) -> tuple[State, Step, float]:
         """Return the state, step and seconds from which the run goes on."""
-        saved = None if self._folder is None else self._folder.checkpoint()
-        state, first, seconds = self._restored(saved) if saved else (self._method.init(), Step(0, 0), 0.0)
+        saved = None if self._folder is None else self._folder.checkpoint(Saved)
+        if saved is None:
+            state, first, seconds = self._method.init(), Step(0, 0), 0.0
+        else:
+            state, first = restored(saved, self._train.images.device), Step(*saved.progress["position"])
+            seconds = saved.progress["seconds"]
+        if first > (self._run.iterations, 0):
+            raise ResumeError(
+                f"iterations is {self._run.iterations}, but the run is in iteration {first.outer + 1}: give more."
+            )
         if self._folder is not None:
             self._folder.keep_metrics(lambda entry: Step(entry["iteration"], entry["step"]) < first)
         return state, first, seconds
-
-    def _restored(self, saved: Checkpoint) -> tuple[State, Step, float]:
-        """Read a checkpoint."""
-        device = self._train.images.device
-        try:
-            tensors = {name: tensor.to(device) for name, tensor in saved.tensors.items()}
-            return State.from_tensors(tensors), Step(*saved.progress["position"]), saved.progress["seconds"]
-        except (KeyError, TypeError) as error:
-            raise ResumeError(
-                f"The checkpoint is no condensation run's ({type(error).__name__}: {error}): restore it from a copy, "
-                "or start anew with --force."
-            ) from error
 
     def run(self) -> tuple[State, Step]:
         """Go on until the iterations are done or the time is over."""
         state, step = self._state, self._first
         saved_at = self._seconds()
         try:
-            while step.outer < self._run.iterations and self._seconds() < self._run.time_limit_seconds:
+            # One step at least, however short the time: pure noise is no result.
+            while step.outer < self._run.iterations and (
+                self._seconds() < self._run.time_limit_seconds or step == (0, 0)
+            ):
                 new, loss = self._method.step(state, step)
                 _check_finite(new, step, self._method.settings.image_lr)
-                state, done, step = new, step, self._after(step)
-                self._report(state, done, loss)
+                # Interrupted while it is validated and logged, a step is taken again.
+                progress = self._logged(new, step, loss)
+                state, step = new, self._after(step)
+                if self._observer is not None:
+                    self._observer(progress)
                 if self._seconds() - saved_at >= self._run.checkpoint_every:
                     self._save(state, step)
                     saved_at = self._seconds()
@@ -239,29 +245,26 @@ class _Loop:
 
     def _save(self, state: State, step: Step) -> None:
         if self._folder is not None:
-            progress = {"position": step, "seconds": self._seconds()}
+            progress = {"position": step, "seconds": self._seconds(), "facts": facts_of_set(self._train)}
             self._folder.save_checkpoint(state.to_tensors(), progress)
 
-    def _report(self, state: State, done: Step, loss: float) -> None:
-        """Log a step and tell the observer, with a validation accuracy where one is due."""
+    def _logged(self, state: State, done: Step, loss: float) -> Progress:
+        """Log a step, with a validation accuracy where one is due, and return what the observer is told."""
         score = self._validate(state) if self._is_validation_due(done) else None
         seconds = self._seconds()
         if self._folder is not None:
             entry = {"iteration": done.outer, "step": done.inner, "loss": loss, "seconds": seconds}
             found = {} if score is None else {"accuracy": score.mean, "std": score.std, "n": score.n}
             self._folder.log(**entry, **({"validation": found} if found else {}))
-        if self._observer is not None:
-            self._observer(
-                Progress(
-                    step=done,
-                    steps_per_iteration=self._steps,
-                    iterations=self._run.iterations,
-                    loss=loss,
-                    seconds=seconds,
-                    seconds_left=self._seconds_left(self._after(done)),
-                    validation=score,
-                )
-            )
+        return Progress(
+            step=done,
+            steps_per_iteration=self._steps,
+            iterations=self._run.iterations,
+            loss=loss,
+            seconds=seconds,
+            seconds_left=self._seconds_left(self._after(done)),
+            validation=score,
+        )
 
     def _seconds_left(self, step: Step) -> float | None:
         """Estimate from the steps since this process began."""
@@ -282,7 +285,8 @@ class _Loop:
         protocol = EvaluationConfig(
             repeats=self._run.validation_networks, augmentation="none", seed=self._run.seed
         )
-        images = _image_set(state, self._train, {"settings": plain_settings(self._method.settings)})
+        settings = plain_settings(self._method.settings)
+        images = frozen(state, facts_of_set(self._train), {"settings": settings})
         return evaluate(images, self._validation, protocol, device=self._train.images.device)
 
 
@@ -297,17 +301,6 @@ def _provenance(method: Method[Any], run: _ResolvedRun, train: ImageSet, fingerp
         "source": {**source, "num_images": len(train), "fingerprint": fingerprint, "hold_out": hold_out},
         "environment": {**environment(train.images.device), **method.backend._asdict()},
     }
-
-
-def _image_set(state: State, train: ImageSet, provenance: dict[str, Any]) -> ImageSet:
-    """Freeze the images: from normalised units to pixel scale, class by class."""
-    images = state.result.flatten(0, 1).float().cpu()
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (train.mean, train.std))
-    labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
-    if state.learned:
-        learned = {name: tensor.tolist() for name, tensor in state.learned.items()}
-        provenance = {**provenance, "learned": learned}
-    return replace(train, images=images * std + mean, labels=labels, provenance=provenance)
 
 
 def _check_finite(state: State, step: Step, image_lr: float | None) -> None:

@@ -1,0 +1,91 @@
+"""From the state of a run to an image set: at its end or at a checkpoint; and whether an end is what is wanted."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+
+import torch
+from msgspec import Meta
+
+from datacondense.condensation.state import State
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from datacondense.run_folder import SETTINGS, Checkpoint, ResumeError, RunFolder, different_settings
+
+# Between the result of a run and what is requested: how far it went, what it reported and learned, and where.
+_MAY_DIFFER = re.compile(
+    r"iterations_done$|learned($|\.)|environment\.|run\.(iterations|time_limit|checkpoint_every|validat\w+)$"
+)
+
+
+class _Facts(TypedDict):
+    """What a checkpoint needs beside its state to be shown as an image set."""
+
+    class_names: list[str]
+    mean: list[float]
+    std: list[float]
+    dataset: str | None
+    may_be_mirrored: bool
+    augmentation: str
+
+
+class Saved(TypedDict):
+    """Progress of a run, in its checkpoint."""
+
+    position: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
+    seconds: Annotated[float, Meta(ge=0)]
+    facts: NotRequired[_Facts]  # since release 0.2
+
+
+def restored(saved: Checkpoint, device: torch.device | str = "cpu") -> State:
+    """Return the state of a checkpoint."""
+    try:
+        return State.from_tensors({name: tensor.to(device) for name, tensor in saved.tensors.items()})
+    except (KeyError, TypeError) as error:
+        raise ResumeError(
+            f"The checkpoint is no condensation run's ({type(error).__name__}: {error}): restore it from a copy, or "
+            "start anew with --force."
+        ) from error
+
+
+def facts_of_set(train: ImageSet) -> dict[str, Any]:
+    """Return what the result takes over from the real images."""
+    return {name: getattr(train, name) for name in get_type_hints(_Facts)}
+
+
+def frozen(state: State, facts: Mapping[str, Any], provenance: dict[str, Any]) -> ImageSet:
+    """Freeze the images: from normalised units to pixel scale, class by class."""
+    images = state.result.flatten(0, 1).float().cpu()
+    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    mean, std = (torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
+    if state.learned:
+        learned = {name: tensor.tolist() for name, tensor in state.learned.items()}
+        provenance = {**provenance, "learned": learned}
+    return ImageSet(images=images * std + mean, labels=labels, provenance=provenance, **facts)
+
+
+def unfinished(folder: RunFolder) -> ImageSet:
+    """Return the images that a run would return if it ended at its checkpoint."""
+    saved = folder.checkpoint(Saved)
+    if saved is None or "facts" not in saved.progress:
+        raise InputError(
+            f"{folder.path} holds no result, and no checkpoint to take images from: continue the run with --resume."
+        )
+    iteration, step = saved.progress["position"]
+    provenance = {**folder.settings(), "unfinished": {"iteration": iteration, "step": step}}
+    return frozen(restored(saved), saved.progress["facts"], provenance)
+
+
+def is_prolonged(found: ImageSet, provenance: Mapping[str, Any], folder: RunFolder) -> bool:
+    """Whether a finished run is to go further; refuse a result that is another run's."""
+    differing = different_settings(found.provenance, provenance)
+    further = {"run.iterations", "run.time_limit"} & differing.keys()
+    foreign = [key for key in differing if not _MAY_DIFFER.match(key)]
+    if foreign:
+        old, new = differing[foreign[0]]
+        raise ResumeError(
+            f"{folder.result} is the result of another run than {SETTINGS} beside it says ({foreign[0]} is {old!r} and "
+            f"should be {new!r}): restore the right one from a copy, or start anew with --force."
+        )
+    return bool(further)
