@@ -13,10 +13,13 @@ from datacondense.networks.initial_values import draw_parameters, initial_buffer
 from datacondense.networks.layers import ImageShape
 from datacondense.networks.names import CustomSpec, canonical_name, parse_name
 from datacondense.networks.network import Network
+from datacondense.networks.torch_state import usual_torch
 
+_MOST_PARAMETERS = 10**9  # 4 GB, of which training needs several
 SMALLEST_SIDE = 8  # pixels; the size of the embedded digits, and what three halvings need
 
 
+@usual_torch()
 def build_network(name: str | Callable[..., Any], image_shape: ImageShape, num_classes: int) -> Network:
     """Build a network; no global generator is read or seeded.
 
@@ -47,6 +50,12 @@ def build_network(name: str | Callable[..., Any], image_shape: ImageShape, num_c
         )
     with torch.device("meta"):  # no memory, and no random numbers drawn to be thrown away
         structure = BUILDERS[type(spec)](spec, image_shape, num_classes)
+    size = sum(parameter.numel() for parameter in structure.parameters())
+    if size > _MOST_PARAMETERS:
+        raise InputError(
+            f"{canonical} for {num_classes} classes of {channels}x{height}x{width} pixels has {size:.1e} parameters, "
+            f"but can have {_MOST_PARAMETERS:.0e} at most: choose a smaller network or smaller images."
+        )
     return Network(
         name=canonical,
         image_shape=image_shape,

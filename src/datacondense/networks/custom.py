@@ -1,10 +1,12 @@
 """The user's own network: a function or class called as `callable(image_shape, num_classes)`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from datacondense.errors import InputError
 from datacondense.networks.layers import ImageShape
@@ -58,7 +60,38 @@ def _called(name: str, make: Callable[..., Any], image_shape: ImageShape, num_cl
         raise InputError(
             f"{name} returned a {type(module).__name__}, but must return a torch.nn.Module: return the network itself."
         )
+    if _is_lazy(module):
+        _materialise(name, module, image_shape)
     return module
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    """Whether a layer such as nn.LazyLinear waits for its first input to know its size."""
+    return any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
+
+
+def _materialise(name: str, module: nn.Module, image_shape: ImageShape) -> None:
+    """Let lazy layers see two blank images; no statistics are kept of these."""
+    module.eval()
+    _run_blank(name, module, image_shape)
+    if _is_lazy(module):
+        raise InputError(
+            f"{name} has a lazy layer that its forward does not call, so that its size is unknown: give the layer its "
+            "size, or leave it out."
+        )
+
+
+def _run_blank(name: str, run: Callable[[Tensor], Any], image_shape: ImageShape) -> Any:
+    """Run two blank images without a gradient."""
+    shape = (2, *image_shape)
+    try:
+        with torch.no_grad():
+            return run(torch.zeros(shape))
+    except Exception as error:
+        raise InputError(
+            f"{name} failed on images of shape {shape} ({type(error).__name__}: {error}): let its forward take a batch "
+            "[N, C, H, W] of this size."
+        ) from error
 
 
 def _detached(value: Tensor) -> Tensor:
@@ -70,14 +103,7 @@ def _detached(value: Tensor) -> Tensor:
 def _check_logits(network: Network) -> None:
     """Run two blank images and check that one logit per class comes out."""
     parameters = network.draw(torch.Generator().manual_seed(_STRUCTURE_SEED))
-    try:
-        with torch.no_grad():
-            logits = network(parameters, torch.zeros(2, *network.image_shape))
-    except Exception as error:
-        raise InputError(
-            f"{network.name} failed on images of shape {(2, *network.image_shape)} ({type(error).__name__}: {error}): "
-            "let its forward take a batch [N, C, H, W] of this size."
-        ) from error
+    logits = _run_blank(network.name, partial(network, parameters), network.image_shape)
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found != (2, network.num_classes):
         raise InputError(

@@ -17,6 +17,7 @@ Activation: TypeAlias = Literal["sigmoid", "relu", "leaky", "swish"]
 Norm: TypeAlias = Literal["none", "batch", "layer", "instance", "group"]
 Pooling: TypeAlias = Literal["none", "max", "average"]
 
+_WIDEST, _DEEPEST = 10_000, 100  # of a ConvNet
 GROUPS = 4  # of group normalisation, as in the published networks
 
 
@@ -43,6 +44,11 @@ class ConvNetSpec:
             raise InputError(
                 f"A convnet of width {self.width} and depth {self.depth} has no layers, but both must be at least "
                 "1: choose such as convnet-w128-d3."
+            )
+        if self.width > _WIDEST or self.depth > _DEEPEST:
+            raise InputError(
+                f"A convnet of width {self.width} and depth {self.depth} is larger than can be meant (w{_WIDEST}, "
+                f"d{_DEEPEST}): choose such as convnet-w128-d3."
             )
         if self.norm == "group" and self.width % GROUPS:
             next_multiple = -(-self.width // GROUPS) * GROUPS

@@ -5,11 +5,13 @@ the object keeps nothing that a call computes.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Parameters: TypeAlias = dict[str, Tensor]
 """Tensors by name, in the order of the layers; buffers use the same type."""
@@ -143,9 +145,10 @@ class Network:
 
     def _logits(self, parameters: Parameters, buffers: Parameters, images: Tensor) -> Tensor:
         """Run the structure on given numbers."""
-        return cast(
-            Tensor, functional_call(self._structure, {**parameters, **buffers}, (images,), strict=True)
-        )
+        numbers = {**parameters, **buffers}
+        # Of the forms of attention, which only a user's own network has, this one alone has a second derivative.
+        with sdpa_kernel(SDPBackend.MATH) if ":" in self.name else nullcontext():
+            return cast(Tensor, functional_call(self._structure, numbers, (images,), strict=True))
 
     def _buffers_like(self, images: Tensor) -> Parameters:
         """Return fresh initial buffers on the images' device, the floating ones in their dtype."""
