@@ -1,4 +1,9 @@
-"""Compiles the C sources of this folder once per machine, and loads them."""
+"""Compiles the C sources of this folder once per machine, and loads them.
+
+A library runs with all rights of the user, so one is loaded only if this user alone could have written it and it still
+has the checksum beside it. Anything else is compiled again, and tried in a process of its own first: a compiler may
+write what ends a process.
+"""
 
 import ctypes
 import hashlib
@@ -6,11 +11,14 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
-from datacondense.cache import cache_folder
+from datacondense.cache import cache_folder, is_private_file, private_folder
+from datacondense.errors import InputError
+from datacondense.files import flush_to_disk, write_text
 
 _SOURCES = tuple(sorted(Path(__file__).parent.glob("*.c")))
 _OPTIONS = (
@@ -23,7 +31,8 @@ _OPTIONS = (
     "-fPIC",
     "-Wno-psabi",  # about vectors wider than the processor's as arguments: every function that has them is inlined
 )
-_SECONDS = 120
+_SECONDS = 60  # a second is usual
+_FUNCTIONS = ("norm_relu_pool_forward", "norm_relu_pool_backward")
 
 
 class UnavailableError(Exception):
@@ -39,11 +48,11 @@ def library() -> ctypes.CDLL:
     if compiler is None:
         raise UnavailableError("there is no C compiler (cc, gcc or clang)")
     try:
-        path = cache_folder() / f"kernels-{_key(compiler)}.so"
-        if not path.exists():
+        path = private_folder(cache_folder()) / f"kernels-{_key(compiler)}.so"
+        if not _is_intact(path):
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError, InputError) as error:
         raise UnavailableError(f"{compiler} cannot compile the kernels ({_reason(error)})") from error
 
 
@@ -72,16 +81,43 @@ def _processor() -> str:
 
 
 def _compile(compiler: str, path: Path) -> None:
-    """Compile under another name, then rename, so that no process loads a part of the library."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Compile under another name and try it, then rename, so that no process loads a part of the library."""
+    functions = ", ".join(f"library.{name}" for name in _FUNCTIONS)
+    trial = f"import ctypes, sys; library = ctypes.CDLL(sys.argv[1]); {functions}"
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         compiled = Path(folder) / path.name
-        command = [compiler, *_OPTIONS, *map(str, _SOURCES), "-o", str(compiled), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+        for command in (
+            [compiler, *_OPTIONS, *map(str, _SOURCES), "-o", str(compiled), "-lm"],
+            [sys.executable, "-I", "-c", trial, str(compiled)],
+        ):
+            subprocess.run(
+                command, check=True, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+            )
+        compiled.chmod(0o700)
+        flush_to_disk(compiled)
+        write_text(_checksum_file(path), _checksum(compiled))
         compiled.replace(path)
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a compiled library is what this user compiled."""
+    beside = _checksum_file(path)
+    return (
+        is_private_file(path)
+        and is_private_file(beside)
+        and beside.read_text("ascii", "replace") == _checksum(path)
+    )
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _reason(error: Exception) -> str:
     """Return what failed in a few words."""
-    output = getattr(error, "stderr", None)
-    return str(output).strip().splitlines()[0] if output else str(error)
+    lines = str(getattr(error, "stderr", None) or "").strip().splitlines()
+    return lines[-1 if lines[0].startswith("Traceback") else 0] if lines else str(error)
