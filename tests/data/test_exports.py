@@ -1,6 +1,7 @@
 """Exports: what other programs read, what comes back, and what rounding changed."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def test_files_are_listed_by_class_and_position(tmp_path: Path) -> None:
     report = export(learned(), tmp_path / "out", format="image-folder")
     assert report.files == tuple(sorted(content(tmp_path / "out")))
     assert report.files == (
+        "classes.json",
         "original.safetensors",
         "train/cat/00001.png",
         "train/cat/00004.png",
@@ -237,6 +239,27 @@ def test_class_names_that_a_format_cannot_tell_apart_are_refused(
     export(learned(1, names), tmp_path / "out", format=other)
 
 
+def test_an_image_folder_tells_the_order_of_its_classes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    images = learned(1, ("10", "a/b", "2"))
+    export(images, out, format="image-folder")
+    assert json.loads((out / "classes.json").read_text()) == ["10", "a_b", "2"]
+    assert load_export(out)[0].labels.tolist() == images.labels.tolist()
+
+    (out / "classes.json").write_text('["2", "a_b", "10"]')
+    with pytest.raises(InputError, match=r"holds other images or labels than original\.safetensors"):
+        load_export(out)
+    (out / "classes.json").write_text('["2", "a_b"]')
+    with pytest.raises(InputError, match="out cannot be read back"):
+        load_export(out)
+    # As earlier releases wrote it.
+    (out / "classes.json").unlink()
+    assert load_export(out)[0].labels.tolist() == images.labels.tolist()
+    export(images, out, format="image-folder", force=True)
+    export(images, out, format="npz", force=True)
+    assert sorted(content(out)) == ["images.npz", "original.safetensors"]
+
+
 def test_class_without_images(tmp_path: Path) -> None:
     images = learned(1, ("cat", "dog", "cow", "ewe"))
     for form in FORMATS:
@@ -292,7 +315,8 @@ def test_folder_without_the_original_or_its_data_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("form", FORMATS)
 def test_broken_files_are_refused(tmp_path: Path, form: ExportFormat) -> None:
     report = export(learned(), tmp_path / "out", format=form)
-    file = tmp_path / "out" / next(name for name in report.files if name != "original.safetensors")
+    own = {"original.safetensors", "classes.json"}
+    file = tmp_path / "out" / next(name for name in report.files if name not in own)
     full = file.read_bytes()
     for part in (b"", b"text", full[: len(full) // 2]):
         file.write_bytes(part)

@@ -5,6 +5,7 @@ rounded images every export holds the exact set, so that the cost of rounding ca
 """
 
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ Pixels = NDArray[np.uint8]  # [N, H, W, C]
 
 ORIGINAL = "original.safetensors"
 _IMAGES = "train"
+_CLASSES = "classes.json"
 _PARQUET = "train-00000-of-00001.parquet"
 _NPZ = "images.npz"
 _PNG_CHANNELS = {1, 3, 4}
@@ -65,7 +67,8 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
 
     - "image-folder": `train/<class name>/<index>.png`, for `datasets.load_dataset("imagefolder", data_dir=folder,
       split="train")`. The index is the position in the set. Characters that file names cannot hold become "_". Readers
-      of such folders take classes in the order of their names, and see no class without images.
+      of such folders take classes in the order of their names as text ("10" before "2"), and see no class without
+      images; `classes.json` lists the folders in the order of the class numbers.
     - "parquet": one file for `datasets.load_dataset(str(folder))`, with every class name in its order.
     - "npz": `images.npz` with `images` uint8 `[N, H, W, C]`, `labels` int64 `[N]`, `class_names`, `mean` and `std`
       (in pixel scale); nothing in it is a pickle.
@@ -107,7 +110,8 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
 
 def _check_own(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but an export."""
-    own = re.compile(rf"{ORIGINAL}|{re.escape(_PARQUET)}|{re.escape(_NPZ)}|{_IMAGES}/[^/]+/\d+\.png")
+    names = "|".join(map(re.escape, (ORIGINAL, _PARQUET, _NPZ, _CLASSES)))
+    own = re.compile(rf"{names}|{_IMAGES}/[^/]+/\d+\.png")
     files = (entry.relative_to(folder).as_posix() for entry in folder.rglob("*") if not entry.is_dir())
     other = next((name for name in sorted(files) if not own.fullmatch(name)), None)
     if other is not None or not is_export(folder):
@@ -177,15 +181,21 @@ def _report(pixels: Tensor, rounded: Tensor, files: tuple[str, ...]) -> ExportRe
 
 
 def _write_folder(images: ImageSet, pixels: Pixels, folder: Path) -> None:
-    """Write one PNG file per image into the folder of its class."""
+    """Write one PNG file per image into the folder of its class, and the order of the classes."""
+    order = json.dumps(_class_folders(images), indent=1)
+    (folder / _CLASSES).write_text(f"{order}\n", encoding="utf-8")
     for path, array in zip(_image_paths(images), pixels, strict=True):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(_png(array))
 
 
 def _read_folder(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
-    """Read the PNG file of every image."""
-    return np.stack([_decoded(folder / path) for path in _image_paths(original)]), original.labels.tolist()
+    """Read the PNG file of every image, and its label by the order of the classes; earlier exports do not say that."""
+    folders = _class_folders(original)
+    order = folder / _CLASSES
+    names = json.loads(order.read_text(encoding="utf-8")) if order.exists() else folders
+    pixels = np.stack([_decoded(folder / path) for path in _image_paths(original)])
+    return pixels, [names.index(folders[label]) for label in original.labels.tolist()]
 
 
 def _write_parquet(images: ImageSet, pixels: Pixels, folder: Path) -> None:
@@ -251,8 +261,17 @@ _FORMATS: Mapping[str, _Form] = {
 
 
 def _image_paths(images: ImageSet) -> list[Path]:
-    """Return the file of every image, relative to the export; refuse two classes that would share a folder."""
-    folders = tuple(map(_safe_name, images.class_names))
+    """Return the file of every image, relative to the export."""
+    folders = _class_folders(images)
+    return [
+        Path(_IMAGES, folders[label], _png_name(index, len(images)))
+        for index, label in enumerate(images.labels.tolist())
+    ]
+
+
+def _class_folders(images: ImageSet) -> list[str]:
+    """Return the name of each class's folder; refuse two classes that would share one."""
+    folders = list(map(_safe_name, images.class_names))
     for folder, count in Counter(folders).items():
         if count > 1:
             clash = [name for name, safe in zip(images.class_names, folders, strict=True) if safe == folder]
@@ -260,10 +279,7 @@ def _image_paths(images: ImageSet) -> list[Path]:
                 f"Classes {clash[0]!r} and {clash[1]!r} would share the folder {folder!r}: rename one, or export as "
                 "parquet or npz."
             )
-    return [
-        Path(_IMAGES, folders[label], _png_name(index, len(images)))
-        for index, label in enumerate(images.labels.tolist())
-    ]
+    return folders
 
 
 def _safe_name(name: str) -> str:
