@@ -3,12 +3,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets import Image as ImageFeature
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import IterableDataset, Subset, TensorDataset
 
-from datacondense.data.arrays import from_arrays, from_torch_dataset, reformed
+from datacondense.data.arrays import from_arrays, from_torch_dataset
+from datacondense.data.pixels import reformed
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from tests.data.made_files import pictures
@@ -112,12 +115,23 @@ def test_pixels_that_break_a_rule(images: NDArray[np.generic], message: str) -> 
 def test_labels_that_break_a_rule() -> None:
     with pytest.raises(InputError, match="There are 4 images but 3 labels"):
         from_arrays(GREY, [0, 1, 1])
-    with pytest.raises(
-        InputError, match="Labels run from 1 to 2 with 2 different values, but must be 0 to K-1"
-    ):
-        from_arrays(GREY, [1, 2, 1, 2])
+    with pytest.raises(InputError, match="Labels are float64 of shape"):
+        from_arrays(GREY, np.array([0.0, 1.0, 0.0, 1.0]))
+    with pytest.raises(InputError, match="The data set has 2 classes of the name 'cat'"):
+        from_arrays(GREY, LABELS, class_names=["cat", "cat"])
     with pytest.raises(InputError, match="Labels run from 0 to 1, but 1 classes need labels 0 to 0"):
         from_arrays(GREY, LABELS, class_names=["cat"])
+
+
+def test_labels_may_be_any_values() -> None:
+    by_name = from_arrays(GREY, ["b", "a", "a", "b"])
+    by_number = from_arrays(GREY, torch.tensor([[2], [1], [1], [2]]))
+
+    assert (by_name.class_names, by_name.labels.tolist()) == (("a", "b"), [1, 0, 0, 1])
+    assert (by_number.class_names, by_number.labels.tolist()) == (("1", "2"), [1, 0, 0, 1])
+    # A test set need not have images of every class of its training set.
+    part = from_arrays(GREY, ["c", "b", "c", "b"], class_names=("a", "b", "c"))
+    assert (part.class_names, part.labels.tolist()) == (("a", "b", "c"), [2, 1, 2, 1])
 
 
 def test_mean_needs_std() -> None:
@@ -169,6 +183,42 @@ def test_names_that_are_given_come_first() -> None:
     assert from_torch_dataset(pairs, class_names=["a", "b"]).class_names == ("a", "b")
 
 
+@pytest.mark.parametrize("names", [None, ("ant", "bee", "cat", "dog")])
+def test_a_subset_has_the_classes_that_are_present(names: tuple[str, ...] | None) -> None:
+    full = Pairs(zip(GREY, [0, 1, 2, 3], strict=True))
+    full.classes = ("ant", "bee", "cat", "dog")
+    nested: Subset[tuple[object, object]] = Subset(Subset(full, [3, 1, 0]), [0, 1])  # type: ignore[arg-type]
+
+    found = from_torch_dataset(nested, class_names=names)
+
+    assert (found.class_names, found.labels.tolist()) == (("bee", "dog"), [1, 0])
+    unnamed = from_torch_dataset(list(zip(GREY, [7, 5, 7, 5], strict=True)))
+    assert (unnamed.class_names, unnamed.labels.tolist()) == (("5", "7"), [1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(("image", "label"), [("image", "label"), ("img", "target"), ("img", "labels")])
+def test_items_may_be_dicts(image: str, label: str) -> None:
+    items = [{"id": 1, image: pixels, label: name} for pixels, name in zip(GREY, "baab", strict=True)]
+
+    found = from_torch_dataset(items)
+
+    np.testing.assert_array_equal(found.images[:, 0].numpy(), GREY)
+    assert (found.class_names, found.labels.tolist()) == (("a", "b"), [1, 0, 0, 1])
+
+
+def test_hugging_face_data_sets_are_torch_data_sets() -> None:
+    features = Features({"image": ImageFeature(), "label": ClassLabel(names=["cat", "dog"])})
+    rows = {"image": list(map(Image.fromarray, COLOUR)), "label": LABELS}
+    dataset = Dataset.from_dict(rows, features=features)
+
+    for form in (dataset, dataset.with_format("torch"), Subset(dataset, range(4))):
+        found = from_torch_dataset(form)
+        np.testing.assert_array_equal(found.images.numpy(), COLOUR.transpose(0, 3, 1, 2))
+        assert (found.class_names, found.labels.tolist()) == (("cat", "dog"), LABELS)
+    with pytest.raises(InputError, match=r"DatasetDict is not a map-style data set .*has the entries train"):
+        from_torch_dataset(DatasetDict(train=dataset))
+
+
 class Stream(IterableDataset[tuple[Tensor, int]]):
     """A data set without positions."""
 
@@ -189,7 +239,16 @@ def test_iterable_datasets_are_refused() -> None:
         ([], "The data set is empty"),
         ([GREY[0]], r"Item 0 of the data set is not an \(image, label\) pair but a ndarray"),
         ([(GREY[0], 0), 3], r"Item 1 of the data set is not an \(image, label\) pair but a int"),
-        ([(GREY[0], "cat")], "Item 0 of the data set has the label 'cat', but a label is one whole number"),
+        (
+            [(GREY[0], None)],
+            "Item 0 of the data set has the label None, but a label is one whole number or string",
+        ),
+        ([(GREY[0], "cat"), (GREY[1], 0)], "has the label 'cat' in row 0 and 0 in row 1"),
+        (
+            [{"picture": GREY[0], "label": 0}],
+            "has the entries picture, label, but one called image or img is needed",
+        ),
+        ([{"image": GREY[0], "kind": 0}], "one called label or labels or target or class is needed"),
         ([(GREY[0], 0.5)], "has the label 0.5"),
         ([(GREY[0], 0), (GREY[0].astype(np.float32) / 255, 1)], "Item 1 .*floating-point pixels and item 0"),
         ([(GREY[0, 0], 0)], r"Item 0 of the data set has an image of shape \(6,\)"),

@@ -135,3 +135,18 @@ def test_test_images_may_be_missing_if_none_are_needed(tmp_path: Path) -> None:
     assert source.read().test is None
     assert source.content["test"] is None
     assert source.content["train"] == source.read().train.fingerprint
+
+
+def test_test_images_of_no_use_stop_only_what_needs_them(tmp_path: Path) -> None:
+    images = np.stack(pictures(8, colour=False))
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=LABELS, x_test=images, y_test=np.full(8, -1))
+    full = DataSource(name=str(tmp_path / "a.npz"))
+
+    source = identified(full, needs_test=False)
+
+    assert source.content["test"] is None
+    assert (len(source.read().train), source.read().test) == (8, None)
+    assert not replace(source, num_images=3, content={}).read().has_test
+    for needing in (lambda: identified(full), lambda: full.read().test):
+        with pytest.raises(InputError, match="The split 'test' has the label '-1'"):
+            needing()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import DataSplits, ReadSplit, assemble, select_splits
+from datacondense.data.splits import DataSplits, ReadSplit, assemble, read_splits, select_splits
 from datacondense.errors import InputError
 
 
@@ -23,7 +23,7 @@ def part(
 
 def assembled(
     train: ReadSplit,
-    test: ReadSplit | None = None,
+    test: ReadSplit | InputError | None = None,
     published: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> DataSplits:
     return assemble(train, test, source={"name": "made"}, published=published)
@@ -38,7 +38,10 @@ def assembled(
         (["val", "train"], ("train", "val")),
         (["train", "extra"], ("train", None)),
         (["scans"], ("scans", None)),
-        (["test"], ("test", None)),
+        (["Train", "TEST"], ("Train", "TEST")),
+        (["training", "testing"], ("training", "testing")),
+        (["train", "dev"], ("train", "dev")),
+        (["dev", "val", "train"], ("train", "val")),
     ],
 )
 def test_usual_splits_are_selected(splits: list[str], expected: tuple[str, str | None]) -> None:
@@ -60,6 +63,30 @@ def test_missing_splits_are_named_with_those_there_are() -> None:
         select_splits(["a", "b"], DataConfig(), "x")
     with pytest.raises(InputError, match=r"x has no split 'train' \(splits: none\)"):
         select_splits([], DataConfig(), "x")
+    for only in (["test"], ["Test", "dev"]):
+        with pytest.raises(InputError, match=r"x has only test images \(splits: .*--train-split"):
+            select_splits(only, DataConfig(), "x")
+
+
+def test_splits_of_the_same_name_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"x has the splits train, Training, and each may be the one to train on"
+    ):
+        select_splits(["train", "Training"], DataConfig(), "x")
+    with pytest.raises(
+        InputError, match=r"x has the splits test, testing, .* to test on: name one with --test-split"
+    ):
+        select_splits(["train", "test", "testing"], DataConfig(), "x")
+    assert select_splits(["train", "Training"], DataConfig(train_split="Training"), "x") == ("Training", None)
+
+
+def test_the_case_of_a_split_may_differ_where_one_is_meant() -> None:
+    assert select_splits(["Train", "Held"], DataConfig(train_split="train", test_split="held"), "x") == (
+        "Train",
+        "Held",
+    )
+    with pytest.raises(InputError, match="x has no split 'EXTRA'"):
+        select_splits(["train", "extra", "Extra"], DataConfig(train_split="EXTRA"), "x")
 
 
 def test_test_images_share_classes_and_normalisation() -> None:
@@ -107,7 +134,7 @@ def test_grey_is_widened_beside_colour() -> None:
 
 def test_sizes_must_agree() -> None:
     with pytest.raises(InputError, match=r"Training images are 4x4 pixels but test images are 5x5.*--resize"):
-        assembled(part([0, 1]), part([0], split="test", size=5))
+        assert assembled(part([0, 1]), part([0], split="test", size=5)).test
 
 
 def test_classes_must_be_learnable() -> None:
@@ -117,10 +144,65 @@ def test_classes_must_be_learnable() -> None:
         assembled(part([0, 1], names=("cat", "dog", "emu")))
 
 
-def test_unknown_and_hidden_test_labels_are_refused() -> None:
-    with pytest.raises(InputError, match="The split 'test' has the label 'c'"):
-        assembled(part(["a", "b"]), part(["c"], split="test"))
-    with pytest.raises(InputError, match="The split 'test' has 2 images with the label -1"):
-        assembled(part([0, 1], names=("a", "b")), part([-1, -1], names=("a", "b"), split="test"))
-    with pytest.raises(InputError, match="The split 'test' has no label in row 0"):
-        assembled(part(["a", "b"]), part([None], split="test"))
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (part(["a", "b"]), part(["c"], split="test"), "The split 'test' has the label 'c'"),
+        (
+            part([0, 1], names=("a", "b")),
+            part([-1, -1], names=("a", "b"), split="test"),
+            "The split 'test' has 2 images with the label -1",
+        ),
+        (part(["a", "b"]), part([None], split="test"), "The split 'test' has no label in row 0"),
+        (
+            part([0, 1]),
+            part([0], split="test", size=5),
+            "Training images are 4x4 pixels but test images are 5x5",
+        ),
+        (part([0, 1]), InputError("Row 3 has no image."), "Row 3 has no image"),
+    ],
+)
+def test_test_images_without_use_are_reported_when_they_are_needed(
+    train: ReadSplit, test: ReadSplit | InputError, message: str
+) -> None:
+    data = assembled(train, test)
+
+    assert data.train.fingerprint == assembled(train).train.fingerprint
+    assert not data.has_test
+    for _ in range(2):
+        with pytest.raises(InputError, match=message):
+            assert data.test
+    assert "has no image" in repr(data) or "The split" in repr(data) or "Training images" in repr(data)
+
+
+def test_splits_are_read_as_they_are_needed() -> None:
+    def read(split: str) -> ReadSplit:
+        if split == "test":
+            raise InputError("broken")
+        return part([0, 1])
+
+    train, test = read_splits(["train", "test"], read, DataConfig(), "x")
+
+    assert len(train.images) == 2
+    assert isinstance(test, InputError)
+    with pytest.raises(InputError, match="broken"):
+        read_splits(["train", "test"], read, DataConfig(train_split="test"), "x")
+
+
+def test_has_test() -> None:
+    assert assembled(part([0, 1]), part([1], split="test")).has_test
+    assert not assembled(part([0, 1])).has_test
+    assert assembled(part([0, 1])).test is None
+
+
+def test_names_that_look_the_same_are_one_class() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    names = (decomposed, "dog")
+
+    data = assembled(part([0, 1], names=names), part([1, 0], names=("dog", composed), split="test"))
+
+    assert data.test is not None
+    assert data.train.class_names == data.test.class_names == (composed, "dog")
+    assert data.test.labels.tolist() == [0, 1]
+    with pytest.raises(InputError, match="The split 'train' has 2 classes of the name 'café'"):
+        assembled(part([0, 1], names=(composed, decomposed)))

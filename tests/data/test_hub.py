@@ -17,8 +17,9 @@ from datacondense.data import hub
 from datacondense.data.config import DataConfig
 from datacondense.data.hub import is_hub_id, read_hub
 from datacondense.data.sources import load
+from datacondense.data.splits import ReadSplit
 from datacondense.errors import InputError
-from tests.data.made_files import pictures, write_parquet
+from tests.data.made_files import pictures, write_folder, write_parquet
 
 COLOUR = pictures(10, colour=True)
 LABELS = list(range(10))
@@ -87,7 +88,7 @@ def test_splits_of_the_hub_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     train, test = read_hub("owner/name", DataConfig(config="small"))
 
-    assert test is not None
+    assert isinstance(test, ReadSplit)
     assert (train.images.shape, len(test.images)) == ((10, 3, 6, 6), 10)
     assert calls == [(("owner/name", "small"), {}, True)]
 
@@ -110,6 +111,28 @@ def test_svhn_is_downloaded_without_its_extra_split(
     assert data.train.std == (0.1980, 0.2010, 0.1970)
     prepared = {file.name.split("-")[1].split(".")[0] for file in cache.rglob("*.arrow")}
     assert prepared == {"train", "test"}
+
+
+def test_only_files_in_the_cache_are_read(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A table of the Hub may name the images that the library downloaded, and no other files."""
+    write_folder(cache / "downloads", {"extracted": COLOUR[:2]})
+    write_folder(tmp_path, {"private": COLOUR[:2]})
+
+    def table(folder: Path) -> datasets.DatasetDict:
+        images = [{"bytes": None, "path": str(folder / f"{index}.png")} for index in range(2)]
+        file = write_parquet(tmp_path / f"{folder.name}.parquet", images, [0, 1])
+        return datasets.DatasetDict(
+            train=datasets.Dataset.from_parquet(str(file), cache_dir=str(tmp_path / "c"))
+        )
+
+    tables = {"a/inside": table(cache / "downloads" / "extracted"), "a/outside": table(tmp_path / "private")}
+    answer(monkeypatch, lambda hub_id, config: tables[hub_id])
+
+    assert read_hub("a/inside", DataConfig())[0].images.shape == (2, 3, 6, 6)
+    with pytest.raises(InputError, match=r"names the file '.*private/0\.png' instead of holding the image"):
+        read_hub("a/outside", DataConfig())
 
 
 def test_what_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ import torch
 from datacondense.data.labels import (
     check_class_numbers,
     check_values,
-    counted_classes,
-    integer_labels,
+    label_values,
     matched,
     named_classes,
+    numbered,
+    only_present,
+    unique_names,
 )
 from datacondense.errors import InputError
 
@@ -60,25 +62,75 @@ def test_class_numbers_beyond_the_names_are_refused() -> None:
         check_class_numbers([0, 2], ["a", "b"], "test")
 
 
-def test_counted_classes_need_every_number() -> None:
-    assert counted_classes(torch.tensor([2, 0, 1, 1])) == ("0", "1", "2")
-    with pytest.raises(InputError, match=r"Labels run from 1 to 10 with 10 different values.*return_inverse"):
-        counted_classes(torch.arange(1, 11))
-    with pytest.raises(InputError, match="Labels run from 0 to 3 with 3 different values"):
-        counted_classes(torch.tensor([0, 1, 3]))
+@pytest.mark.parametrize(
+    ("labels", "names", "numbers"),
+    [
+        ([0, 2, 0], ("0", "2"), [0, 1, 0]),
+        (np.arange(1, 11), tuple(map(str, range(1, 11))), list(range(10))),
+        (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
+        (np.array(["b", "a"]), ("a", "b"), [1, 0]),
+        (np.array(["b", "a"], dtype=object), ("a", "b"), [1, 0]),
+        ([True, False], ("False", "True"), [1, 0]),
+        (torch.tensor([-1, 1]), ("-1", "1"), [0, 1]),
+        (np.array([2**64 - 1, 0], dtype=np.uint64), ("0", "18446744073709551615"), [1, 0]),
+    ],
+)
+def test_each_value_is_a_class(labels: object, names: tuple[str, ...], numbers: list[int]) -> None:
+    assert numbered(labels, None) == (names, numbers)
+
+
+def test_labels_are_numbers_or_names_of_the_classes_given() -> None:
+    assert numbered([1, 0], ["dog", "cat", "emu"]) == (("dog", "cat", "emu"), [1, 0])
+    assert numbered(["cat", "dog"], ["dog", "cat", "emu"]) == (("dog", "cat", "emu"), [1, 0])
+    with pytest.raises(InputError, match=r"has the label 'cow' .*which class_names lack \(names: dog, cat\)"):
+        numbered(["cat", "cow"], ["dog", "cat"])
+    for labels in ([0, 2], [-1, 0], np.array([0, 2**63], dtype=np.uint64)):
+        with pytest.raises(
+            InputError, match=r"Labels run from .* but 2 classes need labels 0 to 1: renumber"
+        ):
+            numbered(labels, ["dog", "cat"])
+
+
+def test_names_that_look_the_same_are_one_class() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+
+    assert named_classes([composed, decomposed, "a"], "train") == (("a", composed), [1, 1, 0])
+    assert matched([decomposed], (composed,), "test") == [0]
+    with pytest.raises(
+        InputError, match="train has 2 classes of the name 'café': give every class its own name"
+    ):
+        unique_names([composed, decomposed], "train")
+
+
+def test_classes_without_images_are_left_out() -> None:
+    assert only_present(("a", "b", "c", "d"), [3, 1, 3]) == (("b", "d"), [1, 0, 1])
 
 
 @pytest.mark.parametrize(
     "labels", [[0, 2], np.array([0, 2], dtype=np.uint8), np.array([[0], [2]]), torch.tensor([0, 2])]
 )
-def test_integer_labels_of_any_container(labels: object) -> None:
-    found = integer_labels(labels)
-
-    assert found.dtype == torch.int64
-    assert found.tolist() == [0, 2]
+def test_labels_of_any_container(labels: object) -> None:
+    assert label_values(labels) == [0, 2]
 
 
-@pytest.mark.parametrize("labels", [[0.0, 1.0], np.eye(3, dtype=int), np.array(["a"]), []])
+@pytest.mark.parametrize("labels", [[0.0, 1.0], np.eye(3, dtype=int), np.array([b"a"]), [], 3, None])
 def test_labels_of_other_forms_are_refused(labels: object) -> None:
-    with pytest.raises(InputError, match=r"Labels are .*one whole number for each image"):
-        integer_labels(labels)
+    with pytest.raises(InputError, match=r"Labels are .*one whole number or string for each image"):
+        label_values(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            ["a", 1],
+            "has the label 'a' in row 0 and 1 in row 1, but labels are either whole numbers or strings",
+        ),
+        (["a", None], "has no label in row 1"),
+        (["a", 1.5], r"has the label 1\.5 \(float\) in row 1"),
+        ([[0], [1, 2]], "Labels form no array"),
+    ],
+)
+def test_mixed_labels_are_refused(labels: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        label_values(labels)

@@ -3,10 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datacondense.data import budget
 from datacondense.data.config import DataConfig
 from datacondense.data.parquet import parquet_folder, read_parquet
+from datacondense.data.sources import load
+from datacondense.data.splits import ReadSplit
 from datacondense.errors import InputError
-from tests.data.made_files import pictures, write_parquet
+from tests.data.made_files import pictures, png, write_parquet
 
 GREY = pictures(6, colour=False)
 LABELS = [0, 1, 0, 1, 0, 1]
@@ -29,7 +32,7 @@ def test_splits_are_recognised_by_file_names(tmp_path: Path) -> None:
     train, test = read_parquet(tmp_path, DataConfig())
     hard, _ = read_parquet(tmp_path, DataConfig(train_split="extra-hard"))
 
-    assert test is not None
+    assert isinstance(test, ReadSplit)
     assert (len(train.images), len(test.images), len(hard.images)) == (6, 2, 3)
 
 
@@ -51,8 +54,74 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "train.parquet", GREY, LABELS)
     path.write_bytes(path.read_bytes()[:200])
 
-    with pytest.raises(InputError, match=r"train\.parquet cannot be read as parquet"):
+    with pytest.raises(InputError, match=r"train\.parquet cannot be read as a parquet file"):
         read_parquet(path, DataConfig())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train_0", "train_1", "train_10"),
+        ("train-0", "train-1", "train-10"),
+        ("Train.00000", "Train.00001", "Train.00010"),
+        ("train0", "train1", "train10"),
+        ("train/0000", "train/0001", "train/0010"),
+    ],
+)
+def test_numbered_files_are_parts_of_their_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for index, name in enumerate(names):
+        part = slice(2 * index, 2 * index + 2)
+        write_parquet(tmp_path / f"{name}.parquet", GREY[part], LABELS[part], names=["a", "b"])
+    write_parquet(tmp_path / f"{names[0].replace('rain', 'est')}.parquet", GREY, LABELS, names=["a", "b"])
+
+    data = load(tmp_path)
+
+    np.testing.assert_array_equal(data.train.images[:, 0].numpy(), np.stack(GREY))
+    assert data.test is not None
+    assert (len(data.test), data.train.provenance["source"]["split"].lower()) == (6, "train")
+
+
+def test_numbers_in_other_names_stay(tmp_path: Path) -> None:
+    for name in ("fold_1", "fold_2"):
+        write_parquet(tmp_path / f"{name}.parquet", GREY, LABELS)
+
+    with pytest.raises(InputError, match=r"no split 'train' \(splits: fold_1, fold_2\)"):
+        read_parquet(tmp_path, DataConfig())
+
+
+def test_a_file_is_read_whatever_its_name(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "test-00000-of-00001.parquet", GREY, LABELS)
+
+    assert read_parquet(path, DataConfig())[0].split == "test"
+    with pytest.raises(InputError, match=r"has only test images \(splits: test\)"):
+        read_parquet(tmp_path, DataConfig())
+
+
+def test_only_the_columns_that_are_needed_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(
+        tmp_path / "a.parquet",
+        GREY,
+        LABELS,
+        extra={"text": ["x" * 50_000] * 5 + ["y" * 50_000]},
+        names=["a", "b"],
+    )
+    monkeypatch.setattr(budget, "total_memory", lambda: 20_000)
+
+    assert len(load(path).train) == 6
+    monkeypatch.setattr(budget, "total_memory", lambda: 1000)
+    with pytest.raises(InputError, match=r"The images of .*a\.parquet take 0\.0 GB, but this machine has"):
+        load(path)
+
+
+def test_repeated_values_that_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file they take the room of one."""
+    path = write_parquet(tmp_path / "a.parquet", [png(GREY[0])] * 3000, [0, 1] * 1500)
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(budget, "total_memory", lambda: 150_000)
+    with pytest.raises(InputError, match=r"The images of .*a\.parquet take"):
+        load(path)
 
 
 def test_shards_of_different_data_sets_are_refused(tmp_path: Path) -> None:

@@ -153,16 +153,47 @@ def test_unknown_names_get_a_suggestion() -> None:
         load("qqq")
 
 
-@pytest.mark.parametrize("source", [Path("absent"), "./absent", "absent.npz", "/absent/x", "absent.parquet"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(Path("absent"), "./absent", "absent.npz", "/absent/x", "absent.parquet", "absent/", "absent.zip"),
+        *("a/b/absent", "absent.safetensors", "~absent/x", "./absent\0", f"./absent{'x' * 5000}"),
+    ],
+)
 def test_paths_that_are_not_there(source: str | Path) -> None:
     with pytest.raises(InputError, match=r"There is no file or folder .*absent.*check the path"):
         load(source)
+
+
+def test_a_path_that_is_not_there_tells_what_is(tmp_path: Path) -> None:
+    for name in ("b.npz", "a"):
+        (tmp_path / name).touch()
+
+    for missing in (tmp_path / "nope", f"{tmp_path}/nope/", tmp_path / "nope" / "train"):
+        with pytest.raises(
+            InputError, match=rf"no file or folder .*nope.* \(of {tmp_path}: it holds a, b\.npz\)"
+        ):
+            load(missing)
+    with pytest.raises(InputError, match=rf"no file or folder .* \({tmp_path}/a is a file\): check the path"):
+        load(tmp_path / "a" / "b")
 
 
 def test_files_of_unknown_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x")
     with pytest.raises(InputError, match=r"a\.csv is a file of unknown kind"):
         load(tmp_path / "a.csv")
+    for name in ("a.zip", "a.tar.gz", "A.ZIP"):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(
+            InputError, match=rf"{name} is an archive, which is not read: unpack it and give the folder"
+        ):
+            load(tmp_path / name)
+    (tmp_path / "a.safetensors").write_text("x")
+    with pytest.raises(
+        InputError,
+        match=r"a\.safetensors is a set .* not a data set: read it with ImageSet\.load, or score it with",
+    ):
+        load(tmp_path / "a.safetensors")
 
 
 def test_a_configuration_that_the_folder_lacks(mirror: Path) -> None:

@@ -1,34 +1,57 @@
 """A table of the Hugging Face `datasets` library to pixels and labels: which column is which, and decoding."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from datacondense.data.config import DataConfig
 from datacondense.data.decode import decode_images
+from datacondense.data.list_pixels import list_depth, pixels_of_lists
+from datacondense.data.samples import LABEL_KEYS
 from datacondense.data.splits import ReadSplit
 from datacondense.errors import InputError
 
-_LABEL_NAMES = ("label", "labels", "target", "class")
 
+def read_table(
+    table: Any, split: str, config: DataConfig, *, folders: Sequence[Path] | None = ()
+) -> ReadSplit:
+    """Decode the images of a table and find its labels.
 
-def read_table(table: Any, split: str, config: DataConfig) -> ReadSplit:
-    """Decode the images of a table and find its labels."""
-    image_column = _image_column(table.features, config.image_column)
-    label_column = _label_column(table.features, config.label_column, image_column)
+    Images may be named by a path only where that lies in one of the `folders`; anywhere where None. A table from
+    elsewhere must not read the files of this machine.
+    """
+    image_column, label_column = find_columns(table.features, config)
     names = getattr(table.features[label_column], "names", None)
-    encoded = _encoded(table.select_columns([image_column, label_column]), image_column)[:]
-    sources = [_source(entry) for entry in encoded[image_column]]
+    kind = table.features.arrow_schema.field(image_column).type
+    if list_depth(kind):
+        column = table.select_columns([image_column]).with_format("arrow")[:].column(image_column)
+        images = pixels_of_lists(column, image_column, split, config)
+    else:
+        images = _decoded(table, image_column, split, config, folders)
     return ReadSplit(
-        images=decode_images(
-            sources,
-            [f"Row {row} of the split {split!r}" for row in range(len(sources))],
-            resize=config.resize,
-            channels=config.channels,
-        ),
-        labels=encoded[label_column],
+        images=images,
+        labels=table.select_columns([label_column]).with_format(None)[:][label_column],
         class_names=tuple(names) if names else None,
         split=split,
     )
+
+
+def find_columns(features: Any, config: DataConfig) -> tuple[str, str]:
+    """Return the columns of the images and of the labels."""
+    image_column = _image_column(features, config.image_column)
+    return image_column, _label_column(features, config.label_column, image_column)
+
+
+def _decoded(
+    table: Any, image_column: str, split: str, config: DataConfig, folders: Sequence[Path] | None
+) -> Tensor:
+    """Decode a column of encoded images."""
+    rows = [f"Row {row} of the split {split!r}" for row in range(len(table))]
+    entries = _encoded(table.select_columns([image_column]), image_column)[:][image_column]
+    sources = [_source(entry, row, folders) for entry, row in zip(entries, rows, strict=True)]
+    return decode_images(sources, rows, resize=config.resize, channels=config.channels)
 
 
 def _encoded(table: Any, image_column: str) -> Any:
@@ -37,18 +60,26 @@ def _encoded(table: Any, image_column: str) -> Any:
 
     try:
         return table.cast_column(image_column, datasets.Image(decode=False)).with_format(None)
-    except (TypeError, ValueError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
+    except Exception as error:  # pyarrow's errors are of many kinds.
         raise InputError(
             f"The column {image_column!r} ({table.features[image_column]}) holds no encoded images: name another one "
             "with --image-column."
         ) from error
 
 
-def _source(entry: Any) -> Any:
+def _source(entry: Any, row: str, folders: Sequence[Path] | None) -> Any:
     """Return the encoded bytes of an entry, or its path where it has no bytes."""
     if entry is None or entry["bytes"] is not None:
         return entry and entry["bytes"]
-    return Path(entry["path"])
+    if entry["path"] is None:
+        return None
+    path = Path(entry["path"])
+    if folders is None or any(path.resolve().is_relative_to(folder.resolve()) for folder in folders):
+        return path
+    raise InputError(
+        f"{row} names the file {entry['path']!r} instead of holding the image, and a table may not name files outside "
+        "of it: save it with the images in it, as Dataset.to_parquet does."
+    )
 
 
 def _image_column(features: Any, given: str | None) -> str:
@@ -59,6 +90,7 @@ def _image_column(features: Any, given: str | None) -> str:
         return _present(features, given, "image")
     typed: list[str] = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     columns = typed or [name for name, feature in features.items() if _holds_bytes(feature)]
+    columns = columns or [field.name for field in features.arrow_schema if list_depth(field.type)]
     if len(columns) != 1:
         raise InputError(
             f"The data set has {len(columns)} columns of images (columns: {', '.join(features)}), but exactly one is "
@@ -84,7 +116,7 @@ def _label_column(features: Any, given: str | None, image_column: str) -> str:
     if len(typed) == 1:
         return typed[0]
     others = [name for name in features if name != image_column]
-    named = [name for name in _LABEL_NAMES if name in others]
+    named = [name for name in LABEL_KEYS if name in others]
     if named or len(others) == 1:
         return (named or others)[0]
     raise InputError(

@@ -14,8 +14,8 @@ class DataConfig:
         image_column: Column that holds the images; found by its type where unset.
         label_column: Column that holds the labels; found by its type where unset.
         config: Configuration name on the Hub, for data sets that have several.
-        train_split: Split to learn from; "train" where unset.
-        test_split: Split to test on; "test", or else "validation", "valid" or "val", where unset.
+        train_split: Split to learn from; "train" or "training" where unset, whatever its case.
+        test_split: Split to test on; "test" or "testing", or else "validation", "valid", "val" or "dev", where unset.
         data_root: Local mirror of the Hub layout, `<root>/<owner>/<name>/<config>/<split>-*.parquet`, tried before
             the Hub; the environment variable DATACONDENSE_DATA where unset.
         resize: Side in pixels of the square that every image is resized to; needed where sizes differ.

@@ -12,7 +12,7 @@ import torch
 from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import MIRROR_VARIABLE, load
-from datacondense.data.splits import DataSplits
+from datacondense.data.splits import DataSplits, kept
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -55,13 +55,15 @@ class DataSource:
                 f"{self.name} has changed since the study began (it was {self.content} and is {_content(splits)}): "
                 "restore the old images, or start the study again."
             )
+        if self.content and not splits.has_test:
+            return DataSplits(train=splits.train, test=None)  # Known to be of no use, and not needed.
         return splits
 
 
 def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
     """Return a data set with fingerprints and absolute paths, so that results of different images are never mixed.
 
-    It is read. `InputError` is raised if it lacks the test images that it needs.
+    It is read. `InputError` is raised if it lacks the test images that it needs, or they cannot be used.
     """
     root = source.config.data_root or os.environ.get(MIRROR_VARIABLE)
     path = Path(source.name).expanduser()
@@ -81,9 +83,10 @@ def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
 
 def _content(splits: DataSplits) -> dict[str, Any]:
     """Return fingerprints of the images, and their pixel scale."""
+    test = splits.test if splits.has_test else None
     return {
         "train": splits.train.fingerprint,
-        "test": None if splits.test is None else splits.test.fingerprint,
+        "test": None if test is None else test.fingerprint,
         "mean": list(splits.train.mean),
         "std": list(splits.train.std),
     }
@@ -96,7 +99,7 @@ def _read(name: str, config: DataConfig, fraction: float, num_images: int | None
         full = _read(name, config, fraction, None)
         return DataSplits(
             train=_first(full.train, num_images),
-            test=None if full.test is None else _first(full.test, num_images),
+            test=kept(lambda: None if full.test is None else _first(full.test, num_images)),
         )
     splits = load(name, config)
     if not fraction:

@@ -5,6 +5,7 @@ orientation that a camera recorded is applied. Resizing to a square is bilinear 
 """
 
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
+from datacondense.data.budget import MAX_PIXELS, check_image_size, check_memory
 from datacondense.errors import InputError
 
 Pixels = NDArray[np.uint8]
 _GREY_MODES = {"1", "L", "LA", "La"}
 _INTEGER_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_FORMATS_OF_16_BITS = {"PNG", "PPM"}  # whose integers of more than 8 bits have 16
+_BITS_PER_SAMPLE = 258  # a tag of TIFF files
 
 
 def decode_images(
@@ -28,14 +32,23 @@ def decode_images(
     """Decode images to uint8 `[N, C, H, W]`, C by default 1 where all are grey; messages say their `names`."""
     decoded: list[Pixels | None] = []
     first = ""
-    for source, name in zip(sources, names, strict=True):
-        pixels = _pixels(source, name, resize, channels)
-        first = first or name
-        _check_size(pixels, name, decoded[0] if decoded else None, first)
-        decoded.append(pixels)
+    largest = 0
+    with warnings.catch_warnings():
+        # PIL's own limit is looser, and it only warns.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for source, name in zip(sources, names, strict=True):
+            pixels = _pixels(source, name, resize, channels)
+            first = first or name
+            _check_size(pixels, name, decoded[0] if decoded else None, first)
+            if pixels.nbytes > largest:
+                largest = pixels.nbytes
+                _check_total(len(sources), largest, pixels)
+            decoded.append(pixels)
     if not decoded:
         raise InputError("The data set has no images: give at least one of each class.")
-    return _stacked(decoded, channels)
+    images = _stacked(decoded, channels)
+    _check_depth(images, sources[0])
+    return images
 
 
 def widened(images: Tensor) -> Tensor:
@@ -47,6 +60,7 @@ def _stacked(decoded: list[Pixels | None], channels: int | None) -> Tensor:
     """Copy images into one tensor, and free each as it is copied, so that memory holds them once."""
     shapes = [pixels.shape for pixels in decoded if pixels is not None]
     channels = channels or (1 if all(len(shape) == 2 for shape in shapes) else 3)
+    _check_total(len(shapes), channels * shapes[0][0] * shapes[0][1], decoded[0])
     images = np.empty((len(shapes), channels, *shapes[0][:2]), dtype=np.uint8)
     for index, pixels in enumerate(decoded):
         if pixels is not None:
@@ -60,12 +74,18 @@ def _pixels(source: Any, name: str, resize: int | None, channels: int | None) ->
     if source is None:
         raise InputError(f"{name} has no image: remove that row.")
     try:
-        image = plain_image(_opened(source))
+        image = _opened(source)
+        check_image_size(*image.size)
+        image = plain_image(image)
         if resize is not None and image.size != (resize, resize):
             image = image.resize((resize, resize), Image.Resampling.BILINEAR)
         return _without_equal_channels(np.asarray(image.convert("L") if channels == 1 else image))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{name}: it has more than {MAX_PIXELS:,} pixels, the most that an image may have; make it smaller."
+        ) from error
     except Exception as error:  # Decoders raise errors of many kinds on a broken file.
         raise InputError(
             f"{name} cannot be decoded as an image ({str(error) or type(error).__name__}): replace or remove it."
@@ -80,6 +100,7 @@ def _opened(source: Any) -> Image.Image:
         return Image.fromarray(source[..., 0] if source.ndim == 3 and source.shape[-1] == 1 else source)
     if isinstance(source, Path):
         with Image.open(source) as image:
+            check_image_size(*image.size)
             image.load()
             return image
     # PIL tries WebP after all common formats, which takes longer than to decode a small image.
@@ -89,10 +110,14 @@ def _opened(source: Any) -> Image.Image:
 
 def plain_image(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to 8 bits, upright and opaque."""
+    integer = image.mode in _INTEGER_MODES
+    if integer:
+        _check_16_bits(image)
     if image.getexif().get(ExifTags.Base.Orientation) is not None:
         image = ImageOps.exif_transpose(image)
-    if image.mode in _INTEGER_MODES:
-        return _from_16_bits(image)
+    if integer:
+        # Scaled, as PIL's own conversion clips: v / 257, rounded.
+        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
     if image.mode == "F":
         raise InputError(
             "its pixels are floating-point, whose range is unknown; save it with 8 bits per channel."
@@ -105,14 +130,39 @@ def plain_image(image: Image.Image) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)  # `convert` copies even where nothing changes
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale 0-65535 to 0-255, which PIL's own conversion clips."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+def _check_16_bits(image: Image.Image) -> None:
+    """Refuse integers whose range is unknown: 32 bits may hold values to 255, to 65535 or beyond."""
+    if image.mode != "I":
+        return
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    depth = tuple(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ()))
+    if image.format not in _FORMATS_OF_16_BITS and depth != (16,):
         raise InputError(
-            f"its pixels run from {values.min()} to {values.max()}, beyond 16 bits; save it with 8 bits per channel."
+            f"its pixels are 32-bit whole numbers (here from {low} to {high}), whose range is unknown; save it with 8 "
+            "or 16 bits per channel."
         )
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    if low < 0:
+        raise InputError(
+            f"its pixels run from {low} to {high}, but must not be below 0; save it with 8 bits per channel."
+        )
+
+
+def _check_depth(images: Tensor, first: Any) -> None:
+    """Refuse 8-bit values in images of 16 bits, which become black when they are scaled."""
+    if images.max() <= 1 and _opened(first).mode in _INTEGER_MODES:
+        raise InputError(
+            "The images have 16 bits per channel but hardly a value above 255 of 65535, so all would be black: save "
+            "them with 8 bits."
+        )
+
+
+def _check_total(count: int, size: int, pixels: Pixels | None) -> None:
+    """Refuse images that together do not fit into the memory."""
+    if pixels is not None:
+        height, width = pixels.shape[:2]
+        what = f"{count:,} images of {width}x{height} pixels"
+        check_memory(count * size, what, "make them smaller with --resize, such as --resize 64")
 
 
 def _without_equal_channels(pixels: Pixels) -> Pixels:

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from datacondense.data.arrays import reformed
 from datacondense.data.config import DataConfig
+from datacondense.data.pixels import reformed
 from datacondense.data.splits import ReadSplit
 
 TEST_EVERY = 5

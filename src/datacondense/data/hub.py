@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from datacondense.data.columns import read_table
@@ -23,7 +24,10 @@ def is_hub_id(source: str) -> bool:
 def read_hub(hub_id: str, config: DataConfig, *, data_files: Mapping[str, str] | None = None) -> Splits:
     """Read a data set of the Hub, or of the library's cache where the Hub cannot be reached."""
     tables = _downloaded(hub_id, config.config, data_files)
-    return read_splits(list(tables), lambda split: read_table(tables[split], split, config), config, hub_id)
+    folders = _cache_folders()
+    return read_splits(
+        list(tables), lambda split: read_table(tables[split], split, config, folders=folders), config, hub_id
+    )
 
 
 def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, str] | None) -> Any:
@@ -53,6 +57,18 @@ def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, s
             f"{hub_id} cannot be loaded from the Hugging Face Hub ({_sentence(error)}): check its page for the "
             "configuration (--config) and the format, or download it and give the folder."
         ) from error
+
+
+def _cache_folders() -> list[Path]:
+    """Return the folders into which the libraries put downloaded images."""
+    import datasets  # noqa: PLC0415
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    config = datasets.config
+    return [
+        Path(str(path))
+        for path in (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    ]
 
 
 def _is_reachable(hub_id: str) -> bool:

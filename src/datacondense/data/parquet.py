@@ -2,26 +2,34 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datacondense.data.columns import read_table
+from datacondense.data.budget import check_memory
+from datacondense.data.columns import find_columns, read_table
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import Splits, read_splits
+from datacondense.data.splits import Splits, read_splits, split_role
 from datacondense.errors import InputError
+from datacondense.files import reading
 
 # "train-00000-of-00004", or any other name for a file that is all of a split.
 _SHARD = re.compile(r"-\d{5}-of-\d{5}.*$")
+# "train_0" and "train-1" too, where the rest is the name of a split.
+_NUMBERED = re.compile(r"(.+?)[-_. ]?\d+$")
+_ROWS = 1024  # read at a time
 
 
 def read_parquet(path: Path, config: DataConfig) -> Splits:
-    """Read a parquet file, or a folder of `<split>-*.parquet` files."""
-    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
-    shards: dict[str, list[Path]] = {}
-    for file in files:
-        shards.setdefault(_SHARD.sub("", file.stem), []).append(file)
+    """Read a parquet file, or a folder of `<split>-*.parquet` or `<split>/*.parquet` files."""
+    if not path.is_dir():
+        # Named by the user, it is what to train on, whatever it is called.
+        files = {_split_of(path): [path]}
+        config = replace(config, train_split=config.train_split or _split_of(path))
+    else:
+        files = _split_files(path)
     return read_splits(
-        list(shards), lambda split: read_table(_table(shards[split]), split, config), config, str(path)
+        list(files), lambda split: read_table(_table(files[split], config), split, config), config, str(path)
     )
 
 
@@ -32,6 +40,8 @@ def parquet_folder(path: Path, config_name: str | None) -> Path | None:
     configs = sorted({file.parent.name for file in path.glob("*/*.parquet")})
     if config_name in configs:
         return path / str(config_name)
+    if config_name in {None, "default"} and configs and all(map(split_role, configs)):
+        return path
     if config_name in {None, "default"} and len(configs) == 1:
         return path / configs[0]
     if config_name is None and configs:
@@ -41,19 +51,33 @@ def parquet_folder(path: Path, config_name: str | None) -> Path | None:
     return None
 
 
-def _table(files: Sequence[Path]) -> Any:
-    """Read files into memory; the readers of `datasets` would copy them to its cache first."""
-    import datasets  # noqa: PLC0415
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
+def _split_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each split, by the names of the files or else of the folders that they lie in."""
+    direct = list(folder.glob("*.parquet"))
+    shards: dict[str, list[Path]] = {}
+    for file in sorted(direct or folder.glob("*/*.parquet"), key=_in_order):
+        shards.setdefault(_split_of(file) if direct else file.parent.name, []).append(file)
+    return shards
 
-    tables = []
-    for file in files:
-        try:
-            tables.append(datasets.Dataset(pq.read_table(file)))
-        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            raise InputError(
-                f"{file} cannot be read as parquet ({str(error).splitlines()[0]}): copy or download it again."
-            ) from error
+
+def _split_of(file: Path) -> str:
+    """Return the split that a file holds, or holds a part of."""
+    name = _SHARD.sub("", file.stem)
+    number = _NUMBERED.fullmatch(name)
+    return number[1] if number and split_role(number[1]) else name
+
+
+def _in_order(file: Path) -> list[tuple[int, str]]:
+    """Return what sorts names with numbers by the numbers: "train_2" comes before "train_10"."""
+    parts = re.split(r"(\d+)", file.as_posix())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _table(files: Sequence[Path], config: DataConfig) -> Any:
+    """Read images and labels into memory; the readers of `datasets` would copy them to its cache first."""
+    import datasets  # noqa: PLC0415
+
+    tables = [_file_table(file, config) for file in files]
     try:
         return datasets.concatenate_datasets(tables)
     except ValueError as error:
@@ -61,3 +85,32 @@ def _table(files: Sequence[Path]) -> Any:
             f"{files[0]} and the other files of its split have different columns: keep files of one data set only in "
             "that folder."
         ) from error
+
+
+def _file_table(file: Path, config: DataConfig) -> Any:
+    """Read the two columns of one file; no more of it than the memory holds."""
+    import datasets  # noqa: PLC0415
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    with reading(file, "a parquet file", "copy or download it again"), pq.ParquetFile(file) as opened:
+        schema = opened.schema_arrow
+        features = datasets.Features.from_arrow_schema(schema)
+        columns = list(dict.fromkeys(find_columns(features, config)))
+        groups = [opened.metadata.row_group(index) for index in range(opened.metadata.num_row_groups)]
+        chunks = (group.column(index) for group in groups for index in range(group.num_columns))
+        of_columns = (chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
+        _check_size(file, sum(chunk.total_uncompressed_size for chunk in of_columns))
+        size, batches = 0, []
+        for batch in opened.iter_batches(batch_size=_ROWS, columns=columns):
+            # A repeated value takes no room in the file.
+            size += batch.nbytes
+            _check_size(file, size)
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, schema=batches[0].schema if batches else None)
+        kinds = {name: features[name] for name in columns}
+        return datasets.Dataset(table.replace_schema_metadata(datasets.Features(kinds).arrow_schema.metadata))
+
+
+def _check_size(file: Path, size: int) -> None:
+    check_memory(size, f"The images of {file}", "split it, and read a part")

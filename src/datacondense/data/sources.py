@@ -3,63 +3,74 @@
 import difflib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datacondense.data.catalogue import CATALOGUE, DIGITS, CatalogueEntry
 from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 from datacondense.data.folder import read_folder
 from datacondense.data.hub import is_hub_id, read_hub
+from datacondense.data.image_tree import found_in
 from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
 from datacondense.data.splits import DataSplits, Splits, assemble
+from datacondense.data.tables import is_saved, is_table, read_saved, read_tables
 from datacondense.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
 
 MIRROR_VARIABLE = "DATACONDENSE_DATA"
 _PATH_STARTS = ("/", ".", "~")
-_PATH_SUFFIXES = (".npz", ".parquet")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_PATH_SUFFIXES = (".npz", ".parquet", ".safetensors", ".npy", ".csv", ".pt", ".arrow", *_ARCHIVES)
 
 _DEFAULTS = DataConfig()
 _TABLE_FIELDS = ("image_column", "label_column")
 _HUB_FIELDS = (*_TABLE_FIELDS, "config", "train_split", "test_split")
 
 
-def load(source: str | Path, config: DataConfig = _DEFAULTS) -> DataSplits:
-    """Read a data set by name, path or Hub id.
+def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEFAULTS) -> DataSplits:
+    """Read a data set by name, path or Hub id, or take one of the Hugging Face `datasets` library.
 
     The source is the first of these that it can be:
 
     1. A name of the catalogue: cifar10, cifar100, digits, fashion-mnist, mnist, svhn, tiny-imagenet, usps. `digits`
        comes with scikit-learn and needs no network; a folder of such a name is reached as `./mnist`.
     2. A path: a `.npz` file (arrays x_train and y_train, optionally x_test and y_test; or images and labels,
-       optionally test_images and test_labels; optionally class_names), a `.parquet` file, a folder of parquet files
-       in the layout of the Hub, or a folder of class folders with images, optionally below train and test (or
-       validation, valid, val).
+       optionally test_images and test_labels; or those of MedMNIST, train_images and so on; optionally class_names),
+       a `.parquet` file, a folder of parquet files in the layout of the Hub, a folder that `save_to_disk` wrote, or a
+       folder of class folders with images, optionally below split folders such as train and test.
     3. A Hub id, "owner/name", looked up on the local mirror first (`config.data_root`, or the environment variable
        DATACONDENSE_DATA), then on the Hugging Face Hub or in its cache.
 
     Columns are found by their types. Grey images have 1 channel, and 3 where any image has colour; transparent ones are
     put on white; 16 bits are scaled to 8. Labels of any kind become 0..K-1 in their sorted order, unless the source
     numbers and names them itself. The normalisation is the published one where the catalogue has it for that number
-    of channels, else that of the training images; the test images share it.
+    of channels, else that of the training images; the test images share it. Files in a folder of images that are not
+    read are counted in a warning.
 
     Args:
-        source: The name, path or Hub id.
+        source: The name, path or Hub id; or a `Dataset` or `DatasetDict` in memory.
         config: Columns, configuration, splits, mirror, and the form that images are to take.
 
     Returns:
-        The training set, and the test set or None. Their provenance holds, under "source": name, hub_id, config, split,
-        resize, channels, num_images, and the fingerprint of the training set.
+        The training set, and the test set or None; why a test split cannot be used is said when it is needed. Their
+        provenance holds, under "source": name, hub_id, config, split, resize, channels, num_images, and the fingerprint
+        of the training set.
 
     Raises:
         InputError: There is no such source, it cannot be reached or read, or its content breaks a rule.
     """
-    name = str(source)
+    name = str(source) if isinstance(source, (str, Path)) else type(source).__name__
     entry = CATALOGUE.get(name) if isinstance(source, str) else None
     hub_id = entry.hub_id if entry is not None else None
-    if name == DIGITS and entry is not None:
+    if not isinstance(source, (str, Path)):
+        splits: Splits = _read_memory(source, config)
+    elif name == DIGITS and entry is not None:
         _check_unset(config, _HUB_FIELDS, DIGITS)
-        splits: Splits = read_digits(config)
-    elif entry is None and (path := Path(source).expanduser()).exists():
+        splits = read_digits(config)
+    elif entry is None and (path := _existing(source)) is not None:
         splits = _read_path(path, config)
     else:
         hub_id = hub_id or _checked_id(source)
@@ -86,27 +97,68 @@ def _check_unset(config: DataConfig, names: tuple[str, ...], where: str) -> None
             )
 
 
+def _read_memory(source: object, config: DataConfig) -> Splits:
+    """Read what is no name and no path."""
+    if not is_table(source):
+        raise InputError(
+            f"{type(source).__name__} is no name, path, Dataset or DatasetDict: give one of these to load, arrays to "
+            "from_arrays, and a torch data set to from_torch_dataset."
+        )
+    _check_unset(config, ("config",), "a data set in memory")
+    return read_tables(source, config)
+
+
+def _existing(source: str | Path) -> Path | None:
+    """Return the path of a file or folder, if there is one."""
+    try:
+        path = Path(source).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # Too long, the home of nobody, a NUL.
+        return None
+
+
 def _read_path(path: Path, config: DataConfig) -> Splits:
     """Read a file or folder by what it holds."""
     if path.is_dir():
-        folder = parquet_folder(path, config.config)
-        if folder is None and config.config is not None:
-            raise InputError(
-                f"{path} has no parquet files of the configuration {config.config!r}: name a folder in it, or leave "
-                "--config out."
-            )
-        if folder is not None:
-            return read_parquet(folder, config)
-        _check_unset(config, _TABLE_FIELDS, f"{path} (a folder of images)")
-        return read_folder(path, config)
-    if path.suffix == ".npz":
+        return _read_folder(path, config)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
         _check_unset(config, _HUB_FIELDS, str(path))
         return read_npz(path, config)
-    if path.suffix == ".parquet":
+    if suffix == ".parquet":
         return read_parquet(path, config)
+    if suffix == ".safetensors":
+        raise InputError(
+            f"{path} is a set that was condensed or selected, not a data set: read it with ImageSet.load, or score it "
+            f"with datacondense evaluate {path} --on DATASET."
+        )
+    if suffix in _ARCHIVES:
+        raise InputError(f"{path} is an archive, which is not read: unpack it and give the folder.")
     raise InputError(
         f"{path} is a file of unknown kind, but data sets are .npz or .parquet files or folders: give one of these."
     )
+
+
+def _read_folder(path: Path, config: DataConfig) -> Splits:
+    """Read a folder by what it holds."""
+    try:
+        saved, folder = is_saved(path), parquet_folder(path, config.config)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read as a folder ({error.strerror}): check its permissions."
+        ) from error
+    if saved:
+        _check_unset(config, ("config",), f"{path} (saved by save_to_disk)")
+        return read_saved(path, config)
+    if folder is not None:
+        return read_parquet(folder, config)
+    if config.config is not None:
+        raise InputError(
+            f"{path} has no parquet files of the configuration {config.config!r}: name a folder in it, or leave "
+            "--config out."
+        )
+    _check_unset(config, _TABLE_FIELDS, f"{path} (a folder of images)")
+    return read_folder(path, config)
 
 
 def _read_id(hub_id: str, config: DataConfig, entry: CatalogueEntry | None) -> Splits:
@@ -135,8 +187,13 @@ def _mirror_root(config: DataConfig) -> Path | None:
 def _checked_id(source: str | Path) -> str:
     """Check that what is neither a known name nor a path has the form of a Hub id."""
     text = str(source)
-    if isinstance(source, Path) or text.startswith(_PATH_STARTS) or text.endswith(_PATH_SUFFIXES):
-        raise InputError(f"There is no file or folder {text}: check the path.")
+    is_path = (
+        isinstance(source, Path)
+        or text.startswith(_PATH_STARTS)
+        or text.endswith((*_PATH_SUFFIXES, "/", os.sep))
+    )
+    if is_path or text.count("/") > 1:
+        raise InputError(f"There is no file or folder {text}{_beside(text)}: check the path.")
     if is_hub_id(text):
         return text
     close = difflib.get_close_matches(text.lower(), CATALOGUE, n=1)
@@ -145,3 +202,14 @@ def _checked_id(source: str | Path) -> str:
         f"There is no data set {text!r}{hint} The known names are {', '.join(sorted(CATALOGUE))}; or give a path, or "
         "a Hub id such as owner/name."
     )
+
+
+def _beside(text: str) -> str:
+    """Return in words what there is in place of a path that is missing."""
+    try:
+        parent = Path(text).expanduser().parent
+        while not parent.exists():
+            parent = parent.parent
+        return f" ({parent} is a file)" if parent.is_file() else f" (of {parent}: {found_in(parent)})"
+    except (OSError, RuntimeError, ValueError):
+        return ""

@@ -2,36 +2,66 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from datacondense.data.config import DataConfig
 from datacondense.data.decode import widened
-from datacondense.data.labels import check_class_numbers, check_values, matched, named_classes
+from datacondense.data.labels import (
+    check_class_numbers,
+    check_values,
+    matched,
+    named_classes,
+    normal,
+    unique_names,
+)
 from datacondense.data.normalisation import pixel_statistics
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.image_set import ImageSet, check_trainable
 
-_TEST_SPLITS = ("test", "validation", "valid", "val")
+T = TypeVar("T")
+
+_TRAIN_NAMES = (("train", "training"),)
+# In the order in which they are preferred.
+_TEST_NAMES = (("test", "testing"), ("validation",), ("valid",), ("val",), ("dev",))
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-@dataclass(frozen=True, kw_only=True)
 class DataSplits:
     """The two sets of a data set.
 
+    A test split that cannot be used, such as one without labels, is reported when it is needed: condensing learns
+    from the training images alone.
+
     Attributes:
         train: The training images.
-        test: The test images, with the classes and the normalisation of the training images; None where the source
-            has none.
     """
 
-    train: ImageSet
-    test: ImageSet | None
+    def __init__(self, *, train: ImageSet, test: ImageSet | InputError | None) -> None:
+        self.train = train
+        self._test = test
+
+    def __repr__(self) -> str:
+        return f"DataSplits(train={self.train!r}, test={self._test!r})"
+
+    @property
+    def test(self) -> ImageSet | None:
+        """The test images, with the classes and normalisation of the training images; None where there are none.
+
+        `InputError` is raised if the source has test images that cannot be used.
+        """
+        if isinstance(self._test, InputError):
+            raise self._test.with_traceback(None)
+        return self._test
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test images that can be used."""
+        return isinstance(self._test, ImageSet)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +81,16 @@ class ReadSplit:
     split: str
 
 
-Splits = tuple[ReadSplit, ReadSplit | None]
+# The training split, and the test split, or why that cannot be used.
+Splits = tuple[ReadSplit, ReadSplit | InputError | None]
+
+
+def kept(make: Callable[[], T]) -> T | InputError:
+    """Return what a function returns, or the `InputError` that it raises, for when the result is needed."""
+    try:
+        return make()
+    except InputError as error:
+        return error
 
 
 def read_splits(
@@ -59,32 +98,73 @@ def read_splits(
 ) -> Splits:
     """Read the split to train on and the split to test on."""
     train, test = select_splits(names, config, where)
-    return read(train), None if test is None else read(test)
+    return read(train), None if test is None else kept(lambda: read(test))
+
+
+def split_role(name: str) -> Literal["train", "test"] | None:
+    """Return what a split of a usual name is for, without regard to case; None for other names."""
+    for role, groups in (("train", _TRAIN_NAMES), ("test", _TEST_NAMES)):
+        if any(name.lower() in group for group in groups):
+            return role  # type: ignore[return-value]
+    return None
 
 
 def select_splits(splits: Sequence[str], config: DataConfig, where: str) -> tuple[str, str | None]:
     """Return the names of the splits to train and to test on."""
-    for name, flag in ((config.train_split, "train"), (config.test_split, "test")):
-        if name is not None and name not in splits:
+    train = _given(config.train_split, splits, "train", where)
+    test = _given(config.test_split, splits, "test", where)
+    if train is None:
+        train = _usual(_TRAIN_NAMES, [name for name in splits if name != test], "train", where)
+    if train is None and len(splits) == 1 and split_role(splits[0]) is None:
+        train = splits[0]
+    if train is None:
+        listed = ", ".join(splits) or "none"
+        if splits and all(split_role(name) == "test" for name in splits):
             raise InputError(
-                f"{where} has no split {name!r} (splits: {', '.join(splits) or 'none'}): name one of these with "
+                f"{where} has only test images (splits: {listed}): add a split 'train', or name the one to learn from "
+                "with --train-split."
+            )
+        raise InputError(
+            f"{where} has no split 'train' (splits: {listed}): name the one to learn from with --train-split."
+        )
+    return train, test or _usual(_TEST_NAMES, [name for name in splits if name != train], "test", where)
+
+
+def _given(name: str | None, splits: Sequence[str], flag: str, where: str) -> str | None:
+    """Return the split that the user names; its case may differ where that leaves no doubt."""
+    if name is None or name in splits:
+        return name
+    same = [split for split in splits if split.lower() == name.lower()]
+    if len(same) == 1:
+        return same[0]
+    raise InputError(
+        f"{where} has no split {name!r} (splits: {', '.join(splits) or 'none'}): name one of these with --{flag}-split."
+    )
+
+
+def _usual(groups: Sequence[Sequence[str]], splits: Sequence[str], flag: str, where: str) -> str | None:
+    """Return the split with the first of the usual names."""
+    for group in groups:
+        found = [name for name in splits if name.lower() in group]
+        if len(found) > 1:
+            raise InputError(
+                f"{where} has the splits {', '.join(found)}, and each may be the one to {flag} on: name one with "
                 f"--{flag}-split."
             )
-    train = config.train_split or ("train" if "train" in splits or len(splits) != 1 else splits[0])
-    if train not in splits:
-        raise InputError(
-            f"{where} has no split 'train' (splits: {', '.join(splits) or 'none'}): name the one to learn from with "
-            "--train-split."
-        )
-    found = [name for name in _TEST_SPLITS if name in splits and name != train]
-    return train, config.test_split or (found[0] if found else None)
+        if found:
+            return found[0]
+    return None
 
 
 def assemble(
-    train: ReadSplit, test: ReadSplit | None, *, source: dict[str, Any], published: Normalisation | None
+    train: ReadSplit,
+    test: ReadSplit | InputError | None,
+    *,
+    source: dict[str, Any],
+    published: Normalisation | None,
 ) -> DataSplits:
     """Build image sets from what a reader found: one numbering of classes, one size, one normalisation."""
-    train_images, test_images = _same_form(train.images, test.images if test else None)
+    train_images, test = _same_form(train.images, test)
     class_names, train_labels = _training_classes(train)
     if published is None or len(published[0]) != train_images.shape[1]:
         published = pixel_statistics(train_images)
@@ -103,11 +183,14 @@ def assemble(
         about = {"fingerprint": train_set.fingerprint, "split": part.split, "num_images": len(part.images)}
         return {"source": {**source, **about}}
 
-    test_set = None
-    if test is not None and test_images is not None:
-        labels = torch.tensor(_test_classes(test, class_names), dtype=torch.int64)
-        test_set = replace(train_set, images=test_images, labels=labels, provenance=provenance(test))
-    return DataSplits(train=replace(train_set, provenance=provenance(train)), test=test_set)
+    def test_set(part: ReadSplit) -> ImageSet:
+        labels = torch.tensor(_test_classes(part, class_names), dtype=torch.int64)
+        return replace(train_set, images=part.images, labels=labels, provenance=provenance(part))
+
+    return DataSplits(
+        train=replace(train_set, provenance=provenance(train)),
+        test=kept(lambda: test_set(test)) if isinstance(test, ReadSplit) else test,
+    )
 
 
 def _training_classes(train: ReadSplit) -> tuple[tuple[str, ...], Sequence[int]]:
@@ -116,7 +199,7 @@ def _training_classes(train: ReadSplit) -> tuple[tuple[str, ...], Sequence[int]]
     if train.class_names is None:
         return named_classes(train.labels, where)
     check_class_numbers(train.labels, train.class_names, where)
-    return train.class_names, train.labels
+    return unique_names(train.class_names, where), train.labels
 
 
 def _test_classes(test: ReadSplit, class_names: tuple[str, ...]) -> Sequence[int]:
@@ -124,23 +207,26 @@ def _test_classes(test: ReadSplit, class_names: tuple[str, ...]) -> Sequence[int
     where = f"The split {test.split!r}"
     if test.class_names is None:
         check_values(test.labels, where)
-        return matched(map(str, test.labels), class_names, where)
+        return matched(test.labels, class_names, where)
     check_class_numbers(test.labels, test.class_names, where)
-    if test.class_names == class_names:
+    names = tuple(map(normal, test.class_names))
+    if names == class_names:
         return test.labels
-    return matched((test.class_names[label] for label in test.labels), class_names, where)
+    return matched((names[label] for label in test.labels), class_names, where)
 
 
-def _same_form(train: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return both splits with the same channels; check that they have the same size."""
-    if test is None:
-        return train, None
-    if train.shape[2:] != test.shape[2:]:
-        (height, width), (test_height, test_width) = train.shape[2:], test.shape[2:]
-        raise InputError(
+def _same_form(
+    train: Tensor, test: ReadSplit | InputError | None
+) -> tuple[Tensor, ReadSplit | InputError | None]:
+    """Return both splits with the same channels, or why the test split cannot be used: it has another size."""
+    if not isinstance(test, ReadSplit):
+        return train, test
+    if train.shape[2:] != test.images.shape[2:]:
+        (height, width), (test_height, test_width) = train.shape[2:], test.images.shape[2:]
+        return train, InputError(
             f"Training images are {width}x{height} pixels but test images are {test_width}x{test_height}, and images "
             "must share one size: give one with --resize, such as --resize 32."
         )
-    if train.shape[1] != test.shape[1]:
-        train, test = widened(train), widened(test)
+    if train.shape[1] != test.images.shape[1]:
+        return widened(train), replace(test, images=widened(test.images))
     return train, test
