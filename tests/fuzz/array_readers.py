@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from datacondense.cli.select import read_features
 from datacondense.data.config import DataConfig
+from datacondense.data.npz import read_features
 from datacondense.data.sources import load
 from datacondense.selection.by_features import check_features
 from tests.fuzz.oracle import Sandbox
@@ -151,7 +151,8 @@ def _changed_npz(rng: Random, entries: dict[str, bytes]) -> bytes:
     elif what < 0.6:
         entries[name] = changed_npy(rng, entries[name])
     elif what < 0.65:
-        entries[str(rng.choice(TEXTS))[:200].encode("utf-8", "replace").decode()] = entries.pop(name)
+        other = rng.choice(TEXTS)[:200].replace("\0", "_").encode("utf-8", "replace").decode()
+        entries[other] = entries.pop(name)
     elif what < 0.7:
         entries["class_names"] = npy(
             np.array([str(rng.choice(TEXTS))[:5000] for _ in range(rng.choice((1, 2, 2, 3)))])

@@ -84,11 +84,10 @@ class Prepared:
             number, _, accepted = _STATE.unpack_from(state)
             batch.accepted += accepted
             stack.seek(0)
-            if why == "harness":
-                raise RuntimeError(f"{self.reader.name}, input {number}:\n{stack.read()}")
             if why:
-                inner = [line.strip() for line in stack if "datacondense" in line][:1]
-                batch.failures.append({"number": number, **asdict(Failure(why, "", "", "".join(inner)))})
+                found = [line.strip() for line in stack if "datacondense" in line or why == "harness"]
+                text = "".join(found[-1:] if why == "harness" else found[:1])
+                batch.failures.append({"number": number, **asdict(Failure(why, "", "", text))})
         shutil.rmtree(root, ignore_errors=True)
         return int(number)
 

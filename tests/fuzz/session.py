@@ -175,7 +175,9 @@ def _record(options: argparse.Namespace) -> Any:
     """Open the record, in the form of all others."""
     import measure  # of benchmarks/
 
-    return measure.Record(options.record, {"inputs": options.inputs, "seed": options.seed}, None)
+    record = measure.Record(options.record, {"inputs": options.inputs, "seed": options.seed}, None)
+    measure.write_record(options.record, record.content)  # so that it need not measure the machine again
+    return record
 
 
 def _write(record: Any, options: argparse.Namespace, summary: list[dict[str, Any]]) -> None:
