@@ -23,6 +23,17 @@ Named: TypeAlias = Annotated[
 
 SettingsT = TypeVar("SettingsT")
 
+_MOST = 10**9
+_MOST_OF = {
+    "ipc": 10**6,
+    "jobs": 4096,
+    "resize": 10**4,
+    "seed": 2**63 - 1,  # signed integers of other programs
+    "threads": 1024,
+}
+"""The largest numbers that can be meant, of settings that need another bound than most."""
+_LARGEST_RATE, _SMALLEST_RATE = 3.4e38, 1.5e-45  # of float32, in which they are used
+
 
 def plain_settings(settings: Any) -> dict[str, Any]:
     """Return settings as plain values, callables by their names, for provenance."""
@@ -41,19 +52,33 @@ def narrowed(kind: type[SettingsT], settings: Any, **changes: Any) -> SettingsT:
 
 
 def check_at_least(settings: object, least: int, *names: str) -> None:
-    """Check that whole numbers are not below the least; None passes."""
+    """Check that whole numbers are neither below the least nor larger than can be meant; None passes."""
     for name in names:
-        value = getattr(settings, name)
-        if value is not None and value < least:
-            raise InputError(f"{name} is {value}, but must be {least} or more.")
+        check_number(name, getattr(settings, name), least)
+
+
+def check_number(name: str, value: int | None, least: int) -> None:
+    """Check one whole number, see `check_at_least`."""
+    most = _MOST_OF.get(name, _MOST)
+    if value is not None and not value >= least:
+        raise InputError(f"{name} is {value}, but must be {least} or more.")
+    if value is not None and value > most:
+        raise InputError(f"{name} is {value}, but can be {most} at most: give a smaller number.")
 
 
 def check_rates(settings: object, *names: str) -> None:
-    """Check that learning rates are finite numbers above 0; None passes."""
+    """Check that learning rates are numbers above 0, finite in float32; None passes."""
     for name in names:
         value = getattr(settings, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} is {value}, but a learning rate must be a number above 0.")
+        if value is not None and not is_rate(value):
+            raise InputError(
+                f"{name} is {value}, but a learning rate must be a number above 0 and below 3e38."
+            )
+
+
+def is_rate(value: float) -> bool:
+    """Whether a number is above 0 and finite in float32, the type in which learning rates are used."""
+    return _SMALLEST_RATE <= value <= _LARGEST_RATE
 
 
 def check_momenta(settings: object, *names: str) -> None:

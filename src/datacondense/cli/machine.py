@@ -6,7 +6,7 @@ import torch
 
 from datacondense.allocator import keep_freed_memory
 from datacondense.environment import choose_device
-from datacondense.errors import InputError
+from datacondense.settings import check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,8 @@ class Machine:
 
     def prepare(self) -> torch.device:
         """Set threads and memory reuse for the whole process, and choose the device."""
+        check_at_least(self, 1, "threads")
         if self.threads is not None:
-            if self.threads < 1:
-                raise InputError(f"threads is {self.threads}, but must be 1 or more.")
             torch.set_num_threads(self.threads)
         keep_freed_memory()
         return choose_device(self.device)

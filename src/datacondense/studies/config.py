@@ -9,7 +9,7 @@ from datacondense.augment.strategies import check_strategy
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.errors import InputError
 from datacondense.renamed import current_name
-from datacondense.settings import check_at_least
+from datacondense.settings import check_at_least, check_number, is_rate
 
 Plain: TypeAlias = int | float | bool | str
 
@@ -72,8 +72,10 @@ class StudyConfig:
             *("search_seeds", "search_repeats", "full_epochs"),
         )
         check_at_least(self, 0, "full_networks")
-        if not 0 < self.image_lr_scale < float("inf"):
-            raise InputError(f"image_lr_scale is {self.image_lr_scale}, but must be a number above 0.")
+        if not is_rate(self.image_lr_scale):
+            raise InputError(
+                f"image_lr_scale is {self.image_lr_scale}, but must be a number above 0 and below 3e38."
+            )
         check_image_lrs(self.image_lrs)
         if self.image_lrs and (self.image_lr_scale != 1 or self.method.image_lr is not None):
             raise InputError(
@@ -81,6 +83,8 @@ class StudyConfig:
             )
         if any(ipc < 1 for ipc in self.ipcs):
             raise InputError(f"ipcs are {', '.join(map(str, self.ipcs))}, but each must be 1 or more.")
+        for ipc in self.ipcs:
+            check_number("ipc", ipc, 1)
         if not all(0 < percent < 100 for percent in self.kept):
             raise InputError(
                 f"kept is {', '.join(map(str, self.kept))}, but percentages must lie above 0 and below 100: the study "
@@ -94,7 +98,7 @@ class StudyConfig:
 
 def check_image_lrs(rates: Sequence[float]) -> None:
     """Refuse learning rates of a search that are not distinct numbers above 0."""
-    if not all(0 < rate < float("inf") for rate in rates) or len(set(rates)) < len(rates):
+    if not all(map(is_rate, rates)) or len(set(rates)) < len(rates):
         raise InputError(f"image_lrs are {', '.join(map(str, rates))}, but must be distinct numbers above 0.")
 
 

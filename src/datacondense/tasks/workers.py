@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, get_args
 
 from datacondense.errors import InputError
+from datacondense.settings import check_at_least
 
 Backend: TypeAlias = Literal["inline", "processes", "dask", "ray"]
 
@@ -43,10 +44,7 @@ class WorkersConfig:
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise InputError(f"backend is {self.backend!r}: choose one of {', '.join(BACKENDS)}.")
-        for name in ("jobs", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, but must be 1 or more.")
+        check_at_least(self, 1, "jobs", "threads")
         if self.backend == "inline" and (self.jobs or 1) > 1:
             raise InputError(
                 f"jobs is {self.jobs}, but inline runs one task at a time in this process: give --backend processes."
