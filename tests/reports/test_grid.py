@@ -2,19 +2,21 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib import get_data_path
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.reports import grid
 from datacondense.reports.grid import plot_grid
 
 WHITE = 255
@@ -183,13 +185,44 @@ def test_class_without_images_keeps_its_row(tmp_path: Path, texts: list[str]) ->
     assert texts[:3] == ["a", "empty", "b"]
 
 
-def test_names_are_written_in_letters_that_the_font_has(tmp_path: Path, texts: list[str]) -> None:
+@pytest.fixture
+def _no_system_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave Pillow's font and matplotlib's."""
+    grid._other_fonts.cache_clear()
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: [])
+    yield
+    grid._other_fonts.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_system_fonts")
+def test_names_are_written_in_letters_that_a_font_has(tmp_path: Path, texts: list[str]) -> None:
     names = ("cat", "naïve café", "T-shirt/top", "日本", "line\nbreak", "x" * 500)
     plotted(built(torch.zeros(6, 1, 8, 8), class_names=names), tmp_path)
     assert texts[:5] == ["cat", "naive cafe", "T-shirt/top", "class 3", "class 4"]
     assert texts[5].startswith("xxxxxxxxxx")
     assert texts[5].endswith("…")
     assert len(texts[5]) < 40
+
+
+@pytest.mark.usefixtures("_no_system_fonts")
+def test_other_scripts_are_written_in_another_font(tmp_path: Path, texts: list[str]) -> None:
+    names = ("кот", "σκύλος", "日本", "й\u0301", "bell\x07", "kot")
+    picture = plotted(built(torch.ones(6, 1, 8, 8), class_names=names), tmp_path)
+    assert texts[:6] == ["кот", "σκύλος", "class 2", "й\u0301", "class 4", "kot"]
+    boxes = plotted(built(torch.ones(6, 1, 8, 8), class_names=("\u4e00", *names[1:])), tmp_path)
+    assert texts[7] == "class 0"
+    assert (picture[12:76, 12:100] < 128).any()
+    assert not np.array_equal(boxes[12:76, 12:100], picture[12:76, 12:100])
+
+
+def test_a_font_of_the_system_is_found_and_broken_ones_are_passed_over(
+    tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.ttf").write_text("no font")
+    serif = Path(get_data_path(), "fonts", "ttf", "DejaVuSerif.ttf")
+    monkeypatch.setattr(grid, "_other_fonts", lambda: (str(tmp_path / "broken.ttf"), str(serif)))
+    name, font = grid._written("кот", 0, ImageFont.load_default(15))  # type: ignore[arg-type]
+    assert (name, font.getname()) == ("кот", ("DejaVu Serif", "Book"))
 
 
 def test_names_are_left_of_their_tiles(tmp_path: Path) -> None:
@@ -247,7 +280,7 @@ def test_same_set_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
+def test_a_name_without_a_suffix_is_a_png_files(tmp_path: Path) -> None:
     plot_grid(flat(2, 1), tmp_path / "new" / "picture")
     with Image.open(tmp_path / "new" / "picture") as picture:
         assert picture.format == "PNG"

@@ -1,8 +1,10 @@
 """A plot of an image set: one row of tiles for each class, with its name."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +29,65 @@ _WIDEST_NAME = 170
 _NARROWEST_PICTURE = 360
 _LONGEST_SOURCE = 32  # letters
 _ASPECT = 1.4  # width over height that the arrangement of many classes aims at
+_MOST_PIXELS = 2**28  # 800 MB
+
+_FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".tif": ("TIFF", {"compression": "tiff_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
+    ".gif": ("GIF", {}),
+    ".bmp": ("BMP", {}),
+    ".pdf": ("PDF", {}),
+}
+"""Formats and their settings by suffixes."""
 
 
 def plot_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_class: int = 10) -> None:
-    """Plot a set as a PNG file: one row per class with its name at the left, and the provenance below.
+    """Plot a set as a picture: one row per class with its name at the left, and the provenance below.
 
     Many classes are arranged in several columns, read downwards. Pixels are clamped to 0..1. One channel is plotted
     grey, three in colour; of two channels the first is plotted, of four or more the first three. Names are written
-    without accents, and as the class number in a script that Pillow's default font lacks.
+    without accents, in other scripts by a font of the system, and as the class number where none has their letters.
 
     Args:
         images: The set.
-        path: The PNG file to write.
+        path: The file to write, in the format of its suffix: .png, .jpg, .webp, .tif, .gif, .bmp or .pdf; PNG without
+            one.
         zoom: Side of one pixel of an image in the plot. None enlarges images to about 64 pixels, and reduces larger
             ones to 128.
         max_per_class: Images plotted of each class, the first ones.
 
     Raises:
-        InputError: `zoom` or `max_per_class` is below 1, or the file cannot be written.
+        InputError: `zoom` or `max_per_class` is below 1 or too large, the suffix is no picture's, or the file cannot
+            be written.
     """
+    path = Path(path)
+    form, settings = _format(path)
     for name, value in (("zoom", zoom), ("max_per_class", max_per_class)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}, but must be at least 1: leave it out, or give 1 or more.")
     picture = _picture(images, _tile_size(images.image_shape, zoom), max_per_class)
-    with replacing(Path(path)) as temporary:
-        picture.save(temporary, format="PNG")
+    with replacing(path) as temporary:
+        try:
+            picture.save(temporary, format=form, **settings)
+        except (
+            KeyError,
+            ValueError,
+        ) as error:  # Pillow was built without it, or it holds no picture of this size
+            raise InputError(f"{path} cannot be written as {form} ({error}): give a name in .png.") from error
+
+
+def _format(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Return the format that a name stands for, and its settings."""
+    suffix = path.suffix.lower() or ".png"
+    if suffix not in _FORMATS:
+        raise InputError(
+            f"{path} ends in {path.suffix}, which is no picture's: give a name in {', '.join(_FORMATS)}."
+        )
+    return _FORMATS[suffix]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +123,28 @@ def _picture(images: ImageSet, tile: tuple[int, int], max_per_class: int) -> Ima
     """Plot the set."""
     font = ImageFont.load_default(_TEXT)
     assert isinstance(font, FreeTypeFont), "Pillow was built without FreeType"
-    names = [_shortened(_drawable(n, i, font), _WIDEST_NAME, font) for i, n in enumerate(images.class_names)]
-    name_width = max(round(font.getlength(name)) for name in names) + 10
+    names = [_written(name, label, font) for label, name in enumerate(images.class_names)]
+    name_width = max(round(font.getlength(name)) for name, font in names) + 10
     layout = _arranged(tile, min(max_per_class, max(images.class_sizes)), name_width, len(names))
     width, height = layout.grid_size
     width = max(width, _NARROWEST_PICTURE)
-    picture = Image.new("RGB", (width + 2 * _MARGIN, height + 3 * _MARGIN + _TEXT), "white")
+    size = width + 2 * _MARGIN, height + 3 * _MARGIN + _TEXT
+    if prod(size) > _MOST_PIXELS:
+        raise InputError(
+            f"The plot would have {size[0]}x{size[1]} pixels, but can have {_MOST_PIXELS} at most: give a smaller "
+            "max_per_class (--max-per-class) or zoom."
+        )
+    picture = Image.new("RGB", size, "white")
     canvas = ImageDraw.Draw(picture)
-    for label, name in enumerate(names):
+    for label, (name, its_font) in enumerate(names):
         x, y = layout.corner(label)
-        canvas.text((x, y + tile[1] / 2), name, font=font, fill="black", anchor="lm")
+        canvas.text((x, y + tile[1] / 2), name, font=its_font, fill="black", anchor="lm")
         for index, array in enumerate(_arrays(images.pixels(images.class_indices[label][:max_per_class]))):
             corner = (x + name_width + index * (tile[0] + _GAP), y)
             picture.paste(_tile(array, tile), corner)
-    caption = _shortened(_drawable(_caption(images), None, font), width, font)
+    letters = _without_accents(_caption(images))
+    lacking = _lacking(letters, font)
+    caption = _shortened("".join("?" if letter in lacking else letter for letter in letters), width, font)
     canvas.text((_MARGIN, height + 2 * _MARGIN), caption, font=font, fill="#555555")
     return picture
 
@@ -177,16 +221,41 @@ def _entry(values: Any, *keys: str) -> Any:
     return values
 
 
-def _drawable(text: str, label: int | None, font: FreeTypeFont) -> str:
-    """Return text in glyphs of the font: without accents, or else the class number, or question marks."""
-    letters = [c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)]
-    lacking = _lacking(letters, font)
-    if lacking and label is not None:
-        return f"class {label}"
-    return "".join("?" if letter in lacking else letter for letter in letters)
+def _written(name: str, label: int, font: FreeTypeFont) -> tuple[str, FreeTypeFont]:
+    """Return a class's name as it is drawn, and the font: without accents, in another font, or the class number."""
+    text = _without_accents(name)
+    if _lacking(text, font):
+        text = unicodedata.normalize("NFC", name)
+        others = (other for other in map(_opened, _other_fonts()) if other and not _lacking(text, other))
+        other = next(others, None) if text.isprintable() else None
+        text, font = (text, other) if other else (f"class {label}", font)
+    return _shortened(text, _WIDEST_NAME, font), font
 
 
-def _lacking(letters: Sequence[str], font: FreeTypeFont) -> set[str]:
+def _without_accents(text: str) -> str:
+    """Return the letters below the accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
+@cache
+def _other_fonts() -> tuple[str, ...]:
+    """Return the files of matplotlib's font, which has many scripts, and of the system's."""
+    from matplotlib import get_data_path  # noqa: PLC0415 — a second
+    from matplotlib.font_manager import findSystemFonts  # noqa: PLC0415
+
+    return (str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), *sorted(findSystemFonts()))
+
+
+@cache
+def _opened(path: str) -> FreeTypeFont | None:
+    """Open a font; None for one of another kind, such as of pictures."""
+    try:
+        return ImageFont.truetype(path, _TEXT)
+    except OSError:
+        return None
+
+
+def _lacking(letters: str, font: FreeTypeFont) -> set[str]:
     """Return the letters that the font shows as an empty box."""
     box = bytes(font.getmask("\uffff"))
     return {letter for letter in letters if bytes(font.getmask(letter)) == box}
