@@ -113,7 +113,7 @@ def test_resume_of_a_finished_run_and_force(
     before = (run / "condensed.safetensors").read_bytes()
     command = ["condense", dataset, "--out", str(run), *TINY]
     assert main(command) == 2
-    assert "holds a finished run: give another --out, or --force" in capsys.readouterr().err
+    assert "holds a finished run: give another folder (--out), or --force" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert main([*command, "--seed", "9", "--force"]) == 0
     assert (run / "condensed.safetensors").read_bytes() != before
@@ -143,9 +143,9 @@ def test_validation_accuracy_is_shown(
         ),
         (["condense", "{data}", "--out", "{data}", "--real-batch", "4"], "cannot be written (File exists)"),
         (["evaluate", "{tmp}/none", "--on", "{data}"], "There is no file"),
-        (["evaluate", "{tmp}", "--on", "{data}"], "holds neither a finished run nor an export"),
+        (["evaluate", "{tmp}", "--on", "{data}"], "holds neither a run nor an export"),
         (["show", "{data}", "--out", "{tmp}/x.png"], "is a pickle"),
-        (["info", "{tmp}"], "holds neither a finished run nor an export"),
+        (["info", "{tmp}"], "holds neither a run nor an export"),
         (["demo", "--repeats", "1", "--out", "{tmp}/x"], "repeats is 1, but a comparison needs 2"),
     ],
 )

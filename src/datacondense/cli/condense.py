@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
+from datacondense.cli.commands import is_scorable, what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.condensation.loop import Progress, RunConfig, condense
@@ -17,6 +18,7 @@ from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
 from datacondense.run_folder import RunFolder
 
 DEFAULT_METHOD = "gradient-matching"
@@ -65,8 +67,8 @@ class Condense(Generic[ConfigT]):
                 f"validation_fraction is {self.validation_fraction}, but must be at least 0 and below 1."
             )
         device = self.machine.prepare()
-        train = load(self.dataset, self.data).train
-        validation = None
+        splits = load(self.dataset, self.data)
+        train, validation = splits.train, None
         if self.validation_fraction:
             train, validation = hold_out(train, self.validation_fraction, self.run.seed)
         with printer.ticker("condense") as tick:
@@ -83,15 +85,29 @@ class Condense(Generic[ConfigT]):
                     observer=reporter(tick, printer),
                 )
             except KeyboardInterrupt:
-                printer.note(f"Stopped. Run the same command with --resume to continue from {self.out}.")
+                option = "--resume in the place of --force" if self.force else "--resume"
+                printer.note(f"Stopped. Run the same command with {option} to continue from {self.out}.")
                 return 130
+        self._report(condensed, printer, scorable=is_scorable(splits))
+        return 0
+
+    def _report(self, condensed: ImageSet, printer: Printer, *, scorable: bool) -> None:
+        """Print what was learned and what to do with it."""
         folder = RunFolder(self.out)
-        last = folder.metrics()[-1]
+        # A time limit may have let no step be done, which leaves nothing to report.
+        last = (folder.metrics() or [{"seconds": 0.0, "loss": None}])[-1]
         printer.say(
             f"{len(condensed)} images ({self.settings.ipc} for each of {condensed.num_classes} classes) after "
-            f"{condensed.provenance['iterations_done']:g} iterations and {duration(last['seconds'])}: {folder.result}\n"
-            f"Score it:   datacondense evaluate {folder.result} --on {self.dataset}\n"
-            f"Look at it: datacondense show {folder.result} --out {self.out / 'condensed.png'}"
+            f"{condensed.provenance['iterations_done']:g} iterations and {duration(last['seconds'])}: {folder.result}"
+        )
+        printer.say(
+            what_next(
+                folder.result,
+                self.out / "condensed.png",
+                self.dataset if scorable else None,
+                self.data,
+                self.settings.network,
+            )
         )
         printer.record({
             "result": str(folder.result),
@@ -100,7 +116,6 @@ class Condense(Generic[ConfigT]):
             "loss": last["loss"],
             "provenance": condensed.provenance,
         })
-        return 0
 
 
 def condense_command(args: Sequence[str]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from datacondense.cli.machine import Output
+from datacondense.errors import escaped, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +27,7 @@ class Ticker(Protocol):
 
 
 class Printer:
-    """Prints what the options allow."""
+    """Prints what the options allow; names and paths in it are escaped, since a terminal obeys some letters."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -36,12 +37,12 @@ class Printer:
         """The console of standard error."""
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
     def say(self, text: str) -> None:
         """Print a sentence of the result."""
         if not self._output.quiet and not self._output.json:
-            print(text, flush=True)
+            print(escaped(text), flush=True)
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Print a JSON object for scripts, where --json requests one."""
@@ -51,7 +52,7 @@ class Printer:
     def note(self, text: str) -> None:
         """Print a remark beside the result, such as a warning."""
         if not self._output.quiet:
-            self._errors.print(text, style="yellow", markup=False)
+            self._errors.print(shown(text), style="yellow", markup=False)
 
     @contextmanager
     def ticker(self, title: str) -> Iterator[Ticker]:
@@ -63,13 +64,15 @@ class Printer:
             from rich.progress import Progress as Bars
 
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=30),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
             )
             with Bars(*columns, console=self._errors, transient=True) as bars:
-                task = bars.add_task(title, total=None, text="")
-                yield lambda done, total, text: bars.update(task, completed=done, total=total, text=text)
+                task = bars.add_task(shown(title), total=None, text="")
+                yield lambda done, total, text: bars.update(
+                    task, completed=done, total=total, text=shown(text)
+                )
         else:
             yield _Lines(title)
 
@@ -85,7 +88,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_LINES or done >= total:
             self._last = now
-            print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+            print(shown(f"{self._title}: {text}"), file=sys.stderr, flush=True)
 
 
 def _silent(done: float, total: float, text: str) -> None:

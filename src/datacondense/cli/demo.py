@@ -17,10 +17,12 @@ from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
 from datacondense.reports.grid import plot_grid
-from datacondense.run_folder import RunFolder
+from datacondense.run_folder import CHECKPOINT, METRICS, RESULT, SETTINGS, RunFolder
 from datacondense.selection.random import select_random
+from datacondense.settings import check_at_least
 
 # Small enough for a laptop; the learning rate was chosen on a validation split of the training images.
+_PICTURE = "condensed.png"
 _METHOD = GradientMatchingConfig(ipc=1, network="convnet-w32-d2", image_lr=1.0, real_batch=64)
 
 
@@ -46,10 +48,12 @@ class Demo:
     def __post_init__(self) -> None:
         if self.repeats < 2:
             raise InputError(f"repeats is {self.repeats}, but a comparison needs 2 networks or more.")
+        check_at_least(self, 2, "repeats")
 
     def __call__(self) -> int:
         """Run the subcommand."""
         printer = Printer(self.output)
+        self._check_out()
         device = self.machine.prepare()
         splits = load("digits")
         train, test = splits.train, splits.test
@@ -67,9 +71,9 @@ class Demo:
                 device=device,
                 observer=reporter(tick, printer),
             )
-        picture = self.out / "condensed.png"
+        picture = self.out / _PICTURE
         plot_grid(condensed, picture)
-        seconds = RunFolder(self.out).metrics()[-1]["seconds"]
+        seconds = (RunFolder(self.out).metrics() or [{"seconds": 0.0}])[-1]["seconds"]
         printer.say(
             f"Learned in {duration(seconds)}: {self.out / 'condensed.safetensors'}, plotted in {picture}"
         )
@@ -87,6 +91,18 @@ class Demo:
             "picture": str(picture),
         })
         return 0
+
+    def _check_out(self) -> None:
+        """Refuse to replace anything but what an earlier demo left."""
+        folder = RunFolder(self.out)
+        match folder.settings() if folder.has_settings else None:
+            case {"settings": {"network": _METHOD.network}, "source": {"name": "digits"}}:
+                return
+        for name in (RESULT, SETTINGS, CHECKPOINT, METRICS, _PICTURE):
+            if (self.out / name).exists():
+                raise InputError(
+                    f"{self.out / name} exists and is no earlier demo's: give another --out, a new folder."
+                )
 
     def _compare(
         self,

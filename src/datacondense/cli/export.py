@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from datacondense.cli.commands import command_line, data_options
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
 from datacondense.cli.sets import read_set
+from datacondense.data.config import DataConfig
 from datacondense.data.exports import export
+from datacondense.files import refuse_own_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,16 @@ class Export:
     def __call__(self) -> int:
         """Run the subcommand."""
         printer = Printer(self.output)
-        report = export(read_set(self.set), self.out, format=self.format, force=self.force)
+        refuse_own_input(self.out, self.set)
+        images = read_set(self.set)
+        report = export(images, self.out, format=self.format, force=self.force)
+        name, data = data_options(images.provenance) or ("DATASET", DataConfig())
         printer.say(
             f"{report.num_images} images written to {self.out} as {self.format}.\n"
             f"{report.below:.1%} of the pixels were below 0 and {report.above:.1%} above 1 "
             f"(range {report.lowest:.2f} to {report.highest:.2f}); clamping and rounding changed pixels "
             f"by {report.mean_change:.3f} on average, {report.max_change:.2f} at most.\n"
-            f"What that costs: datacondense evaluate {self.out} --on DATASET"
+            f"What that costs: {command_line(['evaluate', str(self.out), '--on', name], data)}"
         )
         printer.record(asdict(report))
         return 0

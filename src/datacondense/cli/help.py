@@ -34,9 +34,10 @@ class _Noting(io.TextIOBase):
 def print_help(args: Sequence[str], show: Callable[[], object]) -> None:
     """Print the help of a subcommand: what was printed last time, unless anything it depends on has changed."""
     path = _kept(args)
-    with suppress(OSError, UnicodeDecodeError):
-        print(path.read_text(encoding="utf-8"), end="")
-        return
+    if path is not None:
+        with suppress(OSError, UnicodeDecodeError):
+            print(path.read_text(encoding="utf-8"), end="")
+            return
     stdout = sys.stdout
     sys.stdout = noting = _Noting(stdout)
     try:
@@ -46,13 +47,17 @@ def print_help(args: Sequence[str], show: Callable[[], object]) -> None:
             raise
     finally:
         sys.stdout = stdout
-    with suppress(InputError):  # a folder that cannot be written keeps nothing
-        write_text(path, noting.text)
+    if path is not None:
+        with suppress(InputError):  # a folder that cannot be written keeps nothing
+            write_text(path, noting.text)
 
 
-def _kept(args: Sequence[str]) -> Path:
-    """Return where the help is kept, by all that it depends on: arguments, source, terminal, Python."""
+def _kept(args: Sequence[str]) -> Path | None:
+    """Return where the help is kept, by all that it depends on, encodings excepted; None without a cache folder."""
     source = [(str(path), path.stat().st_mtime_ns) for path in sorted(_PACKAGE.rglob("*.py"))]
     terminal = (shutil.get_terminal_size().columns, sys.stdout.isatty(), os.environ.get("NO_COLOR"))
     digest = hashlib.sha256(repr((list(args), source, terminal, sys.version)).encode())
-    return cache_folder() / "help" / digest.hexdigest()[:16]
+    try:
+        return cache_folder() / "help" / digest.hexdigest()[:16]
+    except (RuntimeError, InputError):  # of a user without a home
+        return None

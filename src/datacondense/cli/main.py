@@ -1,19 +1,18 @@
 """The command's entry: parse, run one subcommand, turn errors of the user into one sentence and exit code 2."""
 
-import io
+# ruff: noqa: PLC0415 — what takes time is imported once Ctrl-C is prepared for, and --help needs little of it.
+
 import os
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from types import FrameType
 from typing import Any
 
-from datacondense.cli.help import print_help
-from datacondense.errors import InputError
-from datacondense.renamed import current_options
+from datacondense.errors import InputError, escaped, shown
 
 # A module is imported when its command is used, so that this table answers --help at once.
 COMMANDS = {
@@ -24,7 +23,7 @@ COMMANDS = {
     "compare": ("compare:Compare", "Compare methods on a data set in one table."),
     "study": ("study:Study", "Run a grid of experiments and write its table."),
     "noise": ("noise:Noise", "Measure how much of the matching gradient belongs to the data."),
-    "show": ("show:Show", "Plot a set as a PNG picture."),
+    "show": ("show:Show", "Plot a set as a picture."),
     "export": ("export:Export", "Write a set as an image folder, parquet or npz."),
     "info": ("info:Info", "Describe a set or a run."),
 }
@@ -32,29 +31,58 @@ EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 _PROGRAM = "datacondense"
 _HELP = {"-h", "--help"}
+_STOPPED = f"{_PROGRAM}: stopped.\n"
+_COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    # A cluster's "please stop" is treated like Ctrl-C: save, then leave.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _stopping_at_once():
+        from datacondense.cli.streams import prepare_streams
+
+        prepare_streams()
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                warnings.filterwarnings("always", category=UserWarning, module="datacondense")
+                return _run(list(sys.argv[1:] if args is None else args))
+        except InputError as error:
+            print(f"{_PROGRAM}: {error}", file=sys.stderr)
+            return EXIT_INPUT
+        except KeyboardInterrupt:
+            print(_STOPPED, file=sys.stderr, end="")
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # The reader (`head`, `less`) has seen enough; Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+
+@contextmanager
+def _stopping_at_once() -> Iterator[None]:
+    """Leave at Ctrl-C or a cluster's "please stop" without further ado; afterwards what was before."""
+    # While modules are imported nothing can be lost, and an exception could come up in code that is not ours.
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    _on_signals(_leave)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            warnings.filterwarnings("always", category=UserWarning, module="datacondense")
-            return _run(list(sys.argv[1:] if args is None else args))
-    except InputError as error:
-        print(f"datacondense: {error}", file=sys.stderr)
-        return EXIT_INPUT
-    except KeyboardInterrupt:
-        print("datacondense: stopped.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`head`, `less`) has seen enough; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            if handler is not None:  # None stands for one that was not set from Python
+                signal.signal(each, handler)
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
+    """Handle Ctrl-C and SIGTERM alike; a Ctrl-C that the shell ignores for a job in its background stays ignored."""
+    signal.signal(signal.SIGTERM, handler)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    """Stop in the midst of imports."""
+    os.write(2, _STOPPED.encode())
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _run(args: list[str]) -> int:
@@ -68,6 +96,9 @@ def _run(args: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise InputError(f"There is no command {name!r}: choose from {', '.join(COMMANDS)}.")
+    from datacondense.cli.help import print_help
+    from datacondense.renamed import current_options
+
     args, notes = current_options(args)
     for note in notes:
         print(f"Note: {note}", file=sys.stderr)
@@ -75,7 +106,9 @@ def _run(args: list[str]) -> int:
     if _HELP & set(args) and not any(":" in argument for argument in args):
         print_help(args, lambda: parsed(args))
         return 0
-    return parsed(args)()
+    command = parsed(args)
+    _on_signals(signal.default_int_handler)  # from now on: save, then leave
+    return command()
 
 
 def _help() -> str:
@@ -96,6 +129,8 @@ def _help() -> str:
 
 def _version() -> str:
     """Return the installed version."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(_PROGRAM)
     except PackageNotFoundError:
@@ -105,7 +140,10 @@ def _version() -> str:
 def parsed(args: list[str]) -> Callable[[], int]:
     """Turn arguments into a subcommand; a value that its settings refuse gets their own sentence."""
     name, *options = args
-    import tyro  # noqa: PLC0415 — a third of a second that the table above does not need
+    import io
+    from importlib import import_module
+
+    import tyro
 
     module, _, attribute = COMMANDS[name][0].partition(":")
     found: Any = getattr(import_module(f"datacondense.cli.{module}"), attribute)
@@ -127,10 +165,16 @@ def parsed(args: list[str]) -> Callable[[], int]:
             if isinstance(error, InputError):
                 raise error from None
             error = error.__cause__ or error.__context__
-        print(complaint.getvalue(), file=sys.stderr, end="")
+        print(_escaped_but_colours(complaint.getvalue()), file=sys.stderr, end="")
         raise
+
+
+def _escaped_but_colours(text: str) -> str:
+    """Return what tyro printed, in which a wrong argument may be repeated."""
+    parts = _COLOURS.split(text)  # texts, and the colours between them
+    return "".join(part if index % 2 else escaped(part) for index, part in enumerate(parts))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as a sentence, without the place in the code that a user does not know."""
-    print(f"Note: {message}", file=sys.stderr)
+    print(f"Note: {shown(str(message))}", file=sys.stderr)

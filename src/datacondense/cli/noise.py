@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
-from datacondense.cli.tasks import Dataset, TaskCommand, command_line, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, check_stem, reporter, stopped
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.reports.noise_page import write_noise
@@ -30,7 +31,9 @@ class Noise(TaskCommand):
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        printer, device = Printer(self.output), str(choose_device(self.device))
+        printer = Printer(self.output)
+        check_stem(self.stem, self.out)
+        device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data)
         with printer.ticker("noise") as tick:
             try:
@@ -68,5 +71,5 @@ class Noise(TaskCommand):
 
     def command(self) -> str:
         """Return the command that reproduces the numbers."""
-        words = ["datacondense", "noise", self.dataset]
-        return command_line(words, self.noise, self.noise.method, self.data)
+        words = ["noise", self.dataset]
+        return f"{command_line(words, self.noise, self.noise.method, self.data)} --out OUT"

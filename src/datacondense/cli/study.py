@@ -7,8 +7,9 @@ from typing import Annotated
 
 import tyro
 
+from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer, duration
-from datacondense.cli.tasks import Dataset, TaskCommand, command_line, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, check_stem, reporter, stopped
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
@@ -48,6 +49,7 @@ class Study(TaskCommand):
     def __call__(self) -> int:
         """Run the subcommand and return the exit code: 0; 1 if a task failed; 130 after Ctrl-C."""
         printer = Printer(self.output)
+        check_stem(self.stem, self.out)
         device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data, validation_fraction=self.validation_fraction)
         study = declared(find_study(self.name), source, self.study)
@@ -128,10 +130,10 @@ class Study(TaskCommand):
 
     def command(self) -> str:
         """Return the command that reproduces the numbers, without options that change none."""
-        words = ["datacondense", "study", self.name, self.dataset]
+        words = ["study", self.name, self.dataset]
         if self.validation_fraction:
             words += ["--validation-fraction", str(self.validation_fraction)]
-        return command_line(words, self.study, self.study.method, self.data)
+        return f"{command_line(words, self.study, self.study.method, self.data)} --out OUT"
 
 
 def _print_estimate(estimate: StudyEstimate, printer: Printer) -> int:

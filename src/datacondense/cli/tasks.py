@@ -1,8 +1,8 @@
-"""What the commands that run tasks share: options, progress, failures and the command that repeats the numbers."""
+"""What the commands that run tasks share: options, names of files, progress and failures."""
 
-import shlex
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -11,11 +11,15 @@ import tyro
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Output
 from datacondense.data.config import DataConfig
+from datacondense.errors import InputError
 from datacondense.tasks.scheduler import Observer, Outcome, StudyProgress
 from datacondense.tasks.store import TASKS
 from datacondense.tasks.workers import WorkersConfig
 
 _SHOWN_FAILURES = 5
+_LONGEST_STEM = (
+    200  # bytes; file systems take 255 for a name, of which a suffix and a temporary name need some
+)
 
 Dataset: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
 
@@ -70,25 +74,21 @@ def stopped(printer: Printer) -> int:
     return 130
 
 
-def command_line(words: list[str], *configs: Any) -> str:
-    """Return a command with the options for all values of its configs that are not defaults."""
-    return shlex.join([*words, *(word for config in configs for word in _flags(config)), "--out", "OUT"])
-
-
-def _flags(config: Any) -> list[str]:
-    """Return the options for all values that are not defaults."""
-    words: list[str] = []
-    for known in fields(config):
-        value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
-        if is_dataclass(value) or value == known.default:
-            continue
-        if value is True:
-            words.append(option)
-        elif tyro.conf.UseAppendAction in getattr(known.type, "__metadata__", ()):
-            words += [word for item in value for word in (option, str(item))]
-        else:
-            words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
-    return words
+def check_stem(stem: str, out: Path) -> None:
+    """Refuse names of files that lie elsewhere or are hidden, and names that files of somebody else have already."""
+    is_plain = stem.isprintable() and not stem.startswith(".") and not set(stem) & set("/\\")
+    if not is_plain or not stem or len(os.fsencode(stem)) > _LONGEST_STEM:
+        raise InputError(
+            f"The files would be called {stem!r}, but a name has no separators or control characters, no dot in front "
+            f"and {_LONGEST_STEM} bytes at most: give --label, such as --label first."
+        )
+    if not out.is_dir() or (out / TASKS).exists():
+        return
+    for path in sorted(out.iterdir()):
+        if path.name.startswith(f"{stem}."):
+            raise InputError(
+                f"{path} exists, and no study was run in {out}: give another --out, or another --label."
+            )
 
 
 def reporter(tick: Ticker) -> Observer:

@@ -1,0 +1,87 @@
+"""The commands that are printed: what to do with a set, and what repeats the numbers of a study."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from datacondense.data.catalogue import CATALOGUE
+from datacondense.data.config import DataConfig
+from datacondense.data.splits import DataSplits
+from datacondense.errors import InputError
+
+_PROGRAM = "datacondense"
+
+
+def command_line(words: list[str], *configs: Any) -> str:
+    """Return a command with the options for all values of its configs that are not defaults."""
+    return shlex.join([_PROGRAM, *words, *(word for config in configs for word in _flags(config))])
+
+
+def what_next(
+    result: Path, picture: Path, dataset: str | None, data: DataConfig, network: object = None
+) -> str:
+    """Return the commands that score a set, unless no data set can, and plot it.
+
+    Args:
+        result: The set.
+        picture: Where to plot it; another name is taken where that exists.
+        dataset: The data set to score it on, and how it is read; None where it has no test images.
+        data: How the data set is read.
+        network: What the set was learned on; a network of the user's own is named, since no file may.
+
+    Returns:
+        Two lines, or one.
+    """
+    own = ["--network", network] if isinstance(network, str) and ":" in network else []
+    score = [] if dataset is None else [command_line(["evaluate", str(result), "--on", dataset, *own], data)]
+    plot = command_line(["show", str(result), "--out", str(_free(picture))])
+    return "\n".join([*(f"Score it:   {command}" for command in score), f"Look at it: {plot}"])
+
+
+def is_scorable(splits: DataSplits) -> bool:
+    """Whether a data set has test images that can be used."""
+    try:
+        return splits.test is not None
+    except InputError:
+        return False
+
+
+def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None:
+    """Return the data set of a set and how it was read, as far as that is recorded; None where it is not."""
+    source = provenance.get("source")
+    if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
+        return None
+    known = {name: source.get(name) for name in ("resize", "channels")}
+    config = None if source["name"] in CATALOGUE else source.get("config")
+    split = None if source.get("split") == "train" else source.get("split")
+    try:
+        return source["name"], DataConfig(**known, config=config, train_split=split)
+    except (InputError, TypeError):  # what another program wrote
+        return None
+
+
+def _free(path: Path) -> Path:
+    """Return a path at which nothing is: this one, or one with a number."""
+    candidates = (path if not n else path.with_stem(f"{path.stem}-{n}") for n in count())
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _flags(config: Any) -> list[str]:
+    """Return the options for all values that are not defaults."""
+    words: list[str] = []
+    for known in fields(config):
+        value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
+        if is_dataclass(value) or value == known.default:
+            continue
+        if value is True:
+            words.append(option)
+        elif tyro.conf.UseAppendAction in getattr(known.type, "__metadata__", ()):
+            words += [word for item in value for word in (option, str(item))]
+        else:
+            words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
