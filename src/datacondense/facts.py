@@ -24,6 +24,11 @@ _KNOWN = {
 }
 
 
+def is_known(dataset: str | None) -> bool:
+    """Whether a data set differs from the defaults in what its name tells."""
+    return dataset in _KNOWN
+
+
 def facts_of(dataset: str | None) -> Facts:
     """Return what is known of a data set by its name; the defaults for any name that is not known."""
     return _KNOWN.get(dataset or "", Facts())

@@ -18,13 +18,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from datacondense.errors import InputError
-
-T = TypeVar("T")
 
 _PART = "datacondense-part"
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2
@@ -51,7 +49,7 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[Path]:
         raise InputError(f"{path} cannot be read as {what} ({reason}): {remedy}.") from error
 
 
-def read_json(path: Path, kind: type[T], what: str, remedy: str) -> T:
+def read_json(path: Path, kind: Any, what: str, remedy: str) -> Any:
     """Read a JSON file whose values have the types that `kind` declares; what it does not mention is kept as it is."""
     with reading(path, what, remedy):
         return checked(json.loads(path.read_text(encoding="utf-8")), kind)

@@ -118,7 +118,10 @@ class ImageSet:
             float32 `[M, C, H, W]`.
         """
         pixels = self.pixels(indices)
-        mean, std = (torch.tensor(v, device=pixels.device).view(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+            for v in (self.mean, self.std)
+        )
         return (pixels - mean) / std
 
     def subset(self, indices: Tensor) -> Self:
@@ -216,15 +219,11 @@ class ImageSet:
             if "dataset" not in found:  # written by a release that told the name only
                 found["dataset"] = provenance.get("source", {}).get("name")
                 found |= facts_of(found["dataset"])._asdict()
-            lists = {name: tuple(found.pop(name)) for name in ("class_names", "mean", "std")}
+            facts: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+            }
             try:
-                return cls(
-                    images=tensors["images"],
-                    labels=tensors["labels"],
-                    provenance=provenance,
-                    **lists,
-                    **found,
-                )
+                return cls(images=tensors["images"], labels=tensors["labels"], provenance=provenance, **facts)
             except InputError as error:
                 raise InputError(f"{path} cannot be read as an image set ({error}): {remedy}.") from error
 
@@ -234,6 +233,7 @@ class _Settings(TypedDict, total=False):
 
     ipc: int
     network: str
+    siamese: str
     initial_values: str
     fixed_network: bool
     images_per_step: int
@@ -337,7 +337,7 @@ def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channe
             "give one of each per channel."
         )
     # Networks see float32, in which a std of 1e-300 is 0.
-    numbers = torch.tensor([mean, std])
+    numbers = torch.tensor([mean, std], dtype=torch.float32)
     if not bool(numbers.isfinite().all()) or not bool((numbers[1] > 0).all()):
         raise InputError(
             f"Normalisation mean {mean}, std {std} must be finite in float32 with every std above 0."

@@ -37,10 +37,15 @@ def former_names(values: Any) -> Any:
     return _with_keys(values, _FORMER)
 
 
+def is_built_in(tag: str) -> bool:
+    """Whether a task's tag is one of this library's, which alone had other names once."""
+    return tag.endswith("Cell")
+
+
 def former_task(described: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a task in the form of which its key has been made since the first release."""
     tag, settings = described["cell"], dict(described["settings"])
-    if tag.endswith("Cell") and "data" in settings:
+    if is_built_in(tag) and "data" in settings:
         settings["images"] = settings.pop("data")
     if tag in {"EvaluateCell", "WholeCell"}:
         settings["protocol"] = {

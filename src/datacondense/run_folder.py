@@ -74,7 +74,6 @@ class _Entry(TypedDict):
 
 class _Run(TypedDict, total=False):
     iterations: int | None
-    draws: int | None
 
 
 class _Settings(TypedDict, total=False):

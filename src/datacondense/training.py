@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datacondense.errors import InputError
 from datacondense.matching.gradients import Model
 from datacondense.networks.network import Parameters
 
 Inputs: TypeAlias = Callable[[Tensor], Tensor]
 Watcher: TypeAlias = Callable[[Tensor, Tensor], None]
+
+
+class DivergedError(InputError):
+    """Training ended in numbers that are not finite: what they would classify is no accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,16 @@ def train(
         if after_epoch is not None:
             after_epoch(TrainState(epoch + 1, _detached(parameters), velocity))
     return TrainState(max(start.epoch, epochs), _detached(parameters), velocity)
+
+
+def check_finite(parameters: Parameters, lr: float) -> None:
+    """Refuse trained parameters that are not finite."""
+    bad = [name for name, tensor in parameters.items() if not bool(tensor.isfinite().all())]
+    if bad:
+        raise DivergedError(
+            f"Training diverged: {bad[0]} ({len(bad)} of {len(parameters)} parameters) became NaN or infinite with the "
+            f"learning rate {lr:g}: give a smaller --lr, or look at the range of the pixels."
+        )
 
 
 def _batches(images: Tensor, size: int, generator: torch.Generator | None) -> list[Tensor] | list[None]:

@@ -1,4 +1,8 @@
-"""A user's own networks, distances, transforms and methods: imported by "package.module:name", and named so again."""
+"""A user's own networks, distances, transforms and methods: imported by "package.module:name", and named so again.
+
+Only names that the user gave are imported, by an option, in settings or in Python. A name that stands in a file is
+data: `given_before` finds what the user gave in this process already, and imports nothing.
+"""
 
 import importlib
 import sys
@@ -8,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from datacondense.errors import InputError
+
+_GIVEN: dict[str, Any] = {}  # None where a name stood for two different things
 
 
 def check_user_name(name: str, what: str) -> None:
@@ -52,7 +58,24 @@ def user_callable(given: Any, what: str, arguments: str) -> Callable[..., Any]:
             f"{given if isinstance(given, str) else repr(given)} is of type {type(found).__name__}, which cannot be "
             f"called: give a function or class that takes {arguments}."
         )
+    for name in {name_of(found), given if isinstance(given, str) else name_of(found)}:
+        _GIVEN[name] = found if _GIVEN.get(name, found) is found else None
     return found
+
+
+def is_user_name(name: str) -> bool:
+    """Whether a name has the form of a user's own thing, which no built-in name has."""
+    return ":" in name and all(part.isidentifier() for part in name.replace(":", ".").split("."))
+
+
+def given_before(name: str, option: str) -> Any:
+    """Return what a name out of a file stands for: what the user gave by it in this process; else refuse it."""
+    if _GIVEN.get(name) is None:
+        raise InputError(
+            f"The set names {name}, code that is not part of datacondense, and code is never imported because a file "
+            f"names it: give {option} {name} if you trust it."
+        )
+    return _GIVEN[name]
 
 
 def name_of(thing: Any) -> str:

@@ -158,7 +158,21 @@ def test_batch_norm_networks_learn_their_statistics(tiny: ImageSet) -> None:
             ("convnet", "dsa:color-crop-cutout-flip-scale-rotate", 1000),
         ),
         ({}, {"augmentation": "dsa:flip-color"}, ("convnet", "dsa:color-flip", 1000)),
-        ({}, {"epochs": 7, "network": "convnet-bn"}, ("convnet-bn", "none", 7)),
+        ({}, {"epochs": 7, "network": "convnet-bn"}, ("convnet-bn", "crop-noise", 7)),
+        ({"source": {"name": "mnist"}}, {"network": "ConvNet-BN"}, ("convnet-bn", "crop-noise", 1000)),
+        ({}, {"network": "convnet-bn", "augmentation": "none"}, ("convnet-bn", "none", 300)),
+        ({"settings": {"siamese": "none"}}, {}, ("convnet", "none", 300)),
+        ({"settings": {"siamese": "dsa:color-crop"}}, {}, ("convnet", "dsa:color-crop", 1000)),
+        (
+            {"settings": {"siamese": "dsa:color-crop"}, "source": {"name": "mnist"}},
+            {},
+            ("convnet", "dsa:color-crop", 1000),
+        ),
+        (
+            {"settings": {"siamese": "dsa:color-crop"}},
+            {"network": "convnet-bn"},
+            ("convnet-bn", "crop-noise", 1000),
+        ),
     ],
 )
 def test_defaults_follow_the_published_rules(

@@ -139,9 +139,12 @@ def test_a_damaged_library_is_built_anew(cache: Path, monkeypatch: pytest.Monkey
     DAMAGES[damage](made)
     compiled: list[Path] = []
     compile_ = build._compile
-    monkeypatch.setattr(
-        build, "_compile", lambda compiler, path: (compiled.append(path), compile_(compiler, path))[1]
-    )
+
+    def noted(compiler: str, path: Path) -> None:
+        compiled.append(path)
+        compile_(compiler, path)
+
+    monkeypatch.setattr(build, "_compile", noted)
     fresh()
     assert compiled == [made]
     assert made.read_bytes() == before

@@ -149,7 +149,7 @@ def test_settings_that_mean_the_same_are_shared_by_all_methods() -> None:
         "siamese-matching": 32,
         "distribution-matching": 32,
         "parameter-matching": 16,
-        "dataset-distillation": 100,
+        "dataset-distillation": 1024,
     }
     assert {row: each.image_lr for row, each in methods.items()} == {
         "gradient-matching": 0.7,

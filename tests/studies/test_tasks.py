@@ -20,7 +20,7 @@ from datacondense.selection.random import select_random
 from datacondense.studies import tasks as studies_tasks
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.tasks import Condense, Evaluate
+from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate
 from datacondense.tasks.scheduler import run_task, schedule
 from datacondense.tasks.store import Store, Workspace
 from tests.tasks.made_tasks import INLINE, MNIST
@@ -158,3 +158,37 @@ def test_an_explicit_default_does_not_change_the_key(variant: dict[str, Any], sa
     (explicit,) = tasks.scored(tasks.condensed(**variant), **protocol)
     assert first.key == second.key == explicit.key
     assert first.key != replace(first, repeat=1).key
+
+
+def test_a_network_that_diverges_is_missing_and_says_why(digits: DataSource, workspace: Workspace) -> None:
+    source = Select(method="random", data=digits, ipc=1, seed=4)
+    wild = Evaluate(source=source, data=digits, protocol=replace(PROTOCOL, lr=1e30), repeat=0)
+    outcome = schedule([wild], workspace.store, INLINE)
+    assert outcome.failed == {}
+    assert workspace.result(wild)["accuracy"] is None
+    assert "Training diverged" in workspace.store.record(wild.key)["notes"][0]
+
+
+def test_a_search_takes_the_best_rate_on_whose_sets_training_does_not_diverge(
+    digits: DataSource, workspace: Workspace
+) -> None:
+    def scored(seed: int, lr: float) -> tuple[Evaluate, ...]:
+        source = Select(method="random", data=digits, ipc=1, seed=seed)
+        return (Evaluate(source=source, data=digits, protocol=replace(PROTOCOL, lr=lr), repeat=0),)
+
+    wild, tame = scored(1, 1e30), scored(2, 0.01)
+    search = SearchLearningRate(scores={0.5: wild, 0.1: tame})
+    hopeless = SearchLearningRate(scores={0.5: wild})
+    outcome = schedule([search, hopeless], workspace.store, INLINE)
+    assert workspace.result(search)["image_lr"] == 0.1
+    assert "Training diverged on the sets of every image learning rate (0.5)" in outcome.failed[hopeless.key]
+
+
+def test_a_set_that_is_not_the_recorded_one_is_not_scored(digits: DataSource, workspace: Workspace) -> None:
+    source = Select(method="random", data=digits, ipc=1, seed=4)
+    other = Select(method="random", data=digits, ipc=1, seed=5)
+    schedule([source, other], workspace.store, INLINE)
+    other.image_set(workspace).save(workspace.folder(source) / "selected.safetensors")
+    task = Evaluate(source=source, data=digits, protocol=PROTOCOL, repeat=0)
+    outcome = schedule([task], workspace.store, INLINE)
+    assert "holds another set than was recorded there: remove the folder" in outcome.failed[task.key]

@@ -151,3 +151,43 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         InputError, match=r"no study 'depht': choose one of cross-architecture, .*or give your own"
     ):
         find_study("depht")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        'network = "evil_study:net"',
+        'distance = "evil_study:net"',
+        'transform = ["keep-magnitude:0.5", "evil_study:net"]',
+        'transform = "evil_study:net"',
+    ],
+)
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+def test_code_that_a_toml_file_names_is_imported_only_if_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, axis: str
+) -> None:
+    (tmp_path / "evil_study.py").write_text(
+        "open('imported', 'w').close()\ndef net(*arguments): return None\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.toml"
+    path.write_text(VARIANTS + f"[{axis}.evil]\n{settings}\n")
+    with pytest.raises(
+        InputError, match=r"own\.toml names evil_study:net, code .*: give --trust-code if you trust it"
+    ):
+        find_study(str(path))
+    assert not (tmp_path / "imported").exists()
+    find_study(str(path), trust_code=True)
+
+
+def test_built_in_names_with_a_colon_are_not_code(tmp_path: Path) -> None:
+    names = '["keep-magnitude:0.5", "wiener:4", "keep-stable-global:0.1"]'
+    text = VARIANTS + f'[rows.b]\ntransform = {names}\n[columns.c]\naugmentation = "dsa:color"\n'
+    assert declared(tmp_path / "own.toml", text).rows == ("a", "b")
+
+
+@pytest.mark.parametrize("text", [b"a = " + b"[" * 5000, b"a = 1\x00", b"\xff"])
+def test_toml_that_no_parser_takes_gets_a_sentence(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "own.toml").write_bytes(text)
+    with pytest.raises(InputError, match=r"own\.toml cannot be read as TOML .*: correct it"):
+        find_study(str(tmp_path / "own.toml"))

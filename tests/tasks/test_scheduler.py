@@ -164,7 +164,7 @@ def test_progress_ends_with_everything_counted(store: Store, monkeypatch: pytest
 
     schedule([bad, make("blocked", bad), known, make("last", waits=0.1)], store, INLINE, observer=seen.append)
 
-    first, last = seen[0], seen[-1]
+    first, last = next(progress for progress in seen if progress.running), seen[-1]
     assert (first.total, first.done, first.failed, first.running) == (3, 0, 0, 1)
     assert first.seconds_left == 30.0  # three tasks with the label of one that took 10 s
     assert (last.total, last.done, last.failed, last.running, last.seconds_left) == (3, 1, 2, 0, 0.0)
@@ -179,7 +179,7 @@ def test_time_left_is_shared_by_jobs_and_unknown_at_first(store: Store) -> None:
     run = scheduler._Run(tasks, store, Workers(2, 1, INLINE.submit), Workspace(store))
     assert run.progress().seconds_left is None
     for task, seconds in zip(tasks, (30.0, 10.0), strict=False):
-        store.finish(task.key, {"seconds": seconds})
+        store.finish(task.key, {**description(task), "result": {}, "seconds": seconds})
         run._ended(task.key, None)
     progress = run.progress()
     assert progress.done == 2

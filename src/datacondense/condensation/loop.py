@@ -19,6 +19,7 @@ from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet, check_trainable
+from datacondense.networks.torch_state import usual_torch
 from datacondense.run_folder import ResumeError, RunFolder
 from datacondense.settings import check_at_least, narrowed, plain_settings
 
@@ -101,6 +102,7 @@ class Progress:
     validation: Score | None = None
 
 
+@usual_torch()
 def condense(
     train: ImageSet,
     method: MethodConfig | None = None,

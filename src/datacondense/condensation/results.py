@@ -57,7 +57,7 @@ def frozen(state: State, facts: Mapping[str, Any], provenance: dict[str, Any]) -
     """Freeze the images: from normalised units to pixel scale, class by class."""
     images = state.result.flatten(0, 1).float().cpu()
     facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
-    mean, std = (torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(facts[name], dtype=torch.float32).view(-1, 1, 1) for name in ("mean", "std"))
     labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
     if state.learned:
         learned = {name: tensor.tolist() for name, tensor in state.learned.items()}

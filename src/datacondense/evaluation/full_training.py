@@ -9,9 +9,10 @@ Its folder (see `run_folder`) holds
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypedDict
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from datacondense.augment.strategies import augmented
@@ -28,10 +29,16 @@ from datacondense.random import seeded_generator
 from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
 from datacondense.settings import plain_settings
 from datacondense.tensor_files import flattened, group_of, read_tensors, write_tensors
-from datacondense.training import TrainState, train
+from datacondense.training import TrainState, check_finite, train
 
 NETWORK = "network.safetensors"
 _CHECKPOINT_SECONDS = 60.0
+
+
+class _Saved(TypedDict):
+    """Progress of training, in its checkpoint."""
+
+    epoch: Annotated[int, Meta(ge=0)]
 
 
 class FullState(NamedTuple):
@@ -70,7 +77,7 @@ class FullTraining:
                 folder.begin(settings, resume=True, force=False)
                 if folder.result.exists():
                     return self._finished(folder)
-                start = self._restored(folder.checkpoint())
+                start = self._restored(folder.checkpoint(_Saved))
             except ResumeError:
                 # Damaged, or begun with another number of threads or another version: its end would mix the two.
                 folder.begin(settings, resume=False, force=True)
@@ -84,6 +91,7 @@ class FullTraining:
                     saved_at = time.monotonic()
 
             trained = self.trained(start or self.start(), after_epoch=after_epoch)
+            check_finite(trained.state.parameters, self._protocol.lr)
             write_tensors(folder.result, _tensors(trained), {"network": self.network.name})
             folder.remove_checkpoint()
         return trained

@@ -14,6 +14,7 @@ from datacondense.training import SGD
 
 EPOCHS = 300
 EPOCHS_AUGMENTED = 1000
+NOISE = "crop-noise"  # makes batches of a few images trainable with batch normalisation; on every data set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class EvaluationConfig:
         augmentation: One random change per image and epoch: "none"; or operations out of crop, scale, rotate and
             noise joined by hyphens, one drawn for each image; or "dsa:" and operations out of color, crop, cutout,
             flip, scale and rotate joined by hyphens, one drawn for each batch, as in differentiable Siamese
-            augmentation; or "dsa" for all of these, without flip on digits. Default: the paper's choice for the data
-            set, "crop-scale-rotate" for MNIST and "none" for the others.
+            augmentation; or "dsa" for all of these, without flip on digits. Default, as published:
+            "crop-noise" for a network with batch normalisation; that of the set, if it was learned with Siamese
+            augmentation; else that of the data set, "crop-scale-rotate" for MNIST and "none" for the others.
         learned_steps: Train as a set of Dataset Distillation says, by its own steps and learning rates, in the place of
             all settings but network, seed and precision; a set that was learned for one network is trained on that one.
         lr: Learning rate, multiplied by 0.1 after half of the epochs.
@@ -73,7 +75,7 @@ class EvaluationConfig:
         check_backend(self.engine, self.precision)
 
     def resolved(
-        self, *, condensed_with: str | None = None, augmentation: str = "none", may_be_mirrored: bool = True
+        self, *, condensed_with: Named | None = None, augmentation: str = "none", may_be_mirrored: bool = True
     ) -> "ResolvedProtocol":
         """Return the protocol with the defaults filled in that depend on the set.
 
@@ -85,11 +87,14 @@ class EvaluationConfig:
         Returns:
             The protocol without None, its augmentation spelled out.
         """
+        network = self.network or condensed_with or "convnet"
+        if self.network is None and isinstance(network, str):
+            network = evaluation_name(network)
         resolved = resolved_strategy(self.augmentation or augmentation, mirrored=may_be_mirrored)
         return narrowed(
             ResolvedProtocol,
             self,
-            network=canonical_network(self.network or evaluation_name(condensed_with or "convnet")),
+            network=canonical_network(network),
             augmentation=resolved,
             epochs=self.epochs or (EPOCHS if resolved == "none" else EPOCHS_AUGMENTED),
         )

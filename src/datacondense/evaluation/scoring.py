@@ -10,17 +10,22 @@ from datacondense.augment.strategies import augmented
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import train_by_learned_steps
-from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol, Score
+from datacondense.evaluation.protocol import NOISE, EvaluationConfig, ResolvedProtocol, Score
+from datacondense.facts import is_known
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.backend import Backend, NetworkFunction, choose_backend, first_order_model
 from datacondense.networks.builder import build_network
+from datacondense.networks.names import has_batch_norm
 from datacondense.networks.network import Network, Parameters, moved
+from datacondense.networks.torch_state import usual_torch
 from datacondense.random import seeded_generator
-from datacondense.training import TrainState, train
+from datacondense.training import DivergedError, TrainState, check_finite, train
+from datacondense.user_code import given_before
 
 _TEST_BATCH = 500  # images per forward pass: large enough to be fast, small enough for any memory
 
 
+@usual_torch()
 def evaluate(
     images: ImageSet,
     test: ImageSet,
@@ -43,10 +48,10 @@ def evaluate(
         Every accuracy, with the full protocol.
 
     Raises:
-        InputError: The two sets have different image shapes or classes, a name in the protocol is unknown, or the
-            engine cannot compute this network.
+        InputError: The two sets have different image shapes or classes, a name in the protocol is unknown, the engine
+            cannot compute this network, the set names a network of somebody's own, or training diverged.
     """
-    protocol = resolved(config or EvaluationConfig(), images)
+    protocol = resolved(config or EvaluationConfig(), images, test)
     accuracies = []
     for repeat in range(protocol.repeats):
         accuracies.append(evaluate_one(images, test, protocol, repeat, device=device))
@@ -62,6 +67,7 @@ def evaluate(
     )
 
 
+@usual_torch()
 def evaluate_one(
     images: ImageSet,
     test: ImageSet,
@@ -76,6 +82,7 @@ def evaluate_one(
     images, test = images.to(device), test.to(device)
     network = _network(images, protocol)
     parameters, buffers = train_one(network, images, protocol, repeat)
+    check_finite(parameters, protocol.lr)
     model = first_order_model(network, _backend(network, protocol, device))
     return accuracy(model, parameters, buffers, test, images)
 
@@ -85,12 +92,23 @@ def backend(images: ImageSet, protocol: ResolvedProtocol, device: torch.device |
     return _backend(_network(images, protocol), protocol, device)
 
 
-def resolved(config: EvaluationConfig, images: ImageSet) -> ResolvedProtocol:
-    """Return a protocol with the defaults filled in that depend on the set."""
+def resolved(config: EvaluationConfig, images: ImageSet, test: ImageSet | None = None) -> ResolvedProtocol:
+    """Return a protocol with the defaults filled in that depend on the set.
+
+    As published, a set that was learned with Siamese augmentation is scored with it, networks with batch normalisation
+    train on noise, and what remains follows from the data set: that of the set, or that of the test images where the
+    set was made elsewhere and does not tell.
+    """
+    known = next((each for each in (images, test) if each and is_known(each.dataset)), images)
+    settings = images.provenance.get("settings", {})
+    network, siamese = settings.get("network"), settings.get("siamese", "none")
+    if config.network is None and ":" in (network or ""):
+        network = given_before(network, "--network")
+    augmentation = known.augmentation if siamese == "none" else siamese
+    if has_batch_norm(config.network):
+        augmentation = NOISE
     return config.resolved(
-        condensed_with=images.provenance.get("settings", {}).get("network"),
-        augmentation=images.augmentation,
-        may_be_mirrored=images.may_be_mirrored,
+        condensed_with=network, augmentation=augmentation, may_be_mirrored=known.may_be_mirrored
     )
 
 
@@ -132,6 +150,11 @@ def accuracy(
     right = 0
     for batch in torch.arange(len(test), device=test.labels.device).split(_TEST_BATCH):
         logits = model(parameters, test.normalised(batch).to(dtype), buffers)
+        if not bool(logits.isfinite().all()):
+            raise DivergedError(
+                "The trained network computes NaN or infinite logits for test images, which classify nothing: give a "
+                "smaller --lr, or look at the range of the pixels."
+            )
         right += int((logits.argmax(1) == test.labels[batch]).sum())
     return right / len(test)
 

@@ -98,9 +98,9 @@ def real_gradients(
 ) -> RealGradients:
     """Return the gradients of the mean loss of real images of some classes, in as many parts as the transforms need.
 
-    `real_batch` gives the normalised images `[B, C, H, W]` of a class and is called once per class; it gives as many for each
-    where classes are taken together.
-    Parts cost no second pass: where images do not see each other, the batch's gradient is the mean of theirs.
+    `real_batch` gives the normalised images `[B, C, H, W]` of a class, as many for each where classes are taken
+    together, and is called once per class. Parts cost no second pass: where images do not see each other, the batch's
+    gradient is the mean of theirs.
     """
     groups = [
         labels[start : start + objective.real_classes_at_once]

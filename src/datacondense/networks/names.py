@@ -217,6 +217,11 @@ def evaluation_name(name: str | Callable[..., Any]) -> str:
     return canonical_name(spec)
 
 
+def has_batch_norm(network: str | Callable[..., Any] | None) -> bool:
+    """Whether a network given by name has batch normalisation; a user's own counts as having none."""
+    return network is not None and getattr(parse_name(network), "norm", None) == "batch"
+
+
 def _read_token(name: str, family: str, token: str) -> tuple[str, int | str]:
     """Return the field that a token sets, and its value."""
     known = _FAMILIES[family][1]

@@ -261,22 +261,23 @@ STUDIES: Mapping[str, Declaration] = {
 }
 
 
-def find_study(name: str) -> Declaration:
+def find_study(name: str, *, trust_code: bool = False) -> Declaration:
     """Return a study by its name or its file.
 
     Args:
-        name: A name such as "activation", or a path to a .toml or .py file.
+        name: A name such as "activation", or a path to a .toml file, or to a .py file, which is executed.
+        trust_code: Whether a .toml file may name code of one's own, as "package.module:name", to be imported.
 
     Returns:
         The declaration.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or it names code that is not trusted.
     """
     if name in STUDIES:
         return STUDIES[name]
     if name.endswith((".toml", ".py")):
-        return read_declaration(Path(name))
+        return read_declaration(Path(name), trust_code=trust_code)
     raise InputError(
         f"There is no study {name!r}: choose one of {', '.join(STUDIES)}, or give your own as a .toml or .py file."
     )

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from datacondense.condensation.method import MethodConfig
 from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.evaluation.protocol import NOISE, EvaluationConfig
 from datacondense.facts import facts_of
 from datacondense.networks.backend import Precision, has_bfloat16
-from datacondense.networks.names import evaluation_name, network_name, parse_name
+from datacondense.networks.names import evaluation_name, has_batch_norm, network_name
 from datacondense.selection.by_network import SelectionMethod, TrainFull, selection
 from datacondense.studies.config import StudyConfig, check_image_lrs
 from datacondense.studies.study import Entry, Study
@@ -143,9 +143,8 @@ class TaskFactory:
     ) -> list[Evaluate]:
         """Declare networks trained on one set."""
         protocol = _changed(self._protocol(seed), changes)
-        if protocol.augmentation is None and _has_batch_norm(protocol.network):
-            # Noise makes batches of a few images trainable; as published, on every data set.
-            protocol = replace(protocol, augmentation="crop-noise")
+        if protocol.augmentation is None and has_batch_norm(protocol.network):
+            protocol = replace(protocol, augmentation=NOISE)
         facts = facts_of(self.data.name)._asdict()
         resolved = protocol.resolved(condensed_with=images.network, **facts)
         scored = partial(Evaluate, source=images, data=images.data, protocol=resolved)
@@ -240,11 +239,6 @@ def _rates(given: Any) -> tuple[float, ...]:
         raise InputError(f"image_lrs is {given!r}, but must be of type {_words(tuple[float, ...])}.")
     check_image_lrs(rates)
     return rates
-
-
-def _has_batch_norm(network: str | None) -> bool:
-    """Return whether a network given by name has batch normalisation."""
-    return network is not None and getattr(parse_name(network), "norm", None) == "batch"
 
 
 def _changed(config: Any, changes: Changes) -> Any:

@@ -5,6 +5,7 @@ measures how well that rate suits each of them. In a search each variant tries t
 on held-out training images, never on the test images.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.method import MethodConfig
 from datacondense.data.data_source import DataSource
 from datacondense.environment import environment
+from datacondense.errors import InputError
 from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.evaluation.scoring import backend, evaluate_one
 from datacondense.image_set import ImageSet
@@ -23,6 +25,7 @@ from datacondense.run_folder import ResumeError, RunFolder
 from datacondense.tasks.memory import peak_memory
 from datacondense.tasks.store import Recorded, Workspace
 from datacondense.tasks.task import TRAINING, Task, images_of
+from datacondense.training import DivergedError
 
 _UNLIMITED_ITERATIONS = 10**9  # the time limit ends the run
 _PILOT_EPOCHS = 4
@@ -144,7 +147,7 @@ class Condense(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Task):
-    """Train one network on a set and test it; the result is the accuracy, 0 to 1.
+    """Train one network on a set and test it; the result is the accuracy, 0 to 1, or None if training diverged.
 
     Attributes:
         source: The task whose result is the set, a `SetTask`.
@@ -172,7 +175,17 @@ class Evaluate(Task):
         images, test, device = self.source.image_set(workspace), self.data.read().test, workspace.device
         assert test is not None
         used = {**environment(device), **backend(images, self.protocol, device)._asdict()}
-        accuracy = evaluate_one(images, test, self.protocol, self.repeat, device=device)
+        recorded = workspace.result(self.source).get("fingerprint")
+        if recorded not in {None, images.fingerprint}:
+            raise InputError(
+                f"{workspace.folder(self.source)} holds another set than was recorded there: remove the folder to have "
+                "it made again."
+            )
+        try:
+            accuracy = evaluate_one(images, test, self.protocol, self.repeat, device=device)
+        except DivergedError as error:
+            warnings.warn(str(error), stacklevel=2)  # recorded with the task
+            return {"accuracy": None, "environment": used}
         return {"accuracy": accuracy, "environment": used}
 
     @property
@@ -209,5 +222,11 @@ class SearchLearningRate(Task):
             rate: [workspace.result(task)["accuracy"] for task in tasks]
             for rate, tasks in self.scores.items()
         }
-        best = max(accuracies, key=lambda rate: fmean(accuracies[rate]))
+        trained = {rate: found for rate, found in accuracies.items() if None not in found}
+        if not trained:
+            raise InputError(
+                f"Training diverged on the sets of every image learning rate ({', '.join(map(str, accuracies))}): give "
+                "smaller --image-lrs."
+            )
+        best = max(trained, key=lambda rate: fmean(trained[rate]))
         return {"image_lr": best, "held_out": [[rate, found] for rate, found in accuracies.items()]}

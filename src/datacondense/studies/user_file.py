@@ -3,30 +3,32 @@
 import hashlib
 import runpy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from datacondense.errors import InputError
+from datacondense.files import reading
 from datacondense.renamed import current_names
 from datacondense.studies.factory import Declaration, TaskFactory, grid
 from datacondense.studies.study import PlotKind, Study
+from datacondense.user_code import is_user_name
 
 _KEYS = ("title", "row_axis", "column_axis", "plot", "rows", "columns")
 
 
-def read_declaration(path: Path) -> Declaration:
+def read_declaration(path: Path, *, trust_code: bool = False) -> Declaration:
     """Read a study from a file.
 
     A TOML file has a table `rows` of condensation settings by label (fields of `GradientMatchingConfig`, or
     `iterations`), a table `columns` of evaluation settings by label (fields of `EvaluationConfig`), and optionally
-    title, row_axis, column_axis and plot. A Python file has a function `study(tasks: TaskFactory) -> Study`; it is
-    executed, so it must be trusted.
+    title, row_axis, column_axis and plot; it may name code of one's own only with `trust_code`. A Python file has a
+    function `study(tasks: TaskFactory) -> Study`; it is executed, so it must be trusted.
     """
     if not path.is_file():
         raise InputError(f"There is no study {str(path)!r}: give a known name, or a .toml or .py file.")
     if path.suffix == ".toml":
-        return _from_toml(path)
+        return _from_toml(path, trust_code=trust_code)
     if path.suffix == ".py":
         return _from_python(path)
     raise InputError(f"{path} is neither a .toml nor a .py file: write the study as one of these.")
@@ -42,16 +44,20 @@ def _from_python(path: Path) -> Declaration:
     return declare
 
 
-def _from_toml(path: Path) -> Declaration:
+def _from_toml(path: Path, *, trust_code: bool) -> Declaration:
     """Read a file and check its form; the configs check the values."""
-    try:
+    with reading(path, "TOML", "correct it"):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as TOML ({error}): correct it.") from error
     unknown = [key for key in content if key not in _KEYS]
     if unknown:
         raise InputError(f"{path} has the unknown key {unknown[0]!r}: choose from {', '.join(_KEYS)}.")
     rows, columns = (_variants(content, path, name) for name in ("rows", "columns"))
+    named = [name for variant in (*rows.values(), *columns.values()) for name in _code_names(variant)]
+    if named and not trust_code:
+        raise InputError(
+            f"{path} names {named[0]}, code that is not part of datacondense, and code is never imported because a "
+            "file names it: give --trust-code if you trust it."
+        )
 
     plot = content.get("plot", "heat map")
     if plot not in get_args(PlotKind):
@@ -74,6 +80,15 @@ def _from_toml(path: Path) -> Declaration:
         )
 
     return declare
+
+
+def _code_names(variant: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of code of one's own among the settings of a variant."""
+    for setting in ("network", "distance", "transform"):
+        value = variant.get(setting)
+        for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, str) and is_user_name(name):
+                yield name
 
 
 def _variants(content: Mapping[str, Any], path: Path, name: str) -> dict[str, dict[str, Any]]:

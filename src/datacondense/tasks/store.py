@@ -9,23 +9,50 @@ Any number of studies may share the folder, even at the same time: a task is loc
 waits and then finds the record.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypedDict
 
 import torch
+from msgspec import Meta
 
 from datacondense.errors import InputError
-from datacondense.files import write_text
+from datacondense.files import checked, read_json, reading, remove_leftovers, write_text
 from datacondense.locking import locked
-from datacondense.renamed import current_names
+from datacondense.renamed import current_names, former_task, is_built_in
 
 TASKS = "cells"  # the folder of tasks in an output folder; its name since the first release
 FAILURE = "failure.json"
+_REMEDY = "remove its folder to have the task computed again"
 _RECORD, _DESCRIPTION, _LOCK = "record.json", "cell.json", ".claim"
+
+
+class _Record(TypedDict):
+    """What a finished task leaves, under the names of the first release."""
+
+    cell: str
+    settings: dict[str, Any]
+    inputs: list[str]
+    result: dict[str, Any]
+    seconds: float
+
+
+class _BuiltIn(TypedDict, total=False):
+    """What is read again of the results of built-in tasks."""
+
+    accuracy: Annotated[float, Meta(ge=0, le=1)] | None
+    fingerprint: str
+    condensing_seconds: float
+    image_lr: float | None
+    environment: dict[str, str | int]
+
+
+class _Failure(TypedDict):
+    error: str
 
 
 @dataclass(frozen=True)
@@ -47,20 +74,26 @@ class Store:
         return (self.folder(key) / _RECORD).exists()
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return what `finish` wrote."""
-        return _read(self.folder(key) / _RECORD)
+        """Return what `finish` wrote for this task."""
+        path = self.folder(key) / _RECORD
+        found = read_json(path, _Record, "a record", _REMEDY)
+        if not _is_of(found, key):
+            raise InputError(f"{path} is the record of another task: {_REMEDY}.")
+        if is_built_in(found["cell"]):
+            with reading(path, "a record", _REMEDY):
+                checked(found["result"], _BuiltIn)
+        return _current(found)
 
     def failure(self, key: str) -> dict[str, Any] | None:
         """Return why a task failed; None if it has not failed, or has succeeded since."""
         if self.finished(key):
             return None
-        try:
-            return _read(self.folder(key) / FAILURE)
-        except FileNotFoundError:
-            return None
+        path = self.folder(key) / FAILURE
+        return _current(read_json(path, _Failure, "a failure", _REMEDY)) if path.exists() else None
 
     def begin(self, key: str, description: Mapping[str, Any]) -> None:
         """Record that a task is started, whose lock the caller holds; its former failure is forgotten."""
+        remove_leftovers(self.folder(key), _RECORD, _DESCRIPTION, FAILURE)
         self.forget(key)
         write_json(self.folder(key) / _DESCRIPTION, description)
 
@@ -129,7 +162,7 @@ class Workspace:
         Returns:
             Its result.
         """
-        result: dict[str, Any] = _read(self.folder(task) / _RECORD)["result"]
+        result: dict[str, Any] = self.store.record(task.key)["result"]
         return result
 
 
@@ -143,15 +176,24 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote."""
+def key_of(described: Mapping[str, Any]) -> str:
+    """Return the key of a task: a hash of its description in the form of the first release."""
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _is_of(record: Mapping[str, Any], key: str) -> bool:
+    """Whether a record describes the task of a key, in today's form or in that of the first release."""
+    described = {name: record[name] for name in ("cell", "settings", "inputs", "version") if name in record}
+    if key_of(described) == key:
+        return True
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): remove its folder to have the task computed again."
-        ) from error
-    built_in = str(values.get("cell", "")).endswith("Cell")  # only these had other names once
-    return current_names(values) if built_in else values
+        return key_of(former_task(described)) == key
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def _current(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file of any release holds with today's names."""
+    current: dict[str, Any] = current_names(values) if is_built_in(values.get("cell", "")) else dict(values)
+    return current

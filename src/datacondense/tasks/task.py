@@ -1,6 +1,5 @@
 """What a task is: a frozen dataclass, recorded once under a key made of its fields."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -8,9 +7,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from datacondense.data.data_source import DataSource
-from datacondense.renamed import former_task
+from datacondense.renamed import former_task, is_built_in
 from datacondense.settings import plain_settings
-from datacondense.tasks.store import Workspace
+from datacondense.tasks.store import Workspace, key_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +47,7 @@ class Task:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits: equal tasks have equal keys, in every study."""
-        canonical = json.dumps(former_task(description(self)), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return key_of(former_task(description(self)))
 
     @property
     def label(self) -> str:
@@ -103,7 +101,7 @@ def settings_of(task: Task) -> dict[str, Any]:
                 part: value.content[part] for part in known.metadata.get("content", value.content)
             }
         elif next(tasks_in(value), None) is not None:
-            if not task.tag.endswith("Cell"):
+            if not is_built_in(task.tag):
                 found[known.name] = _with_keys(value)
             elif isinstance(value, Mapping):  # as in the keys of the first release
                 found[known.name] = list(value)
