@@ -15,8 +15,6 @@ from PIL import Image
 from datacondense.cli.commands import data_options
 from datacondense.cli.main import main
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import DataSplits
-from datacondense.errors import InputError
 from tests.conftest import make_set
 
 TINY = ["--network", "mlp", "--device", "cpu", "--threads", "1"]
@@ -130,14 +128,17 @@ def test_without_test_images_there_is_nothing_to_score_on(
 
 
 def test_unusable_test_images_are_nothing_to_score_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refused(splits: DataSplits) -> None:
-        raise InputError("The test images have no labels.")
-
-    monkeypatch.setattr(DataSplits, "test", property(refused), raising=False)
-    assert main(["condense", "digits", "--out", str(tmp_path / "run"), *LEARN, *TINY]) == 0
-    assert "Score it" not in capsys.readouterr().out
+    train, hidden = make_set(), np.full(36, -1)
+    data, out = tmp_path / "hidden.npz", str(tmp_path / "x.safetensors")
+    pixels = train.images[:, 0].numpy()
+    np.savez(data, x_train=pixels, y_train=train.labels.numpy(), x_test=pixels, y_test=hidden)
+    assert main(["condense", str(data), "--out", str(tmp_path / "run"), *LEARN, *TINY]) == 0
+    assert main(["select", str(data), "--method", "random", "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "Score it" not in said
+    assert said.count("Look at it: ") == 2
 
 
 def test_a_network_of_ones_own_is_named(
@@ -152,12 +153,15 @@ def test_a_network_of_ones_own_is_named(
     assert main([*score, *QUICK]) == 0
 
 
-def test_a_time_limit_that_lets_no_step_be_done_is_reported(
+def test_a_finished_run_without_its_log_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = str(tmp_path / "run")
-    assert main(["condense", "digits", "--out", out, "--time-limit", "0.000000000001s", *LEARN, *TINY]) == 0
-    assert "after 0 iterations and 0 s" in capsys.readouterr().out
+    command = ["condense", "digits", "--out", str(tmp_path / "run"), *LEARN, *TINY]
+    assert main(command) == 0
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 0
+    assert "after 1 iterations and 0 s" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,8 @@ def test_files_that_hold_no_numbers(
     command = ["select", dataset, "--method", "herding", "--features", str(path), "--out", str(out)]
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"datacondense: {path} holds no array of numbers that can be read (")
+    assert said.startswith(f"datacondense: {path} ")
+    assert "an array of numbers" in said
     assert said.count("\n") == 1
     assert not out.exists()
 
@@ -177,7 +178,19 @@ def test_files_that_hold_no_numbers(
         (["--method", "forgetting", "--features", "{tmp}/f.npy"], "give --method herding or k-center"),
         (["--method", "k-center", "--features", "{tmp}/f.npy"], "There is no file {tmp}/f.npy"),
         (["--method", "random", "--cache", "{data}"], "cannot be written"),
-        (["--method", "random", "--out", "{tmp}"], "{tmp} is a folder, but a file is to be written there"),
+        (
+            ["--method", "random", "--out", "{tmp}/folder"],
+            "{tmp}/folder is a folder, but a file is to be written",
+        ),
+        (
+            ["--method", "random", "--out", "{tmp}"],
+            "{tmp} is or holds {data}, which is read: give another --out",
+        ),
+        (["--method", "random", "--out", "{data}", "--force"], "{data} is or holds {data}, which is read"),
+        (
+            ["--method", "herding", "--features", "{tmp}/own.npy", "--out", "{tmp}/own.npy", "--force"],
+            "{tmp}/own.npy is or holds {tmp}/own.npy, which is read",
+        ),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_exit_code_2(
@@ -192,13 +205,16 @@ def test_wrong_input_gets_one_sentence_and_exit_code_2(
         raise AssertionError("trained before it was refused")
 
     monkeypatch.setattr(TrainFull, "run", trained)
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "own.npy", np.zeros((36, 4)))
     filled = [option.format(tmp=tmp_path, data=dataset) for option in options]
     assert main(["select", dataset, "--out", str(tmp_path / "x"), *filled]) == 2
     said = capsys.readouterr().err
     assert said.startswith("datacondense: ")
-    assert message.format(tmp=tmp_path) in said
+    assert message.format(tmp=tmp_path, data=dataset) in said
     assert said.count("\n") == 1
     assert not (tmp_path / "x").exists()
+    assert np.load(tmp_path / "own.npy").shape == (36, 4)
 
 
 def test_the_ticker_shows_the_share_of_the_expected_seconds() -> None:

@@ -11,7 +11,6 @@ import tyro
 
 from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
-from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
 
 _PROGRAM = "datacondense"
@@ -41,14 +40,6 @@ def what_next(
     score = [] if dataset is None else [command_line(["evaluate", str(result), "--on", dataset, *own], data)]
     plot = command_line(["show", str(result), "--out", str(_free(picture))])
     return "\n".join([*(f"Score it:   {command}" for command in score), f"Look at it: {plot}"])
-
-
-def is_scorable(splits: DataSplits) -> bool:
-    """Whether a data set has test images that can be used."""
-    try:
-        return splits.test is not None
-    except InputError:
-        return False
 
 
 def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None:

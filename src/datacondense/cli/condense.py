@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
-from datacondense.cli.commands import is_scorable, what_next
+from datacondense.cli.commands import what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.condensation.loop import Progress, RunConfig, condense
@@ -88,13 +88,13 @@ class Condense(Generic[ConfigT]):
                 option = "--resume in the place of --force" if self.force else "--resume"
                 printer.note(f"Stopped. Run the same command with {option} to continue from {self.out}.")
                 return 130
-        self._report(condensed, printer, scorable=is_scorable(splits))
+        self._report(condensed, printer, scorable=splits.has_test)
         return 0
 
     def _report(self, condensed: ImageSet, printer: Printer, *, scorable: bool) -> None:
         """Print what was learned and what to do with it."""
         folder = RunFolder(self.out)
-        # A time limit may have let no step be done, which leaves nothing to report.
+        # The log of a run that was finished before may be gone.
         last = (folder.metrics() or [{"seconds": 0.0, "loss": None}])[-1]
         printer.say(
             f"{len(condensed)} images ({self.settings.ipc} for each of {condensed.num_classes} classes) after "

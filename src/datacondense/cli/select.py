@@ -6,16 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import tyro
-from torch import Tensor
 
+from datacondense.cli.commands import what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.data.config import DataConfig
 from datacondense.data.data_source import DataSource
+from datacondense.data.npz import read_features
 from datacondense.errors import InputError
+from datacondense.files import refuse_existing, refuse_own_input
 from datacondense.image_set import ImageSet
 from datacondense.selection.by_network import (
     SELECT_BY_FEATURES,
@@ -78,15 +79,13 @@ class Select:
             printer.note("Stopped. Run the same command again to continue.")
             return 130
         selected.save(self.out)
-        self._report(selected, time.monotonic() - began, printer, scorable=source.read().test is not None)
+        self._report(selected, time.monotonic() - began, printer, scorable=source.read().has_test)
         return 0
 
     def _check(self) -> None:
         """Refuse at once what would fail after minutes, and options that contradict each other."""
-        if self.out.is_dir():
-            raise InputError(f"{self.out} is a folder, but a file is to be written there: give another path.")
-        if self.out.exists() and not self.force:
-            raise InputError(f"{self.out} exists: give another --out, or --force to replace it.")
+        refuse_own_input(self.out, Path(self.dataset), *([self.features] if self.features else []))
+        refuse_existing(self.out, force=self.force)
         by_features = self.selection.method in SELECT_BY_FEATURES
         if self.features is not None and not by_features:
             raise InputError(
@@ -127,30 +126,15 @@ class Select:
             f"{len(selected)} images ({self.selection.ipc} for each of {selected.num_classes} classes) selected by "
             f"{self.selection.method} in {duration(seconds)}: {self.out}"
         )
-        if scorable:
-            printer.say(f"Score it:   datacondense evaluate {self.out} --on {self.dataset}")
-        printer.say(f"Look at it: datacondense show {self.out} --out {self.out.with_suffix('.png')}")
+        printer.say(
+            what_next(self.out, self.out.with_suffix(".png"), self.dataset if scorable else None, self.data)
+        )
         printer.record({
             "result": str(self.out),
             "fingerprint": selected.fingerprint,
             "seconds": seconds,
             "provenance": dict(selected.provenance),
         })
-
-
-def read_features(path: Path) -> Tensor:
-    """Read an array that NumPy saved; pickles are refused."""
-    try:
-        array = np.load(path, allow_pickle=False)
-        # In the byte order of this machine, the only one that torch knows.
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}: check the path of --features.") from error
-    except (OSError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} holds no array of numbers that can be read ({type(error).__name__}): write it with "
-            "numpy.save, as float32 [N, D]."
-        ) from error
 
 
 def reporter(tick: Ticker, seconds: float) -> Callable[[StudyProgress], None]:
