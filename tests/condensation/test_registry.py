@@ -11,7 +11,6 @@ def test_every_method_has_settings_of_its_own() -> None:
     assert len(set(METHODS.values())) == len(METHODS)
 
 
-@pytest.mark.filterwarnings("ignore:3 of 3 classes have fewer images than the real batch:UserWarning")
 def test_gradient_matching_runs_where_no_method_is_given(tiny: ImageSet) -> None:
     record = condense(tiny, run=RunConfig(time_limit="0.01s")).provenance
     assert record["method"] == "gradient-matching"

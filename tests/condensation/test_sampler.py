@@ -1,12 +1,21 @@
 """What the sampler draws for a run: each a function of the seed, a purpose and an index."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from datacondense import ImageSet, build_network
+from datacondense import (
+    DistributionMatchingConfig,
+    GradientMatchingConfig,
+    ImageSet,
+    InputError,
+    RunConfig,
+    build_network,
+    condense,
+)
 from datacondense.condensation.sampler import Sampler
 from datacondense.random import seeded_generator
 from tests.conftest import MakeSet
@@ -108,3 +117,35 @@ def test_batch_norm_is_measured_on_real_images(tiny: ImageSet, network: str, mea
     assert bool(found) is measured
     other = sampler.frozen_buffers(structure, parameters, 2, 1, purpose="probe statistics")
     assert any(not torch.equal(found[name], tensor) for name, tensor in other.items()) is measured
+
+
+SMALL_CLASSES = {
+    "plain": GradientMatchingConfig(),
+    "collective": GradientMatchingConfig(class_collective=True),
+    "siamese": GradientMatchingConfig(siamese="dsa:color-flip"),
+    "sub-batches": GradientMatchingConfig(transform=("wiener:3",)),
+    "features": DistributionMatchingConfig(siamese="none"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_CLASSES)
+def test_a_class_smaller_than_the_batch_counts_by_all_of_its_images(make: MakeSet, name: str) -> None:
+    """A class of 3 images has the gradient of one that has each of them twice."""
+    images = make(per_class=6)
+    small = images.subset(torch.tensor([0, 1, 2, *range(6, 18)]))
+    doubled = images.subset(torch.tensor([0, 1, 2, 0, 1, 2, *range(6, 18)]))
+    config = replace(
+        SMALL_CLASSES[name], network="convnet-w4-d1", real_batch=6, precision="float64", image_lr=0.5
+    )
+    if name == "sub-batches":  # which divide a batch, and see its order
+        with pytest.raises(
+            InputError, match="4 sub-batches, but the smallest real batch has 3: give a larger"
+        ):
+            condense(small, replace(config, transform=("wiener:4",)), RunConfig(iterations=1))
+        condensed = condense(small, config, RunConfig(iterations=2))
+        assert bool(condensed.images.isfinite().all())
+        return
+    one, other = (condense(train, config, RunConfig(seed=2, iterations=2)) for train in (small, doubled))
+    torch.testing.assert_close(one.images, other.images, rtol=1e-6, atol=1e-6)
+    started = condense(small, replace(config, image_lr=1e-9), RunConfig(seed=2, iterations=2))
+    assert not torch.allclose(one.images[:1], started.images[:1], atol=1e-3)

@@ -105,11 +105,11 @@ def test_wrong_transforms_are_refused(names: tuple[str, ...], message: str) -> N
         ),
         (
             {"real_batch": 4, "transform": ("wiener:8",)},
-            r"transform is 'wiener:8', .* into 8 sub-batches, but real_batch is 4: give a larger --real-batch",
+            r"transform is 'wiener:8', .* into 8 sub-batches, but the smallest real batch has 4: give a larger",
         ),
         (
             {"real_batch": 3, "transform": ("keep-snr:2",)},
-            r"transform is 'keep-snr:2', .* into 4 sub-batches, but real_batch is 3",
+            r"transform is 'keep-snr:2', .* into 4 sub-batches, but the smallest real batch has 3",
         ),
     ],
 )
@@ -130,11 +130,12 @@ def test_transforms_apply_by_shapes_and_batch() -> None:
         ):
             check_applicable([pooling], compared, "mlp", 256)
     with pytest.raises(
-        InputError, match=r"transform is 'wiener:8', .* into 8 sub-batches, but real_batch is 7"
+        InputError, match=r"transform is 'wiener:8', .* into 8 sub-batches, but the smallest real batch has 7"
     ):
         check_applicable([pooling, wiener], [kernel], "convnet", 7)
     with pytest.raises(
-        InputError, match=r"transform is 'keep-snr:1', .* into 4 sub-batches, but real_batch is 3"
+        InputError,
+        match=r"transform is 'keep-snr:1', .* into 4 sub-batches, but the smallest real batch has 3",
     ):
         check_applicable([transform_named("keep-snr:1")], [kernel], "convnet", 3)
     check_applicable([pooling, wiener], [linear, kernel], "convnet", 8)

@@ -174,7 +174,6 @@ def test_own_things_equal_the_built_in_ones_that_they_write_again(tiny: ImageSet
         torch.testing.assert_close(found.images, faster.images, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:.*fewer images than the real batch:UserWarning")
 def test_names_are_recorded_and_a_run_is_continued_with_the_objects(tiny: ImageSet, tmp_path: Path) -> None:
     settings = GradientMatchingConfig(network=Net, distance=squares, transform=(doubled,), image_lr=0.001)
     condensed = condense(tiny, settings, RUN, directory=tmp_path / "run")

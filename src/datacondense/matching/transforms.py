@@ -190,7 +190,7 @@ def check_applicable(
         if transform.parts > real_batch:
             raise InputError(
                 f"transform is {transform.name!r}, which divides the real images of a class into {transform.parts} "
-                f"sub-batches, but real_batch is {real_batch}: give a larger --real-batch."
+                f"sub-batches, but the smallest real batch has {real_batch}: give a larger --real-batch, or images."
             )
 
 
