@@ -60,7 +60,7 @@ def record(command: Any) -> int:
     if isinstance(command, Study):
         fraction = command.validation_fraction
         source = DataSource(name=command.dataset, config=command.data, validation_fraction=fraction)
-        study = declared(find_study(command.name), source, command.study)
+        study = declared(find_study(command.name, trust_code=command.trust_code), source, command.study)
         stem, tasks = f"study-{command.stem}", list(study.tasks)
     else:
         variants = noise_tasks(DataSource(name=command.dataset, config=command.data), command.noise)
@@ -93,7 +93,7 @@ def content(images: ImageSet) -> dict[str, float]:
 def record_images(command: Any) -> int:
     """Measure the sets of a study's finished tasks and plot one row of images per variant."""
     source = DataSource(name=command.dataset, config=command.data)
-    study = declared(find_study(command.name), source, command.study)
+    study = declared(find_study(command.name, trust_code=command.trust_code), source, command.study)
     workspace = Workspace(store_in(command.out))
     stem, entries, first = f"image-content-{command.stem}", list[measure.Row](), dict[str, ImageSet]()
     for (row, column), tasks in study.entries.items():

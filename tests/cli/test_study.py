@@ -234,3 +234,25 @@ def test_held_out_images_are_scored_under_another_name(tmp_path: Path) -> None:
     page = (tmp_path / "width-digits-ipc1-validation.md").read_text(encoding="utf-8")
     assert "digits, scored on 20% of the training images, held out" in page
     assert "--validation-fraction 0.2" in page
+
+
+def test_code_that_a_toml_study_names_needs_a_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "named_nets.py").write_text(
+        "from torch import nn\nopen('imported', 'w').close()\n"
+        "net = lambda shape, classes: nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").write_text(
+        '[rows.a]\nnetwork = "named_nets:net"\n[columns.b]\nnetwork = "named_nets:net"\n', encoding="utf-8"
+    )
+    args = ["study", "own.toml", "digits", "--out", "out", "--backend", "inline", "--threads", "1", *SIZE]
+    args += ["--iterations", "1", "--seeds", "1", "--repeats", "1"]
+    assert main(args) == 2
+    assert "own.toml names named_nets:net, code" in capsys.readouterr().err
+    assert not Path("imported").exists()
+    assert main([*args, "--trust-code"]) == 0
+    assert Path("imported").exists()
+    page = next(Path("out").glob("*.md")).read_text(encoding="utf-8")
+    assert "study own.toml digits --trust-code" in page

@@ -34,6 +34,8 @@ class Study(TaskCommand):
             teacher, representatives, masks, noise-aware; of methods, as `compare` runs them: comparison, distillation;
             or your own study, a .toml or .py file.
         dataset: Name, Hub id, folder or file, as in `condense`.
+        trust_code: Import networks, distances and transforms of your own that a .toml study names; a .py study is a
+            program and always runs.
         dry_run: Print the tasks, and an estimate of their time and memory from a short pilot of each kind.
         validation_fraction: Fraction of the training images to hold out, class by class, and to test on instead of the
             test images; use it to choose settings.
@@ -42,6 +44,7 @@ class Study(TaskCommand):
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     dataset: Dataset
+    trust_code: bool = False
     dry_run: bool = False
     validation_fraction: float = 0.0
     study: StudyConfig = field(default_factory=StudyConfig)
@@ -52,7 +55,7 @@ class Study(TaskCommand):
         check_stem(self.stem, self.out)
         device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data, validation_fraction=self.validation_fraction)
-        study = declared(find_study(self.name), source, self.study)
+        study = declared(find_study(self.name, trust_code=self.trust_code), source, self.study)
         if self.dry_run:
             return _print_estimate(
                 estimate_study(study, self.out, workers=self.workers, device=device), printer
@@ -130,7 +133,7 @@ class Study(TaskCommand):
 
     def command(self) -> str:
         """Return the command that reproduces the numbers, without options that change none."""
-        words = ["study", self.name, self.dataset]
+        words = ["study", self.name, self.dataset, *(["--trust-code"] if self.trust_code else [])]
         if self.validation_fraction:
             words += ["--validation-fraction", str(self.validation_fraction)]
         return f"{command_line(words, self.study, self.study.method, self.data)} --out OUT"
