@@ -14,6 +14,7 @@ from tests.faults.child import BROKEN, Child
 from tests.faults.jobs import JOBS, Content, Job, files_content, names, run_here, write_inputs
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+_MINE = ("thesis.txt", ".movie.mkv.part", ".x.part/draft.txt")
 _PAGES = 4096  # of a disk with room
 _REFUSED = re.compile(r"in use|holds a|exists|is not empty")
 
@@ -26,7 +27,7 @@ class Bench:
     """The inputs, and what each command gives and takes when nothing breaks it."""
 
     def __init__(self, home: Path, jobs: list[str]) -> None:
-        self.home, self._trials = home, 0
+        self.home = home
         os.environ["XDG_CACHE_HOME"] = str(home / "cache")
         write_inputs(home)
         self.content: dict[str, Content] = {}
@@ -41,13 +42,13 @@ class Bench:
     def fresh(self, job: Job) -> Path:
         """Return a new folder with files of the user's, and with what the job replaces."""
         shutil.rmtree(self.home / "trial", ignore_errors=True)
-        return self._filled(job, self.home / "trial")
+        return self.filled(job, self.home / "trial")
 
-    def _filled(self, job: Job, folder: Path) -> Path:
-        folder.mkdir(exist_ok=True)
+    def filled(self, job: Job, folder: Path) -> Path:
+        """Fill a folder, and return it."""
         own = folder / job.out if job.out in {"run", "out"} else folder
-        own.mkdir(exist_ok=True)
-        for name in ("thesis.txt", ".movie.mkv.part", ".x.part"):
+        (own / ".x.part").mkdir(parents=True)
+        for name in _MINE:
             (own / name).write_text("mine")
         if job.prepare:
             shutil.copytree(self.home / f"before-{job.name}", folder / job.out)
@@ -76,6 +77,8 @@ class Bench:
         check(not differing, f"other content than the unbroken one's: {', '.join(differing)}")
         extra = set(names(folder)) ^ set(self.names[job.name])
         check(not extra, f"files left over or lost: {', '.join(sorted(extra))}")
+        mine = [path for name in _MINE for path in folder.rglob(name)]
+        check(all(path.read_text() == "mine" for path in mine), "a file of the user's was changed")
 
     def _measure(self, job: Job) -> None:
         """Run a job here, so that processes which fork find all imported, then as it will be run, then counted."""
@@ -85,7 +88,7 @@ class Bench:
             run_here(job.prepare, first)
             shutil.move(first / job.out, self.home / f"before-{job.name}")
             self.before[job.name] = files_content(self.home / f"before-{job.name}")
-        run_here(job.words, self._filled(job, first))
+        run_here(job.words, self.filled(job, first))
         folder = self.fresh(job)
         began = time.monotonic()
         child = self.start(job, folder)
@@ -161,7 +164,7 @@ def small_disk(bench: Bench, job: Job, pages: int) -> str:
     with disk.small_disk(bench.home / "disk", _PAGES) as mounted:
         if not mounted:
             return "skipped: no disk can be mounted"
-        folder = bench._filled(job, bench.home / "disk")
+        folder = bench.filled(job, bench.home / "disk")
         left = os.statvfs(folder).f_bavail
         (folder / "ballast").write_bytes(bytes((left - pages) * disk.PAGE))
         child = bench.start(job, folder)
@@ -180,7 +183,7 @@ def read_only(bench: Bench, job: Job, rng: Random) -> str:
     with disk.small_disk(bench.home / "disk", _PAGES) as mounted:
         if not mounted:
             return "skipped: no disk can be mounted"
-        folder = bench._filled(job, bench.home / "disk")
+        folder = bench.filled(job, bench.home / "disk")
         child = bench.start(job, folder)
         _pause(child, bench.seconds[job.name] * rng.random())
         done = disk.read_only(folder, on=True)
@@ -244,7 +247,7 @@ def torn(bench: Bench, job: Job, rng: Random) -> str:
     time.sleep(rng.random() * bench.seconds[job.name] * 1.2)
     child.kill(signal.SIGKILL)
     child.wait()
-    own = {"thesis.txt", ".movie.mkv.part", ".x.part", ".lock", ".claim"}
+    own = {*_MINE, "draft.txt", ".lock", ".claim"}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in own]
     if not files:
         return "nothing written yet"

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datacondense
+from datacondense.errors import InputError
+
 LONGEST = 1500  # letters of a message
-LONGEST_OUTPUT = 50_000
+LONGEST_COMPLAINT = 20_000
 _WRITES = {
     "os.remove": 1,
     "os.rmdir": 1,
@@ -25,7 +28,7 @@ _WRITES = {
     "os.truncate": 1,
 }
 _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "ctypes.dlopen")
-_SOURCES = (f"{os.sep}datacondense{os.sep}", f"{os.sep}tests{os.sep}")
+_PACKAGE = str(Path(datacondense.__file__).parent)
 
 
 class WrongError(Exception):
@@ -122,7 +125,7 @@ class Sandbox:
             return Failure(what, "", "", details)
         # Standard error escapes what cannot be encoded, standard output does not.
         escaped = complained.getvalue().encode("utf-8", "backslashreplace").decode()
-        return failure or _judged_output(said.getvalue() + escaped)
+        return failure or _judged_output(said.getvalue() + escaped) or _judged_length(escaped)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._watching:
@@ -164,8 +167,6 @@ _INPUTS = ("given.safetensors", "given.npz", "given.png", "given.npy", "given.to
 
 def _judged(error: Exception) -> Failure | None:
     """Judge an exception: only one of the user's input may come, and only in one printable sentence."""
-    from datacondense.errors import InputError
-
     if not isinstance(error, InputError):
         return _failure("exception", error)
     text = str(error)
@@ -178,10 +179,16 @@ def _judged(error: Exception) -> Failure | None:
 def _judged_output(text: str) -> Failure | None:
     """Judge what was printed."""
     raw = re.search(r"[^\n\t\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069]", text)
-    if raw is not None or len(text) > LONGEST_OUTPUT:
-        shown = text[:100] if raw is None else text[max(0, raw.start() - 50) : raw.end() + 50]
-        return Failure("output", "raw" if raw else "long", "", f"{len(text)} letters: {shown!a}")
-    return None
+    if raw is None:
+        return None
+    return Failure("output", "raw", "", ascii(text[max(0, raw.start() - 50) : raw.end() + 50]))
+
+
+def _judged_length(text: str) -> Failure | None:
+    """Judge the length of what went to standard error: what a user typed is not repeated at any length."""
+    if len(text) <= LONGEST_COMPLAINT:
+        return None
+    return Failure("output", "long", "", f"{len(text)} letters: {text[:100]!a}")
 
 
 def _failure(oracle: str, error: BaseException) -> Failure:
@@ -195,7 +202,7 @@ def _place(error: BaseException) -> str:
     own = [
         f"{Path(name).name}:{frame.f_code.co_name}"
         for frame, _ in (*frames[:60], *frames[-60:])
-        if _SOURCES[0] in (name := frame.f_code.co_filename)
+        if (name := frame.f_code.co_filename).startswith(_PACKAGE)
     ]
     return own[-1] if own else ""
 

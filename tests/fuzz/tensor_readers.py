@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import torch
+
 from datacondense.cli.evaluate import Evaluate
 from datacondense.cli.export import Export
 from datacondense.cli.info import Info
@@ -58,7 +60,8 @@ def _load() -> None:
     """Load the set and use it."""
     images = ImageSet.load(GIVEN)
     with checking("finite"):
-        assert bool(images.normalised().isfinite().all()), "normalised images are not finite"
+        mean, std = torch.tensor([images.mean, images.std], dtype=torch.float32)
+        assert bool(((mean / std).isfinite() & (std > 0)).all()), "the normalisation is not finite"
     repr(images)
 
 
@@ -190,8 +193,13 @@ def _resumed(home: Path) -> Attempt:
             resume = rng.random() < 0.3
         for name, data in present.items():
             (folder / name).write_bytes(data)
-        if what >= 0.4:
-            _change_file(rng, folder / rng.choice(list(files)), sandbox)
+        path = folder / rng.choice(list(files))
+        if what >= 0.4 and path.suffix == ".safetensors" and rng.random() < 0.9:
+            path.write_bytes(
+                changed_bytes(rng, path.read_bytes())
+            )  # damage, not malice, which a checksum cannot tell
+        elif what >= 0.4 and path.suffix != ".safetensors":
+            _change_file(rng, path, sandbox)
         return partial(_resume, folder, resume, unbroken)
 
     return attempt
