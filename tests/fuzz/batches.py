@@ -141,6 +141,12 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def _resident(process: int) -> float:
+    """Return the peak memory of another process."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def _followed(child: int, pipe: int, state: mmap.mmap) -> tuple[list[str], str]:
     """Return the lines that a process wrote, and what ended it if an input did."""
     text, why = b"", ""
@@ -152,7 +158,7 @@ def _followed(child: int, pipe: int, state: mmap.mmap) -> tuple[list[str], str]:
                 if not read:
                     break
             elif not why and time.monotonic() - _STATE.unpack_from(state)[1] > SECONDS:
-                why = "hang"
+                why = "memory" if _resident(child) - _peak() > MEGABYTES else "hang"
                 os.kill(child, signal.SIGABRT)  # which prints the stack
             elif why:
                 os.kill(child, signal.SIGKILL)

@@ -181,4 +181,4 @@ def _run(words: list[str]) -> None:
         torch.set_num_threads(1)
 
 
-READERS = (Reader("flags", 10, _flags), Reader("runs", 3, _runs), Reader("outputs", 3, _outputs))
+READERS = (Reader("flags", 5, _flags), Reader("runs", 1.5, _runs), Reader("outputs", 2, _outputs))

@@ -17,7 +17,7 @@ from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from tests.fuzz.oracle import Sandbox
 from tests.fuzz.reader import Attempt, Call, Reader
-from tests.fuzz.strange import TEXTS, changed_bytes, changed_json, strange, to_json
+from tests.fuzz.strange import TEXTS, changed_bytes, changed_json, deflated_zeros, strange, to_json
 
 
 def encoded(mode: str = "L", form: str = "PNG", size: int = 6) -> bytes:
@@ -42,14 +42,14 @@ def huge_png(rng: Random) -> bytes:
         (0, 0),
     ))
     bits, colour = rng.choice(((16, 0), (8, 2), (16, 6), (1, 0), (8, 3)))
-    parts = [
-        b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0),
-        b"IDAT" + zlib.compress(bytes(100_000)),
-        b"IEND",
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts
-    )
+    return png(struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0), zlib.compress(bytes(100_000)))
+
+
+def png(header: bytes, data: bytes) -> bytes:
+    """Return a PNG file."""
+    parts = (b"IHDR" + header, b"IDAT" + data, b"IEND")
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 _KINDS = (
@@ -71,6 +71,23 @@ def changed_picture(rng: Random, pictures: list[tuple[str, bytes]]) -> tuple[str
         return "png", huge_png(rng)
     suffix = suffix if rng.random() < 0.9 else rng.choice(("png", "jpg", "heic", "txt", "ppm"))
     return suffix, data if rng.random() < 0.15 else changed_bytes(rng, data, [other for _, other in pictures])
+
+
+def _huge_pictures(_: Path) -> Attempt:
+    """Make the reader of small files with many pixels, all of them there."""
+    side = 13_000
+    size = side * (1 + 2 * side)  # bytes of rows of 16-bit pixels, each with its filter
+    check = struct.pack(">I", (size % 65521) << 16 | 1)  # Adler's, of zeros
+    data = b"\x78\xda" + deflated_zeros(b"", size) + check
+    picture = png(struct.pack(">IIBBBBB", side, side, 16, 0, 0, 0, 0), data)
+
+    def attempt(rng: Random, __: Sandbox) -> Call:
+        for label in ("cat", "dog"):
+            Path("images", label).mkdir(parents=True)
+            Path("images", label, "0.png").write_bytes(picture)
+        return partial(load, "images", rng.choice((DataConfig(), DataConfig(resize=8))))
+
+    return attempt
 
 
 def _image_folders(_: Path) -> Attempt:
@@ -173,4 +190,8 @@ def _parquet_files(_: Path) -> Attempt:
     return attempt
 
 
-READERS = (Reader("image-folder", 50, _image_folders), Reader("parquet", 25, _parquet_files))
+READERS = (
+    Reader("image-folder", 40, _image_folders),
+    Reader("huge-picture", 0.05, _huge_pictures),
+    Reader("parquet", 12, _parquet_files),
+)

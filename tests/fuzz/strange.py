@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -151,4 +152,15 @@ def _changed(rng: Random, value: Any) -> Any:
 def to_json(value: Any) -> str:
     """Write JSON, also what Python's own writer refuses."""
     text = json.dumps(value)
-    return text.replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000).replace(f'"{DIGITS}"', "9" * 5000)
+    digits = "9" * (5000 if len(text) % 2 else 400)  # more than Python reads, or more than a float holds
+    return text.replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000).replace(f'"{DIGITS}"', digits)
+
+
+def deflated_zeros(start: bytes, count: int) -> bytes:
+    """Return bytes and so many zeros in a raw stream of zlib, without having them in memory."""
+    form = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = bytes(1 << 20)
+    first = form.compress(start + bytes(count % len(block))) + form.flush(zlib.Z_FULL_FLUSH)
+    first += form.compress(block) + form.flush(zlib.Z_FULL_FLUSH)
+    same = form.compress(block) + form.flush(zlib.Z_FULL_FLUSH)
+    return first + same * (count // len(block) - 1) + form.flush()

@@ -234,10 +234,10 @@ def _exports(home: Path) -> Attempt:
 
 
 READERS = (
-    Reader("image-set", 280, _image_sets),
-    Reader("pixels", 60, _pixels),
-    Reader("run-folder", 200, _run_folders),
-    Reader("resume", 5, _resumed),
-    Reader("evaluate", 5, _evaluated),
-    Reader("export", 40, _exports),
+    Reader("image-set", 300, _image_sets),
+    Reader("pixels", 80, _pixels),
+    Reader("run-folder", 230, _run_folders),
+    Reader("resume", 3, _resumed),
+    Reader("evaluate", 3, _evaluated),
+    Reader("export", 35, _exports),
 )

@@ -215,9 +215,9 @@ _WHOLE = tuple(number for number in NUMBERS if isinstance(number, int))
 _VALUES: dict[Any, tuple[Any, ...]] = {int: _WHOLE, int | None: _WHOLE, float: NUMBERS, float | None: NUMBERS}
 
 READERS = (
-    Reader("study-file", 29, _study_files),
-    Reader("recorded-task", 10, _recorded_tasks),
-    Reader("failure", 30, _failures),
-    Reader("study-record", 30, _study_records),
-    Reader("settings-value", 30, _settings),
+    Reader("study-file", 35, _study_files),
+    Reader("recorded-task", 5, _recorded_tasks),
+    Reader("failure", 35, _failures),
+    Reader("study-record", 25, _study_records),
+    Reader("settings-value", 28, _settings),
 )
