@@ -66,3 +66,10 @@ def write_folder(root: Path, images: dict[str, Sequence[NDArray[np.uint8]]]) -> 
         for index, pixels in enumerate(members):
             Image.fromarray(pixels).save(root / name / f"{index}.png")
     return root
+
+
+def write_images(folder: Path, *names: str) -> None:
+    """Write images of other pixels with these names into one folder, whatever their suffixes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, pixels in zip(names, pictures(len(names), colour=False), strict=True):
+        Image.fromarray(pixels).save(folder / name, "PNG")

@@ -152,6 +152,14 @@ def test_damaged_arrays_are_one_sentence(tmp_path: Path, data: bytes) -> None:
         read_features(tmp_path / "f.npy")
 
 
+def test_letters_that_do_not_exist_are_one_sentence(tmp_path: Path) -> None:
+    names = np.array([0x7FFFFFFF, 65], dtype="<u4").view("<U1")
+    path = saved(tmp_path, images=COLOUR, labels=LABELS, class_names=names)
+
+    with pytest.raises(InputError, match=r"data\.npz cannot be read as an \.npz file"):
+        load(path)
+
+
 def test_features(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", np.arange(6, dtype=">f4").reshape(2, 3))
     assert read_features(tmp_path / "f.npy").tolist() == [[0, 1, 2], [3, 4, 5]]

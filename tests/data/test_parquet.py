@@ -61,10 +61,10 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ("train_0", "train_1", "train_10"),
-        ("train-0", "train-1", "train-10"),
+        ("train_0", "train_2", "train_10"),
+        ("train-0", "train-2", "train-10"),
         ("Train.00000", "Train.00001", "Train.00010"),
-        ("train0", "train1", "train10"),
+        ("train0", "train2", "train10"),
         ("train/0000", "train/0001", "train/0010"),
     ],
 )

@@ -34,8 +34,8 @@ def decode_images(
     first = ""
     largest = 0
     with warnings.catch_warnings():
-        # PIL's own limit is looser, and it only warns.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # Our own limit is tighter than the one of PIL, which only warns.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         for source, name in zip(sources, names, strict=True):
             pixels = _pixels(source, name, resize, channels)
             first = first or name
@@ -82,7 +82,7 @@ def _pixels(source: Any, name: str, resize: int | None, channels: int | None) ->
         return _without_equal_channels(np.asarray(image.convert("L") if channels == 1 else image))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise InputError(
             f"{name}: it has more than {MAX_PIXELS:,} pixels, the most that an image may have; make it smaller."
         ) from error

@@ -87,7 +87,9 @@ def _array(path: Path, member: str) -> NDArray[Any]:
             _check_header(file, f"the array {member.removesuffix('.npy')} in {path}")
         with archive.open(member) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-            return array
+        if array.dtype.kind == "U":
+            array.tolist()  # Raises where letters do not exist.
+        return array
 
 
 def _check_header(file: IO[bytes], what: str) -> None:

@@ -14,7 +14,6 @@ from datacondense.data.labels import (
     check_values,
     matched,
     named_classes,
-    normal,
     unique_names,
 )
 from datacondense.data.normalisation import pixel_statistics
@@ -209,10 +208,9 @@ def _test_classes(test: ReadSplit, class_names: tuple[str, ...]) -> Sequence[int
         check_values(test.labels, where)
         return matched(test.labels, class_names, where)
     check_class_numbers(test.labels, test.class_names, where)
-    names = tuple(map(normal, test.class_names))
-    if names == class_names:
+    if test.class_names == class_names:
         return test.labels
-    return matched((names[label] for label in test.labels), class_names, where)
+    return matched((test.class_names[label] for label in test.labels), class_names, where)
 
 
 def _same_form(
