@@ -50,7 +50,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_help_in_every_encoding(command: str, own_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", own_cache)
     shown: dict[str, str] = {}
-    for encoding in ["utf-8", *ENCODINGS, "utf-8"]:
+    for encoding in [*ENCODINGS, "utf-8", *ENCODINGS]:
         with encoded(monkeypatch, encoding) as said:
             assert main([command, "--help"]) == 0
         assert said[0].startswith(f"usage: datacondense {command}")

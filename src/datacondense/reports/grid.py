@@ -73,10 +73,8 @@ def plot_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_
     with replacing(path) as temporary:
         try:
             picture.save(temporary, format=form, **settings)
-        except (
-            KeyError,
-            ValueError,
-        ) as error:  # Pillow was built without it, or it holds no picture of this size
+        except (KeyError, ValueError) as error:
+            # Pillow was built without this format, or the format cannot hold so large a picture.
             raise InputError(f"{path} cannot be written as {form} ({error}): give a name in .png.") from error
 
 
