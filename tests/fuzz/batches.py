@@ -86,7 +86,9 @@ class Prepared:
             stack.seek(0)
             if why:
                 found = [line.strip() for line in stack if "datacondense" in line or why == "harness"]
-                text = "".join(found[-1:] if why == "harness" else found[:1])
+                text = "".join(found[-1:] if why == "harness" else found[:1]).rpartition(
+                    f"datacondense{os.sep}"
+                )[2]
                 batch.failures.append({"number": number, **asdict(Failure(why, "", "", text))})
         shutil.rmtree(root, ignore_errors=True)
         return int(number)

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,11 @@ class Sandbox:
                 os.unlink(entry.path)  # noqa: PTH108 — a thousand times a second
 
     def judge(self, call: Callable[[], object]) -> Failure | None:
-        """Call and return what went wrong, if anything did."""
+        """Call and return what went wrong, if anything did, with paths below the sandbox."""
+        failure = self._judge(call)
+        return failure and replace(failure, text=failure.text.replace(f"{self.root}{os.sep}", ""))
+
+    def _judge(self, call: Callable[[], object]) -> Failure | None:
         self._seen.clear()
         said, complained = io.StringIO(), io.StringIO()
         self._watching = True

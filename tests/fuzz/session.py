@@ -188,9 +188,7 @@ def _write(record: Any, options: argparse.Namespace, summary: list[dict[str, Any
     found = {row["reader"]: row["kinds"] for row in summary}
     firsts = [
         {
-            "finding": number,
-            "reader": reader,
-            "oracle": oracle,
+            **{"finding": number, "reader": reader, "oracle": oracle, "pattern": pattern},
             "input": _first(found[reader], oracle, pattern),
         }
         for number, reader, oracle, pattern in FINDINGS
