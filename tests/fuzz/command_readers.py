@@ -137,19 +137,25 @@ def _write(words: list[str], before: dict[str, bytes]) -> None:
         assert not lost, f"{' '.join(words)} destroyed {', '.join(lost)}"
 
 
+# An option may name code, which is then imported.
+_WORDS = tuple(text for text in TEXTS if ":" not in text)
+
 # Options of short runs, each with values beside the strange numbers.
 _RUNS = {
     "condense": {
-        "--time-limit": ("0.000001s", "0.01s"), "--network": TEXTS, "--distance": TEXTS, "--transform": TEXTS,
-        "--siamese": TEXTS, "--image-column": TEXTS, "--threads": (), "--graph-memory": (), "--ipc": (),
+        "--time-limit": ("0.000001s", "0.01s"), "--network": _WORDS, "--distance": _WORDS, "--transform": _WORDS,
+        "--siamese": _WORDS, "--image-column": _WORDS, "--threads": (), "--graph-memory": (), "--ipc": (),
         "--image-lr": (), "--real-batch": (), "--network-lr": (), "--resize": (), "--channels": (), "--seed": (),
         "--validation-fraction": (), "--validate-every": (), "--checkpoint-every": (), "--network-momentum": (),
     },
     "evaluate": {
-        "--network": TEXTS, "--augmentation": TEXTS, "--precision": TEXTS, "--engine": TEXTS, "--device": TEXTS,
+        "--network": _WORDS, "--augmentation": _WORDS, "--precision": _WORDS, "--engine": _WORDS, "--device": _WORDS,
         "--lr": (), "--batch-size": (), "--weight-decay": (), "--momentum": (), "--seed": (), "--threads": (),
     },
-    "select": {"--features": TEXTS, "--cache": TEXTS, "--ipc": (), "--threads": (), "--seed": (), "--resize": ()},
+    "select": {
+        "--features": _WORDS, "--cache": ("given.npz", "", "cache", "x" * 300),
+        "--ipc": (), "--threads": (), "--seed": (), "--resize": (),
+    },
 }  # fmt: skip
 _SHORT = {
     "condense": ["--iterations", "1", "--network", "convnet-w4-d1", "--engine", "eager", "--quiet"],

@@ -84,7 +84,7 @@ class Sandbox:
         (self.work / "evil.py").write_text(
             f"open({str(self.root / 'was_imported')!r}, 'w').close()\nnet = None\n"
         )
-        os.environ["XDG_CACHE_HOME"] = str(self.root / "cache")
+        os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(self.root / "cache")
         os.chdir(self.work)
         sys.addaudithook(self._audit)
 

@@ -102,7 +102,7 @@ def _evaluated(home: Path) -> Attempt:
             header["__metadata__"].pop(CHECKSUM, None)
             GIVEN.write_bytes(put_together(header, body))
         elif rng.random() < 0.3:
-            lr = rng.choice([n for n in NUMBERS if n > 0])
+            lr = float(rng.choice([n for n in NUMBERS if n > 0]))
             GIVEN.write_bytes(put_together(header, body))
         else:
             GIVEN.write_bytes(changed_tensors(rng, seeds))
