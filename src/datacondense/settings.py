@@ -30,6 +30,9 @@ _MOST_OF = {
     "resize": 10**4,
     "seed": 2**63 - 1,  # signed integers of other programs
     "threads": 1024,
+    **dict.fromkeys(
+        ("num_batches", "num_networks", "repeats", "search_repeats", "search_seeds", "seeds"), 10**5
+    ),
 }
 """The largest numbers that can be meant, of settings that need another bound than most."""
 _LARGEST_RATE, _SMALLEST_RATE = 3.4e38, 1.5e-45  # of float32, in which they are used

@@ -6,6 +6,7 @@ import pytest
 
 from datacondense.cli.condense import condense_command
 from datacondense.cli.main import main
+from datacondense.condensation.registry import METHODS, method_named
 from datacondense.image_set import ImageSet
 
 TINY = [
@@ -158,3 +159,18 @@ def test_other_arguments_do_not_name_a_method() -> None:
     usual = condense_command(["condense", "digits"])
     assert condense_command(["condense", "--meth", "dm"]) == usual
     assert condense_command(["condense", "dm", "--out", "dd"]) == usual
+
+
+@pytest.mark.parametrize("name", ["MLP", "Mlp", "mlp"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_is_the_same_however_its_name_is_written(method: str, name: str) -> None:
+    settings = method_named(method)
+    assert settings(network=name).resolved() == settings(network="mlp").resolved()
+    assert settings(network="ConvNet-D3-IN").resolved() == settings(network="convnet").resolved()
+
+
+def test_the_published_rate_of_an_mlp_is_its_own(tmp_path: Path) -> None:
+    command = ["condense", "digits", "--out", str(tmp_path / "run"), *TINY, "--iterations", "1"]
+    assert main([*command, "--network", "MLP", "--quiet"]) == 0
+    settings = ImageSet.load(tmp_path / "run" / "condensed.safetensors").provenance["settings"]
+    assert (settings["network"], settings["image_lr"]) == ("mlp", 0.01)

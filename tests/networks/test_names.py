@@ -172,7 +172,7 @@ def test_one_setting_of_a_network_is_varied(name: str, changes: dict[str, Any], 
         (
             "mlp",
             {"activation": "relu"},
-            "mlp has no activation to vary: give a network that has, such as --network",
+            "mlp has no activation to vary: give a network that has, such as convnet",
         ),
         ("vgg11-bn", {"depth": 2}, "vgg11-bn has no depth to vary"),
         ("nets:small", {"module": "other"}, "nets:small has no module to vary"),

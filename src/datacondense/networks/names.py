@@ -198,7 +198,7 @@ def varied(name: str | Callable[..., Any], **changes: Any) -> str:
     for field, value in changes.items():
         if field not in {known.name for known in fields(spec)} or isinstance(spec, CustomSpec):
             raise InputError(
-                f"{canonical_name(spec)} has no {field} to vary: give a network that has, such as --network convnet."
+                f"{canonical_name(spec)} has no {field} to vary: give a network that has, such as convnet."
             )
         spec = replace(spec, **{field: value})
     canonical = canonical_name(spec)
