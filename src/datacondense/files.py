@@ -65,15 +65,28 @@ def checked(values: Any, kind: Any) -> Any:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, and move what was written there to the file's own path in one step."""
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a sentence about what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(_explained(error, path)) from error
+
+
+@contextmanager
+def replacing(path: Path, *, new_folder: bool = True) -> Iterator[Path]:
+    """Yield a temporary path, and move what was written there to the file's own path in one step.
+
+    Its folder is made where it is missing, unless that would bring back one that was removed.
+    """
     temporary = path.parent / f".{path.name}.{os.getpid()}.{_PART}"
     try:
         if path.exists() and not path.is_file():
             raise InputError(
                 f"{path} is a folder or a device and cannot be replaced by a file: give another path."
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if new_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         flush_to_disk(temporary)
         temporary.replace(path)
@@ -128,17 +141,19 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 def refuse_own_input(out: Path, *inputs: Path) -> None:
     """Refuse an output that is one of the inputs, holds one or lies in one: to write it would destroy what is read."""
     for given in inputs:
-        one, other = out.resolve(), given.resolve()
-        if given.exists() and (one == other or other.is_relative_to(one)):
-            raise InputError(f"{out} is or holds {given}, which is read: give another --out.")
+        with writing(out):
+            one, other = out.resolve(), given.resolve()
+            if os.path.lexists(given) and (one == other or other.is_relative_to(one)):
+                raise InputError(f"{out} is or holds {given}, which is read: give another --out.")
 
 
 def refuse_existing(out: Path, *, force: bool) -> None:
     """Refuse to replace a file without `force`."""
-    if out.is_dir():
-        raise InputError(f"{out} is a folder, but a file is to be written there: give another path.")
-    if out.exists() and not force:
-        raise InputError(f"{out} exists: give another --out, or --force to replace it.")
+    with writing(out):
+        if out.is_dir():
+            raise InputError(f"{out} is a folder, but a file is to be written there: give another path.")
+        if out.exists() and not force:
+            raise InputError(f"{out} exists: give another --out, or --force to replace it.")
 
 
 def _check_folder(path: Path, destination: Path, *, ours: bool) -> None:

@@ -168,18 +168,7 @@ class ImageSet:
         Raises:
             InputError: The file cannot be written, or the disk is full.
         """
-        metadata = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "class_names": json.dumps(self.class_names),
-            "mean": json.dumps(self.mean),
-            "std": json.dumps(self.std),
-            "record": json.dumps(self.provenance, sort_keys=True),
-            "dataset": json.dumps(self.dataset),
-            "may_be_mirrored": json.dumps(self.may_be_mirrored),
-            "augmentation": json.dumps(self.augmentation),
-        }
-        write_tensors(Path(path), {"images": self.images, "labels": self.labels}, metadata)
+        write_tensors(Path(path), *file_content(self))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -226,6 +215,22 @@ class ImageSet:
                 return cls(images=tensors["images"], labels=tensors["labels"], provenance=provenance, **facts)
             except InputError as error:
                 raise InputError(f"{path} cannot be read as an image set ({error}): {remedy}.") from error
+
+
+def file_content(images: ImageSet) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a set's file."""
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "class_names": json.dumps(images.class_names),
+        "mean": json.dumps(images.mean),
+        "std": json.dumps(images.std),
+        "record": json.dumps(images.provenance, sort_keys=True),
+        "dataset": json.dumps(images.dataset),
+        "may_be_mirrored": json.dumps(images.may_be_mirrored),
+        "augmentation": json.dumps(images.augmentation),
+    }
+    return {"images": images.images, "labels": images.labels}, metadata
 
 
 class _Settings(TypedDict, total=False):

@@ -21,7 +21,16 @@ from msgspec import Meta
 from torch import Tensor
 
 from datacondense.errors import InputError
-from datacondense.files import checked, flush_to_disk, read_json, reading, remove_leftovers, write_text
+from datacondense.files import (
+    checked,
+    flush_to_disk,
+    read_json,
+    reading,
+    remove_leftovers,
+    replacing,
+    write_text,
+    writing,
+)
 from datacondense.locking import locked
 from datacondense.renamed import current_names
 from datacondense.settings import joined_keys
@@ -68,7 +77,7 @@ class _Entry(TypedDict):
     draw: NotRequired[int]  # its name in the first release
     step: int
     loss: float
-    seconds: float
+    seconds: Annotated[float, Meta(ge=0, le=1e12)]
     validation: NotRequired[_Validation]
 
 
@@ -152,8 +161,15 @@ class RunFolder:
         self.check_present()
         metadata = {name: json.dumps(value) for name, value in progress.items()}
         if (self.path / METRICS).exists():  # its lines up to here must outlive a crash too
-            flush_to_disk(self.path / METRICS)
-        write_tensors(self.path / CHECKPOINT, tensors, {**metadata, "settings": self._digest()})
+            with writing(self.path / METRICS):
+                flush_to_disk(self.path / METRICS)
+        metadata["settings"] = self._digest()
+        write_tensors(self.path / CHECKPOINT, tensors, metadata, new_folder=False)
+
+    def save_result(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        """Write the result, after all other files."""
+        self.check_present()
+        write_tensors(self.result, tensors, metadata, new_folder=False)
 
     def checkpoint(self, kind: Any = dict[str, Any]) -> Checkpoint | None:
         """Read the checkpoint, whose progress has the types that `kind` declares; None where none was written yet."""
@@ -178,19 +194,14 @@ class RunFolder:
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint of a run that is finished."""
-        (self.path / CHECKPOINT).unlink(missing_ok=True)
+        with writing(self.path / CHECKPOINT):
+            (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def log(self, **entry: Any) -> None:
         """Append one line of plain JSON values to the metrics log."""
         self.check_present()
-        try:
-            with (self.path / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise InputError(
-                f"{self.path / METRICS} cannot be written ({error.strerror}): free some space and continue with "
-                "--resume."
-            ) from error
+        with writing(self.path / METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the entries of the metrics log; what a kill or a crash made of its end is left out."""
@@ -209,7 +220,8 @@ class RunFolder:
     def keep_metrics(self, kept: Callable[[Mapping[str, Any]], bool]) -> None:
         """Drop the log's entries that a resumed run writes again."""
         entries = [entry for entry in self.metrics() if kept(entry)]
-        write_text(self.path / METRICS, "".join(json.dumps(entry) + "\n" for entry in entries))
+        with replacing(self.path / METRICS, new_folder=False) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
 
     def _read_settings(self) -> tuple[int, dict[str, Any]]:
         """Read the version of settings.json, and the settings."""
@@ -225,7 +237,8 @@ class RunFolder:
     def _discard(self) -> None:
         """Remove an earlier run's files, and no others; the result first, so that no moment looks finished."""
         for path in (self.result, *(self.path / name for name in (CHECKPOINT, METRICS, SETTINGS))):
-            path.unlink(missing_ok=True)
+            with writing(path):
+                path.unlink(missing_ok=True)
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -23,12 +23,14 @@ _LENGTH = 8  # bytes of the header's length; the header itself is padded to a mu
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, new_folder: bool = True
+) -> None:
     """Write a safetensors file atomically and deterministically, from tensors on any device."""
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     checked = {**metadata, _CHECKSUM: _checksum(on_cpu, metadata)}
     data = _with_sorted_header(serialize(on_cpu, checked))
-    with replacing(path) as temporary:
+    with replacing(path, new_folder=new_folder) as temporary:
         temporary.write_bytes(data)
 
 

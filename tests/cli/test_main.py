@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,6 +162,26 @@ def test_wrong_input_gets_one_sentence_and_exit_code_2(
     assert said.count("\n") == 1
     assert not (tmp_path / "x").exists()
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("wrong", ["\x1b[31mred\x1b[0m", "--\x1b]0;title\x07", "--" + "x" * 100_000])
+def test_a_wrong_option_is_repeated_escaped_and_cut(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["info", "a", wrong])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert 0 < len(said) < 5000
+    assert all(letter == "\n" or letter.isprintable() for letter in said)
+
+
+def test_the_state_of_a_run_of_another_kind_is_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "copy"))
+    for settings in ("{}", '{"run": {}}', '{"run": {"iterations": null}}'):
+        (folder / "settings.json").write_text(settings)
+        assert main(["info", str(folder)]) == 0
+        assert " begun\n" in capsys.readouterr().out
 
 
 def test_unknown_flags_end_with_exit_code_2() -> None:

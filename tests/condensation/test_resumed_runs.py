@@ -1,5 +1,6 @@
 """A run goes on with what is its own: stray files, vanished folders, torn logs, other lengths, Ctrl-C at any time."""
 
+import errno
 import itertools
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save as serialize
 
 from datacondense import ImageSet, InputError, Progress, condense
 from datacondense.condensation.results import unfinished
@@ -89,6 +91,43 @@ def test_a_result_is_not_saved_where_the_folder_was_removed(
     with pytest.raises(InputError, match=r"run lost its settings.json"):
         condense(tiny, METHOD, replace(RUN, checkpoint_every=1e9), directory=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_no_file_of_a_run_brings_a_removed_folder_back(
+    tiny: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if it is removed between the look at it and the write."""
+    monkeypatch.setattr(RunFolder, "check_present", lambda self: None)
+    monkeypatch.setattr(RunFolder, "log", lambda self, **entry: None)
+
+    def remove_and_write(*args: Any) -> bytes:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        return serialize(*args)
+
+    monkeypatch.setattr("datacondense.tensor_files.serialize", remove_and_write)
+    for every in (0, 1e9):
+        with pytest.raises(
+            InputError, match=r"checkpoint.safetensors cannot be written \(No such file or directory\)"
+        ):
+            condense(tiny, METHOD, replace(RUN, checkpoint_every=every), directory=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("failing", ["metrics.jsonl", ".checkpoint.safetensors"])
+def test_a_disk_that_fails_while_a_checkpoint_is_flushed_is_a_sentence(
+    tiny: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if name.startswith(failing) and "metrics.jsonl." not in name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(InputError, match="No space left on the disk while writing"):
+            condense(tiny, METHOD, RUN, directory=tmp_path / "run")
+    condense(tiny, METHOD, RUN, directory=tmp_path / "run", resume=True)
+    assert result_bytes(tmp_path / "run") == unbroken(tiny, tmp_path / "unbroken")
 
 
 def test_a_finished_run_is_prolonged(tiny: ImageSet, tmp_path: Path) -> None:
@@ -211,7 +250,15 @@ def test_what_a_crash_makes_of_the_end_of_the_log_is_left_out(
 
 
 @pytest.mark.parametrize(
-    "line", ["", "{", "[]", '{"iteration": "a", "step": 0, "loss": 1, "seconds": 1}', '{"loss": 1}']
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        '{"iteration": 0, "step": 1, "loss": 1, "seconds": Infinity}',
+        '{"iteration": "a", "step": 0, "loss": 1, "seconds": 1}',
+        '{"loss": 1}',
+    ],
 )
 def test_damage_in_the_middle_of_the_log_is_named(tiny: ImageSet, tmp_path: Path, line: str) -> None:
     break_run(tiny, METHOD, RUN, tmp_path, at=(1, 0))

@@ -138,10 +138,12 @@ def test_a_class_smaller_than_the_batch_counts_by_all_of_its_images(make: MakeSe
         SMALL_CLASSES[name], network="convnet-w4-d1", real_batch=6, precision="float64", image_lr=0.5
     )
     if name == "sub-batches":  # which divide a batch, and see its order
+        assert isinstance(config, GradientMatchingConfig)
+        too_many = replace(config, transform=("wiener:4",))
         with pytest.raises(
             InputError, match="4 sub-batches, but the smallest real batch has 3: give a larger"
         ):
-            condense(small, replace(config, transform=("wiener:4",)), RunConfig(iterations=1))
+            condense(small, too_many, RunConfig(iterations=1))
         condensed = condense(small, config, RunConfig(iterations=2))
         assert bool(condensed.images.isfinite().all())
         return

@@ -285,3 +285,11 @@ def test_widened_leaves_colour_alone() -> None:
 
     assert widened(colour) is colour
     assert torch.equal(widened(torch.ones(2, 1, 4, 4)), torch.ones(2, 3, 4, 4))
+
+
+def test_a_size_that_no_memory_holds_is_refused_before_anything_is_resized() -> None:
+    images = [np.zeros((4, 4), np.uint8)] * 100_000
+    with pytest.raises(InputError, match=r"its size is 65535x65535 pixels, but at most .* pixels are read"):
+        decode_images(images, map(str, range(100_000)), resize=65535, channels=None)
+    with pytest.raises(InputError, match=r"100,000 images of 8000x8000 pixels take .* GB"):
+        decode_images(images, map(str, range(100_000)), resize=8000, channels=None)

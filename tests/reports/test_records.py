@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from datacondense.reports.records import read_study_record, study_record
+from datacondense.errors import InputError
+from datacondense.reports.records import read_noise_record, read_study_record, study_record
 from datacondense.reports.study_page import markdown
 from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Claim, Published
@@ -137,3 +138,15 @@ def test_recorded_studies_are_the_same_after_reading_and_writing(path: Path) -> 
         assert result.table["n"].sum() == len(values["networks"]["accuracy"])
     again = read_study_record(json.loads(json.dumps(study_record(result))))
     pd.testing.assert_frame_equal(again.frame, result.frame)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"study": []}, {"study": {}, "published": 5}, [], None, {"networks": "x"}]
+)
+def test_values_that_are_no_record_get_a_sentence(values: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"These values are no record of a study \(.*\): make the record again"
+    ):
+        read_study_record(values)
+    with pytest.raises(InputError, match="These values are no record of gradient noise"):
+        read_noise_record(values)

@@ -64,7 +64,8 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     }
     if metrics:
         last = metrics[-1]
-        facts["iterations"] = f"{last['iteration'] + 1} begun of {settings['run']['iterations']}"
+        planned = settings.get("run", {}).get("iterations")
+        facts["iterations"] = f"{last['iteration'] + 1} begun{'' if planned is None else f' of {planned}'}"
         facts["loss"] = last["loss"]
         facts["time"] = duration(last["seconds"])
     scores = [(entry["iteration"] + 1, entry["validation"]) for entry in metrics if "validation" in entry]

@@ -32,7 +32,8 @@ EXIT_INTERRUPTED = 130
 _PROGRAM = "datacondense"
 _HELP = {"-h", "--help"}
 _STOPPED = f"{_PROGRAM}: stopped.\n"
-_COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 4000  # letters of what tyro says of wrong options
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -173,14 +174,14 @@ def parsed(args: list[str]) -> Callable[[], int]:
             if isinstance(error, InputError):
                 raise error from None
             error = error.__cause__ or error.__context__
-        print(_escaped_but_colours(complaint.getvalue()), file=sys.stderr, end="")
+        # In which a wrong argument is repeated, whatever it holds and however long it is.
+        text = escaped(_COLOURS.sub("", complaint.getvalue()))
+        print(
+            text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}",
+            file=sys.stderr,
+            end="",
+        )
         raise
-
-
-def _escaped_but_colours(text: str) -> str:
-    """Return what tyro printed, in which a wrong argument may be repeated."""
-    parts = _COLOURS.split(text)  # texts, and the colours between them
-    return "".join(part if index % 2 else escaped(part) for index, part in enumerate(parts))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

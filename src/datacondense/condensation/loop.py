@@ -18,7 +18,7 @@ from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
-from datacondense.image_set import ImageSet, check_trainable
+from datacondense.image_set import ImageSet, check_trainable, file_content
 from datacondense.networks.torch_state import usual_torch
 from datacondense.run_folder import ResumeError, RunFolder
 from datacondense.settings import check_at_least, narrowed, plain_settings
@@ -163,8 +163,7 @@ def condense(
         done = {"iterations_done": end.outer + end.inner / built.settings.steps_per_iteration}
         result = frozen(state, facts_of_set(train), {**provenance, **done})
         if folder is not None:
-            folder.check_present()
-            result.save(folder.result)
+            folder.save_result(*file_content(result))
         return result
 
 

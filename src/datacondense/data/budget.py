@@ -15,7 +15,7 @@ def check_image_size(width: int, height: int) -> None:
     """Refuse an image that a small file may hold but that would fill the memory; the message follows its name."""
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"its size is {width}x{height} pixels, but an image may have at most {MAX_PIXELS:,}; make it smaller."
+            f"its size is {width}x{height} pixels, but at most {MAX_PIXELS:,} pixels are read; make it smaller."
         )
 
 

@@ -7,6 +7,7 @@ orientation that a camera recorded is applied. Resizing to a square is bilinear 
 import io
 import warnings
 from collections.abc import Iterable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def decode_images(
     sources: Sequence[Any], names: Iterable[str], *, resize: int | None, channels: int | None
 ) -> Tensor:
     """Decode images to uint8 `[N, C, H, W]`, C by default 1 where all are grey; messages say their `names`."""
+    if resize is not None:
+        check_image_size(resize, resize)
+        _check_total(len(sources), (resize, resize))
     decoded: list[Pixels | None] = []
     first = ""
     largest = 0
@@ -42,7 +46,7 @@ def decode_images(
             _check_size(pixels, name, decoded[0] if decoded else None, first)
             if pixels.nbytes > largest:
                 largest = pixels.nbytes
-                _check_total(len(sources), largest, pixels)
+                _check_total(len(sources), pixels.shape)
             decoded.append(pixels)
     if not decoded:
         raise InputError("The data set has no images: give at least one of each class.")
@@ -60,7 +64,7 @@ def _stacked(decoded: list[Pixels | None], channels: int | None) -> Tensor:
     """Copy images into one tensor, and free each as it is copied, so that memory holds them once."""
     shapes = [pixels.shape for pixels in decoded if pixels is not None]
     channels = channels or (1 if all(len(shape) == 2 for shape in shapes) else 3)
-    _check_total(len(shapes), channels * shapes[0][0] * shapes[0][1], decoded[0])
+    _check_total(len(shapes), (*shapes[0][:2], channels))
     images = np.empty((len(shapes), channels, *shapes[0][:2]), dtype=np.uint8)
     for index, pixels in enumerate(decoded):
         if pixels is not None:
@@ -157,12 +161,11 @@ def _check_depth(images: Tensor, first: Any) -> None:
         )
 
 
-def _check_total(count: int, size: int, pixels: Pixels | None) -> None:
-    """Refuse images that together do not fit into the memory."""
-    if pixels is not None:
-        height, width = pixels.shape[:2]
-        what = f"{count:,} images of {width}x{height} pixels"
-        check_memory(count * size, what, "make them smaller with --resize, such as --resize 64")
+def _check_total(count: int, shape: tuple[int, ...]) -> None:
+    """Refuse images of one shape, `[H, W]` or `[H, W, C]`, that together do not fit into the memory."""
+    height, width = shape[:2]
+    what = f"{count:,} images of {width}x{height} pixels"
+    check_memory(count * prod(shape), what, "make them smaller with --resize, such as --resize 64")
 
 
 def _without_equal_channels(pixels: Pixels) -> Pixels:

@@ -28,7 +28,7 @@ from datacondense.networks.network import Network, Parameters, moved
 from datacondense.random import seeded_generator
 from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
 from datacondense.settings import plain_settings
-from datacondense.tensor_files import flattened, group_of, read_tensors, write_tensors
+from datacondense.tensor_files import flattened, group_of, read_tensors
 from datacondense.training import TrainState, check_finite, train
 
 NETWORK = "network.safetensors"
@@ -92,7 +92,7 @@ class FullTraining:
 
             trained = self.trained(start or self.start(), after_epoch=after_epoch)
             check_finite(trained.state.parameters, self._protocol.lr)
-            write_tensors(folder.result, _tensors(trained), {"network": self.network.name})
+            folder.save_result(_tensors(trained), {"network": self.network.name})
             folder.remove_checkpoint()
         return trained
 

@@ -9,7 +9,15 @@ from datacondense.augment.strategies import check_strategy, resolved_strategy
 from datacondense.errors import InputError
 from datacondense.networks.backend import Engine, Precision, check_backend
 from datacondense.networks.names import canonical_network, evaluation_name
-from datacondense.settings import Named, check_at_least, check_momenta, narrowed, plain_settings
+from datacondense.settings import (
+    Named,
+    check_at_least,
+    check_momenta,
+    check_rates,
+    is_rate,
+    narrowed,
+    plain_settings,
+)
 from datacondense.training import SGD
 
 EPOCHS = 300
@@ -65,11 +73,10 @@ class EvaluationConfig:
         check_at_least(self, 1, "repeats", "epochs", "batch_size")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
-        if not self.lr > 0:
-            raise InputError(f"lr is {self.lr}, but a learning rate must be above 0: the paper's is 0.01.")
+        check_rates(self, "lr")
         check_momenta(self, "momentum")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay is {self.weight_decay}, but must be at least 0.")
+        if self.weight_decay != 0 and not is_rate(self.weight_decay):
+            raise InputError(f"weight_decay is {self.weight_decay}, but must be at least 0 and below 3e38.")
         if self.augmentation is not None:
             check_strategy(self.augmentation)
         check_backend(self.engine, self.precision)

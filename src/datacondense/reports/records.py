@@ -1,6 +1,7 @@
 """Results as plain JSON values, from which their pages and plots can be written again."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from math import nan
@@ -8,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from datacondense.errors import InputError
 from datacondense.renamed import current_names
 from datacondense.studies.noise import COLUMNS as NOISE_COLUMNS
 from datacondense.studies.noise import NoiseResult, noise_lines
@@ -34,7 +36,11 @@ def study_record(result: StudyResult) -> dict[str, Any]:
 
 def read_study_record(values: Mapping[str, Any]) -> StudyResult:
     """Read what `study_record` wrote, in this or an earlier release; additional values are ignored."""
-    values = current_names(values)
+    with _understood("a study"):
+        return _study_result(current_names(values))
+
+
+def _study_result(values: Mapping[str, Any]) -> StudyResult:
     study = Study(
         **values["study"] | {name: tuple(values["study"][name]) for name in ("rows", "columns")},
         entries={},
@@ -67,6 +73,11 @@ def noise_record(result: NoiseResult) -> dict[str, Any]:
 
 def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
     """Read what `noise_record` wrote, in this or an earlier release; additional values are ignored."""
+    with _understood("gradient noise"):
+        return _noise_result(values)
+
+
+def _noise_result(values: Mapping[str, Any]) -> NoiseResult:
     pairs = (((entry["network"], entry["variant"]), entry) for entry in values.get("entries", ()))
     lines = chain(*(noise_lines(pair, entry) for pair, entry in pairs))
     return NoiseResult(
@@ -75,6 +86,17 @@ def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
         frame=_frame(values["parts"]) if "parts" in values else pd.DataFrame(lines, columns=NOISE_COLUMNS),
         environments=values["environments"],
     )
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Turn whatever is wrong with the values of a record into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"These values are no record of {what} ({type(error).__name__}: {error}): make the record again."
+        ) from error
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
