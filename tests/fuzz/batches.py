@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any, TextIO
@@ -23,6 +24,8 @@ from tests.fuzz.oracle import Failure, Sandbox
 from tests.fuzz.reader import Attempt, Reader
 
 SECONDS = 10.0  # for one input
+# What readers import when they need it, which must not be taken for time that an input takes.
+_LAZY = ("datasets", "pyarrow.parquet", "sklearn.datasets", "scipy.stats", "torch.nn.attention")
 MEGABYTES = 1500.0  # that one input may add
 _LIMIT = 8 << 30  # bytes of a process, to protect the machine
 _STATE = struct.Struct("qdq")  # number of the input, since when it is tried, how many were accepted
@@ -53,6 +56,8 @@ class Prepared:
     """A reader with its valid files."""
 
     def __init__(self, reader: Reader, home: Path) -> None:
+        for module in _LAZY:
+            import_module(module)
         self.reader, self._home = reader, home / reader.name
         self._home.mkdir(parents=True)
         self.attempt: Attempt = reader.prepare(self._home)
