@@ -130,6 +130,16 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def expanded(path: Path | str) -> Path:
+    """Return a path in which ~ stands for the user's home folder, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} begins with ~, but that user has no home folder: write the path in full."
+        ) from error
+
+
 def remove_leftovers(folder: Path, *names: str) -> None:
     """Remove what killed processes were writing in the place of these files, in a folder that the caller locked."""
     for name in names:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from datacondense import DistributionMatchingConfig, GradientMatchingConfig, MethodConfig, RunConfig, condense
 from datacondense.cli.main import main
 from datacondense.errors import InputError
 from datacondense.settings import check_at_least, check_momenta, check_rates, is_rate
@@ -155,3 +156,13 @@ def test_settings_of_studies_and_workers_have_the_same_bounds() -> None:
         StudyConfig(seeds=10**5 + 1)
     with pytest.raises(InputError, match="kept is nan, but percentages must lie above 0"):
         StudyConfig(kept=(nan,))
+
+
+@pytest.mark.parametrize(
+    "method", [GradientMatchingConfig(ipc=10**6), DistributionMatchingConfig(ipc=10**6)], ids=["dc", "dm"]
+)
+def test_more_images_than_memory_holds_are_refused_at_once(method: MethodConfig) -> None:
+    with pytest.raises(
+        InputError, match=r"1000000 images of each class and their momentum take .* smaller --ipc"
+    ):
+        condense(make_set(num_classes=3, per_class=1, shape=(3, 256, 256)), method, RunConfig(iterations=1))

@@ -171,7 +171,7 @@ def test_validation_without_images_is_refused(tiny: ImageSet) -> None:
     ("change", "message"),
     [
         ({"iterations": 0}, "iterations is 0, but must be 1 or more"),
-        ({"seed": -1}, "seed is -1, but seeds are whole numbers from 0"),
+        ({"seed": -1}, "seed is -1, but must be 0 or more"),
         ({"validate_every": -1}, "validate_every is -1, but must be 0 or more"),
         ({"validation_networks": 0}, "validation_networks is 0, but must be 1 or more"),
         ({"checkpoint_every": -1.0}, "checkpoint_every is -1.0 seconds, but must be 0 or more"),

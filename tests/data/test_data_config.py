@@ -7,7 +7,7 @@ from datacondense.errors import InputError
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"resize": 0}, "resize is 0, but a side has at least 1 pixel"),
+        ({"resize": 0}, "resize is 0, but must be 1 or more"),
         ({"channels": 2}, r"channels is 2, but must be 1 \(grey\) or 3"),
         ({"image_column": "x", "label_column": "x"}, "column 'x' is named for both images and labels"),
         ({"train_split": "a", "test_split": "a"}, "split 'a' is named for both training and testing"),

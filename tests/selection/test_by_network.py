@@ -204,7 +204,7 @@ def test_a_failure_names_its_cause_and_its_file(
         ({"method": "best"}, "method is 'best': choose one of random, herding, k-center, forgetting"),
         ({"ipc": 0}, "ipc is 0, but must be 1 or more"),
         ({"epochs": 0}, "epochs is 0, but must be 1 or more"),
-        ({"seed": -1}, "seed is -1, but seeds are whole numbers from 0"),
+        ({"seed": -1}, "seed is -1, but must be 0 or more"),
         ({"network": "convnt"}, "convnt"),
         ({"augmentation": "shear"}, "shear"),
     ],

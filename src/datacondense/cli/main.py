@@ -50,14 +50,6 @@ def main(args: Sequence[str] | None = None) -> int:
         except InputError as error:
             print(f"{_PROGRAM}: {error}", file=sys.stderr)
             return EXIT_INPUT
-        except RuntimeError as error:
-            if "home directory" not in str(error):  # as `pathlib` says
-                raise
-            print(
-                f"{_PROGRAM}: This user has no home folder, for which ~ stands: write paths in full.",
-                file=sys.stderr,
-            )
-            return EXIT_INPUT
         except KeyboardInterrupt:
             print(_STOPPED, file=sys.stderr, end="")
             return EXIT_INTERRUPTED

@@ -49,10 +49,8 @@ class RunConfig:
     validation_networks: int = 3
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
         check_at_least(self, 1, "iterations", "validation_networks")
-        check_at_least(self, 0, "validate_every")
+        check_at_least(self, 0, "seed", "validate_every")
         if not self.checkpoint_every >= 0:
             raise InputError(f"checkpoint_every is {self.checkpoint_every} seconds, but must be 0 or more.")
         _ = self.time_limit_seconds

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from datacondense.condensation.sampler import Sampler
 from datacondense.condensation.state import State, Step
+from datacondense.data.budget import check_memory
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.networks.backend import (
@@ -26,6 +28,8 @@ from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Network
 from datacondense.settings import Named, check_at_least, check_momenta, check_rates
 from datacondense.user_code import name_of
+
+_FLOAT = 4  # bytes of a float32
 
 Start: TypeAlias = Literal["noise", "real"]
 
@@ -230,7 +234,10 @@ class FirstOrderMethod(Method[FirstOrderT]):
 
 
 def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:
-    """Check that classes have the real images to start from."""
+    """Check that there is memory for the synthetic images, and that classes have the real ones to start from."""
+    numbers = train.num_classes * settings.ipc * prod(train.image_shape)
+    what = f"{settings.ipc} images of each class and their momentum"
+    check_memory(2 * _FLOAT * numbers, what, "give a smaller --ipc")
     sizes = dict(zip(train.class_names, train.class_sizes, strict=True))
     name, smallest = min(sizes.items(), key=lambda item: item[1])
     if settings.start == "real" and settings.ipc > smallest:

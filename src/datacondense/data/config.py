@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datacondense.errors import InputError
+from datacondense.settings import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +48,6 @@ class DataConfig:
 
 def check_form(resize: int | None, channels: int | None) -> None:
     """Check the size and channels that images are converted to."""
-    if resize is not None and resize < 1:
-        raise InputError(
-            f"resize is {resize}, but a side has at least 1 pixel: choose one such as --resize 32."
-        )
+    check_number("resize", resize, 1)
     if channels not in {None, 1, 3}:
         raise InputError(f"channels is {channels}, but must be 1 (grey) or 3 (colour): choose one of these.")

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from datacondense.data.sources import MIRROR_VARIABLE, load
 from datacondense.data.splits import DataSplits, kept
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
+from datacondense.files import expanded
 from datacondense.image_set import ImageSet
 
 _HOLD_OUT_SEED = 0  # one split for all tasks, so that choices made on it are comparable
@@ -66,11 +66,11 @@ def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
     It is read. `InputError` is raised if it lacks the test images that it needs, or they cannot be used.
     """
     root = source.config.data_root or os.environ.get(MIRROR_VARIABLE)
-    path = Path(source.name).expanduser()
+    path = expanded(source.name)
     absolute = replace(
         source,
         name=str(path.resolve()) if path.exists() and source.name not in CATALOGUE else source.name,
-        config=replace(source.config, data_root=Path(root).expanduser().resolve() if root else None),
+        config=replace(source.config, data_root=expanded(root).resolve() if root else None),
     )
     splits = absolute.read()
     if needs_test and splits.test is None:

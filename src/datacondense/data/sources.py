@@ -16,6 +16,7 @@ from datacondense.data.parquet import parquet_folder, read_parquet
 from datacondense.data.splits import DataSplits, Splits, assemble
 from datacondense.data.tables import is_saved, is_table, read_saved, read_tables
 from datacondense.errors import InputError
+from datacondense.files import expanded
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -111,7 +112,7 @@ def _read_memory(source: object, config: DataConfig) -> Splits:
 def _existing(source: str | Path) -> Path | None:
     """Return the path of a file or folder, if there is one."""
     try:
-        path = Path(source).expanduser()
+        path = expanded(source)
         return path if path.exists() else None
     except (OSError, RuntimeError, ValueError):  # Too long, the home of nobody, a NUL.
         return None
@@ -177,7 +178,7 @@ def _mirror_root(config: DataConfig) -> Path | None:
     given, variable = config.data_root, os.environ.get(MIRROR_VARIABLE)
     if given is None and not variable:
         return None
-    root = (given if given is not None else Path(str(variable))).expanduser()
+    root = expanded(given if given is not None else str(variable))
     if not root.is_dir():
         option = "--data-root" if given is not None else MIRROR_VARIABLE
         raise InputError(f"{option} is {root}, but there is no such folder: correct it or leave it unset.")
@@ -207,7 +208,7 @@ def _checked_id(source: str | Path) -> str:
 def _beside(text: str) -> str:
     """Return in words what there is in place of a path that is missing."""
     try:
-        parent = Path(text).expanduser().parent
+        parent = expanded(text).parent
         while not parent.exists():
             parent = parent.parent
         return f" ({parent} is a file)" if parent.is_file() else f" (of {parent}: {found_in(parent)})"

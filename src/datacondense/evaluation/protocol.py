@@ -71,8 +71,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "repeats", "epochs", "batch_size")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}, but seeds are whole numbers from 0.")
+        check_at_least(self, 0, "seed")
         check_rates(self, "lr")
         check_momenta(self, "momentum")
         if self.weight_decay != 0 and not is_rate(self.weight_decay):

@@ -28,11 +28,13 @@ from datacondense.networks.builder import build_network
 from datacondense.networks.features import features_of
 from datacondense.networks.names import network_name
 from datacondense.networks.network import Network
+from datacondense.networks.torch_state import usual_torch
 from datacondense.run_folder import RunFolder
 from datacondense.selection.forgetting import select_forgetting
 from datacondense.selection.herding import select_herding
 from datacondense.selection.k_center import select_k_center
 from datacondense.selection.random import select_random
+from datacondense.settings import check_at_least
 from datacondense.tasks.memory import peak_memory
 from datacondense.tasks.scheduler import Observer, schedule
 from datacondense.tasks.store import FAILURE, Store, Workspace, store_in
@@ -80,8 +82,7 @@ class SelectionConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}: choose one of {', '.join(METHODS)}.")
-        if self.ipc < 1:
-            raise InputError(f"ipc is {self.ipc}, but must be 1 or more.")
+        check_at_least(self, 1, "ipc")
         self.protocol(None)
 
     def protocol(self, dataset: str | None) -> ResolvedProtocol:
@@ -267,6 +268,7 @@ def selection(
     return Select(method=method, ipc=ipc, data=data, seed=seed if source is None else 0, source=source)
 
 
+@usual_torch()
 def select(
     data: DataSource,
     config: SelectionConfig,

@@ -68,7 +68,7 @@ def distillation(tasks: TaskFactory) -> Study:
     refuse_unused(tasks, "networks", "kept")
     _refuse_overrides(tasks, _TABLE_3)
     network = tasks.config.method.network
-    if network == "convnet":
+    if network_name(network) == "convnet":
         network = _NETWORKS.get(tasks.data.name, network)
     columns = _columns(tasks, _IPCS[:2])
     printed, origin = _printed(tasks, "distillation", network, _NETWORKS.get(tasks.data.name))

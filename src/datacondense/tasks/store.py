@@ -21,7 +21,7 @@ import torch
 from msgspec import Meta
 
 from datacondense.errors import InputError
-from datacondense.files import checked, read_json, reading, remove_leftovers, write_text, writing
+from datacondense.files import checked, expanded, read_json, reading, remove_leftovers, write_text, writing
 from datacondense.locking import locked
 from datacondense.renamed import current_names, former_task, is_built_in
 
@@ -169,7 +169,7 @@ class Workspace:
 def store_in(out: Path | str) -> Store:
     """Return the tasks of an output folder, by an absolute path for workers in other folders."""
     with writing(Path(out)):
-        path = Path(out).expanduser().resolve() / TASKS
+        path = expanded(out).resolve() / TASKS
         path.exists()  # raises where the name is impossible
     return Store(path)
 
