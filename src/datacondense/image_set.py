@@ -56,7 +56,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         _check_images(self.images)
         _check_labels(self.labels, len(self.images), len(self.class_names))
-        _check_normalisation(self.mean, self.std, self.images.shape[1])
+        _check_normalisation(self.mean, self.std, self.images)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -334,8 +334,9 @@ def _check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
         )
 
 
-def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
-    """Check that there is one usable mean and std per channel."""
+def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], images: Tensor) -> None:
+    """Check that there is one usable mean and std per channel, and that networks see finite numbers by them."""
+    channels = images.shape[1]
     if len(mean) != channels or len(std) != channels:
         raise InputError(
             f"Normalisation has {len(mean)} means and {len(std)} stds, but images have {channels} channels: "
@@ -346,4 +347,11 @@ def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channe
     if not bool(numbers.isfinite().all()) or not bool((numbers[1] > 0).all()):
         raise InputError(
             f"Normalisation mean {mean}, std {std} must be finite in float32 with every std above 0."
+        )
+    low, high = (0, 1) if images.dtype == torch.uint8 else images.movedim(1, 0).flatten(1).aminmax(dim=1)
+    ends = [(torch.as_tensor(end).cpu() - numbers[0]) / numbers[1] for end in (low, high)]
+    if not bool(torch.stack(ends).isfinite().all()):
+        raise InputError(
+            f"With the normalisation mean {mean}, std {std} these pixels are beyond float32: give the normalisation of "
+            "the data set, or scale the pixels."
         )
