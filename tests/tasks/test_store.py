@@ -147,6 +147,7 @@ def test_the_record_of_another_task_is_not_believed(tmp_path: Path, change: dict
         {"accuracy": "high"},
         {"accuracy": float("inf")},
         {"fingerprint": 3},
+        {"memory": {"peak": {}}},
     ],
 )
 def test_results_of_built_in_tasks_are_in_range(tmp_path: Path, result: dict[str, Any]) -> None:

@@ -47,6 +47,8 @@ class _BuiltIn(TypedDict, total=False):
     accuracy: Annotated[float, Meta(ge=0, le=1)] | None
     fingerprint: str
     condensing_seconds: float
+    iterations: float
+    memory: dict[str, float]
     image_lr: float | None
     environment: dict[str, str | int]
 
