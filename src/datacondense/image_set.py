@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, NotRequired, Self, TypedDict, get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -54,9 +56,9 @@ class ImageSet:
     augmentation: str = "none"
 
     def __post_init__(self) -> None:
-        _check_images(self.images)
+        low, high = _checked_range(self.images)
         _check_labels(self.labels, len(self.images), len(self.class_names))
-        _check_normalisation(self.mean, self.std, self.images)
+        _check_normalisation(self.mean, self.std, self.images.shape[1], (low, high))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -299,8 +301,8 @@ def check_trainable(images: ImageSet) -> None:
         )
 
 
-def _check_images(images: Tensor) -> None:
-    """Check type, shape and values of the pixels."""
+def _checked_range(images: Tensor) -> tuple[float, float]:
+    """Check type, shape and values of the pixels, and return the ends of their range, in pixel scale."""
     if images.dim() != 4:
         raise InputError(
             f"Images have shape {tuple(images.shape)}, but 4 axes are needed, [N, C, H, W]: add the missing axis."
@@ -311,12 +313,16 @@ def _check_images(images: Tensor) -> None:
         )
     if images.numel() == 0:
         raise InputError("The image set is empty: it needs at least one image of one pixel.")
-    if images.dtype == torch.float32 and not bool(images.isfinite().all()):
+    if images.dtype == torch.uint8:
+        return 0.0, 1.0
+    low, high = map(float, images.aminmax())  # NaN if any pixel is
+    if not isfinite(low) or not isfinite(high):
         bad = torch.nonzero(~images.isfinite().flatten(1).all(1)).flatten()
         raise InputError(
             f"{len(bad)} images hold NaN or infinite pixels (the first at position {int(bad[0])}), but pixels "
             "must be finite: remove or repair them."
         )
+    return low, high
 
 
 def _check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
@@ -334,23 +340,24 @@ def _check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
         )
 
 
-def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], images: Tensor) -> None:
+def _check_normalisation(
+    mean: tuple[float, ...], std: tuple[float, ...], channels: int, ends: tuple[float, float]
+) -> None:
     """Check that there is one usable mean and std per channel, and that networks see finite numbers by them."""
-    channels = images.shape[1]
     if len(mean) != channels or len(std) != channels:
         raise InputError(
             f"Normalisation has {len(mean)} means and {len(std)} stds, but images have {channels} channels: "
             "give one of each per channel."
         )
     # Networks see float32, in which a std of 1e-300 is 0.
-    numbers = torch.tensor([mean, std], dtype=torch.float32)
-    if not bool(numbers.isfinite().all()) or not bool((numbers[1] > 0).all()):
+    with np.errstate(all="ignore"):
+        means, stds = (np.array(given, dtype=np.float32) for given in (mean, std))
+        seen = [(np.float32(end) - means) / stds for end in ends]
+    if not np.isfinite([means, stds]).all() or not (stds > 0).all():
         raise InputError(
             f"Normalisation mean {mean}, std {std} must be finite in float32 with every std above 0."
         )
-    low, high = (0, 1) if images.dtype == torch.uint8 else images.movedim(1, 0).flatten(1).aminmax(dim=1)
-    ends = [(torch.as_tensor(end).cpu() - numbers[0]) / numbers[1] for end in (low, high)]
-    if not bool(torch.stack(ends).isfinite().all()):
+    if not np.isfinite(seen).all():
         raise InputError(
             f"With the normalisation mean {mean}, std {std} these pixels are beyond float32: give the normalisation of "
             "the data set, or scale the pixels."
