@@ -27,6 +27,7 @@ from datacondense.renamed import current_names, former_task, is_built_in
 
 TASKS = "cells"  # the folder of tasks in an output folder; its name since the first release
 FAILURE = "failure.json"
+_NETWORKS = {"EvaluateCell", "WholeCell"}  # tags of tasks that train one
 _REMEDY = "remove its folder to have the task computed again"
 _RECORD, _DESCRIPTION, _LOCK = "record.json", "cell.json", ".claim"
 
@@ -44,13 +45,18 @@ class _Record(TypedDict):
 class _BuiltIn(TypedDict, total=False):
     """What is read again of the results of built-in tasks."""
 
-    accuracy: Annotated[float, Meta(ge=0, le=1)] | None
     fingerprint: str
     condensing_seconds: float
     iterations: float
     memory: dict[str, float]
     image_lr: float | None
     environment: dict[str, str | int]
+
+
+class _Scored(_BuiltIn):
+    """What is read again of a network's."""
+
+    accuracy: Annotated[float, Meta(ge=0, le=1)] | None
 
 
 class _Failure(TypedDict):
@@ -83,7 +89,7 @@ class Store:
             raise InputError(f"{path} is the record of another task: {_REMEDY}.")
         if is_built_in(found["cell"]):
             with reading(path, "a record", _REMEDY):
-                checked(found["result"], _BuiltIn)
+                checked(found["result"], _Scored if found["cell"] in _NETWORKS else _BuiltIn)
         return _current(found)
 
     def failure(self, key: str) -> dict[str, Any] | None:
