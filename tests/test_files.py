@@ -1,23 +1,14 @@
-"""One way in, whose every error is a sentence; one way out: old content or new, never a part, and no leftovers."""
+"""The one way out for files: the old content or the new, never a part, and no leftovers."""
 
 import errno
 import os
 import stat
-import subprocess
-import sys
-import zlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from datacondense import files
 from datacondense.errors import InputError
 from datacondense.files import (
-    read_json,
-    reading,
-    refuse_own_input,
-    remove_leftovers,
     replacing,
     replacing_folder,
     write_text,
@@ -272,151 +263,6 @@ def test_failure_while_filling_leaves_the_old_folder(tmp_path: Path) -> None:
         fill(path, BrokenError(), ours=True)
     assert names(path) == ["old.txt"]
     assert names(tmp_path) == ["folder"]
-
-
-@pytest.mark.parametrize("failure", [fail_with(errno.EIO), KeyboardInterrupt(), SystemExit()], ids=repr)
-@pytest.mark.parametrize("moment", ["new", "folder"])
-def test_interrupted_exchange_loses_neither_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, moment: str
-) -> None:
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "old.txt").write_text("old")
-    rename = Path.rename
-
-    def interrupted(self: Path, target: Path) -> Path:
-        # Before the new folder is moved, or just after the old one was moved aside.
-        if self.name == moment == "new":
-            raise failure
-        moved = rename(self, target)
-        if self.name == moment == "folder":
-            raise failure
-        return moved
-
-    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises((InputError, type(failure))):
-        fill(path, ours=True)
-    assert names(path) == ["old.txt"]
-    assert names(tmp_path) == ["folder"]
-
-
-def killed_process() -> int:
-    """Return the number of a process that is gone."""
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return process.pid
-
-
-@pytest.mark.parametrize("moved_aside", [False, True])
-def test_what_a_killed_process_left_is_put_right(tmp_path: Path, moved_aside: bool) -> None:
-    path = tmp_path / "folder"
-    leftover = tmp_path / f".folder.{killed_process()}.datacondense-part"
-    (leftover / "new").mkdir(parents=True)
-    old = leftover / "old" if moved_aside else path
-    old.mkdir()
-    (old / "old.txt").write_text("old")
-    with pytest.raises(BrokenError):
-        fill(path, BrokenError(), ours=True)
-    fill(path, ours=True)
-    assert (names(path), names(tmp_path)) == (["new.txt"], ["folder"])
-
-
-def test_old_folder_that_a_killed_process_moved_aside_comes_back_before_anything_is_written(
-    tmp_path: Path,
-) -> None:
-    aside = tmp_path / f".folder.{killed_process()}.datacondense-part" / "old"
-    aside.mkdir(parents=True)
-    (aside / "old.txt").write_text("old")
-    with pytest.raises(BrokenError):
-        fill(tmp_path / "folder", BrokenError())
-    assert names(tmp_path / "folder") == ["old.txt"]
-
-
-def test_leftovers_of_others_and_of_living_processes_stay(tmp_path: Path) -> None:
-    kept = [
-        ".movie.mkv.part",
-        ".a.txt.part",
-        f".a.txt.{os.getppid()}.datacondense-part",
-        f".b.txt.{killed_process()}.datacondense-part",
-    ]
-    for name in kept:
-        (tmp_path / name).write_text("kept")
-    (tmp_path / f".a.txt.{killed_process()}.datacondense-part").write_text("lost")
-    remove_leftovers(tmp_path, "a.txt")
-    assert names(tmp_path) == sorted(kept)
-
-
-def test_folders_are_exchanged_in_one_step_where_the_system_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    assert files._exchanged(tmp_path / "one", tmp_path / "other") is (sys.platform == "linux")
-    if sys.platform == "linux":
-        assert (names(tmp_path / "one"), names(tmp_path / "other")) == (["other"], ["one"])
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert not files._exchanged(tmp_path / "one", tmp_path / "other")
-
-
-@pytest.mark.parametrize("out", ["set", "set/deeper/..", ".", "link"])
-def test_output_that_is_or_holds_an_input_is_refused(tmp_path: Path, out: str) -> None:
-    (tmp_path / "set" / "deeper").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "set")
-    with pytest.raises(InputError, match=r"is or holds .*set, which is read: give another --out"):
-        refuse_own_input(tmp_path / out, tmp_path / "set")
-    refuse_own_input(tmp_path / "set" / "deeper", tmp_path / "set")
-    refuse_own_input(tmp_path / "other", tmp_path / "set", tmp_path / "missing")
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("what"), MemoryError(), RecursionError("deep"), zlib.error("bad"), SyntaxError("x")]
-)
-def test_whatever_a_parser_raises_becomes_one_sentence(tmp_path: Path, error: Exception) -> None:
-    path = tmp_path / "a.bin"
-    path.touch()
-    why = str(error) or type(error).__name__
-    with (
-        pytest.raises(InputError, match=f"a.bin cannot be read as a list \\({why}\\): write it anew."),
-        reading(path, "a list", "write it anew"),
-    ):
-        raise error
-
-
-def test_panic_of_a_parser_in_another_language_becomes_a_sentence_but_ctrl_c_does_not(tmp_path: Path) -> None:
-    panic = type("PanicException", (BaseException,), {})
-    with pytest.raises(InputError, match="cannot be read as a list"), reading(tmp_path / "a", "a list", "no"):
-        raise panic("index out of range")
-    with pytest.raises(KeyboardInterrupt), reading(tmp_path / "a", "a list", "no"):
-        raise KeyboardInterrupt
-
-
-def test_only_regular_files_are_read(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path, message in (
-        (tmp_path / "pipe", "pipe is a folder, a pipe or a device, but JSON is a file: give its path"),
-        (tmp_path, "is a folder, a pipe or a device"),
-        (tmp_path / "missing", "There is no file .*missing: check the path"),
-        (tmp_path / "a\0b", "cannot be read as JSON"),
-    ):
-        with pytest.raises(InputError, match=message):
-            read_json(path, dict[str, Any], "JSON", "write it anew")
-
-
-def test_json_is_checked_as_soon_as_it_is_parsed(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    for text, reason in (
-        ('{"n": "one"}', r"Expected `int`, got `str` - at `\$\[...\]`"),
-        ("[" * 100_000, "recursion"),
-        ('{"n": 1', "Expecting"),
-        ("", "Expecting value"),
-    ):
-        path.write_text(text)
-        with pytest.raises(InputError, match=f"a.json cannot be read as numbers \\(.*{reason}"):
-            read_json(path, dict[str, int], "numbers", "write it anew")
-    path.write_text('{"n": 1}')
-    assert read_json(path, dict[str, int], "numbers", "write it anew") == {"n": 1}
 
 
 def test_folder_never_replaces_a_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Any, NotRequired, Self, TypedDict, get_type_hints
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.files import checked, reading
 from datacondense.renamed import current_names
+from datacondense.set_metadata import ENTRIES, Metadata
 from datacondense.tensor_files import read_tensors, write_tensors
 
 FORMAT = "datacondense.image_set"
@@ -204,8 +205,8 @@ class ImageSet:
             )
         remedy = "it is damaged; copy it again or create it anew"
         with reading(path, "an image set", remedy):
-            found = {name: json.loads(text) for name, text in metadata.items() if name in _ENTRIES}
-            checked(found, _Metadata)
+            found = {name: json.loads(text) for name, text in metadata.items() if name in ENTRIES}
+            checked(found, Metadata)
             provenance = current_names(found.pop("record"))
             if "dataset" not in found:  # written by a release that told the name only
                 found["dataset"] = provenance.get("source", {}).get("name")
@@ -233,57 +234,6 @@ def file_content(images: ImageSet) -> tuple[dict[str, Tensor], dict[str, str]]:
         "augmentation": json.dumps(images.augmentation),
     }
     return {"images": images.images, "labels": images.labels}, metadata
-
-
-class _Settings(TypedDict, total=False):
-    """Those of a method that are read again."""
-
-    ipc: int
-    network: str
-    siamese: str
-    initial_values: str
-    fixed_network: bool
-    images_per_step: int
-    inner_epochs: int
-
-
-class _Source(TypedDict, total=False):
-    name: str | None
-
-
-class _Run(TypedDict, total=False):
-    seed: int
-    iterations: int | None
-
-
-class _Learned(TypedDict, total=False):
-    step_lrs: list[float]
-
-
-class _Provenance(TypedDict, total=False):
-    """What is read again of a provenance, which may hold anything else."""
-
-    method: str
-    settings: _Settings
-    source: _Source
-    run: _Run
-    learned: _Learned
-    iterations_done: float
-
-
-class _Metadata(TypedDict):
-    """The entries of a file, each as JSON."""
-
-    class_names: list[str]
-    mean: list[float]
-    std: list[float]
-    record: _Provenance
-    dataset: NotRequired[str | None]
-    may_be_mirrored: NotRequired[bool]
-    augmentation: NotRequired[str]
-
-
-_ENTRIES = get_type_hints(_Metadata)
 
 
 def check_trainable(images: ImageSet) -> None:

@@ -122,9 +122,55 @@ def _image_folders(_: Path) -> Attempt:
     return attempt
 
 
+def _changed_table(valid: Any, pictures: list[tuple[str, bytes]], rng: Random, sandbox: Sandbox) -> Any:
+    """Change the table: what its metadata says, its types, or one row."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    what = rng.random()
+    if what < 0.35:
+        said = json.loads(valid.schema.metadata[b"huggingface"])
+        return valid.replace_schema_metadata({
+            "huggingface": to_json(changed_json(rng, said)).encode("utf-8", "replace")
+        })
+    columns = valid.to_pydict()
+    row = rng.randrange(4)
+    if what < 0.7:
+        outside = (
+            sandbox.root / "private.png",
+            "private.png",
+            sandbox.work / "pipe",
+            "/dev/zero",
+            "x\0y",
+        )
+        data = rng.choice((
+            None,
+            b"",
+            changed_picture(rng, pictures)[1],
+            changed_picture(rng, pictures)[1],
+        ))
+        columns["image"][row] = rng.choice((
+            None,
+            {"bytes": data, "path": rng.choice((None, *map(str, outside)))},
+        ))
+        return pa.Table.from_pydict(columns, schema=valid.schema)
+    kinds = (
+        [strange(rng)] * 4,
+        [[[0, 9], [255, 1]]] * 4,
+        [[1] * 64] * 4,
+        ["a", "b"] * 2,
+        [b"x"] * 4,
+        [0.5, None] * 2,
+    )
+    columns[rng.choice(("label", "image", "other"))] = list(rng.choice(kinds))
+    try:
+        return pa.Table.from_pydict(columns)
+    except (pa.ArrowException, ValueError, OverflowError, TypeError):
+        return pa.Table.from_pydict({"image": [b"x"], "label": [None]})
+
+
 def _parquet_files(_: Path) -> Attempt:
     import datasets  # type: ignore[import-untyped,unused-ignore]
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     pictures = _pictures()
@@ -132,56 +178,13 @@ def _parquet_files(_: Path) -> Attempt:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
     valid = pa.Table.from_pydict({"image": [image] * 4, "label": [0, 1, 0, 1]}, schema=features.arrow_schema)
 
-    def changed(rng: Random, sandbox: Sandbox) -> Any:
-        """Change the table: what its metadata says, its types, or one row."""
-        what = rng.random()
-        if what < 0.35:
-            said = json.loads(valid.schema.metadata[b"huggingface"])
-            return valid.replace_schema_metadata({
-                "huggingface": to_json(changed_json(rng, said)).encode("utf-8", "replace")
-            })
-        columns = valid.to_pydict()
-        row = rng.randrange(4)
-        if what < 0.7:
-            outside = (
-                sandbox.root / "private.png",
-                "private.png",
-                sandbox.work / "pipe",
-                "/dev/zero",
-                "x\0y",
-            )
-            data = rng.choice((
-                None,
-                b"",
-                changed_picture(rng, pictures)[1],
-                changed_picture(rng, pictures)[1],
-            ))
-            columns["image"][row] = rng.choice((
-                None,
-                {"bytes": data, "path": rng.choice((None, *map(str, outside)))},
-            ))
-            return pa.Table.from_pydict(columns, schema=features.arrow_schema)
-        kinds = (
-            [strange(rng)] * 4,
-            [[[0, 9], [255, 1]]] * 4,
-            [[1] * 64] * 4,
-            ["a", "b"] * 2,
-            [b"x"] * 4,
-            [0.5, None] * 2,
-        )
-        columns[rng.choice(("label", "image", "other"))] = list(rng.choice(kinds))
-        try:
-            return pa.Table.from_pydict(columns)
-        except (pa.ArrowException, ValueError, OverflowError, TypeError):
-            return pa.Table.from_pydict({"image": [b"x"], "label": [None]})
-
     def attempt(rng: Random, sandbox: Sandbox) -> Call:
         path = Path("given.parquet")
         os.mkfifo("pipe")
         buffer = io.BytesIO()
         structured = rng.random() < 0.55
         try:
-            pq.write_table(changed(rng, sandbox) if structured else valid, buffer)
+            pq.write_table(_changed_table(valid, pictures, rng, sandbox) if structured else valid, buffer)
         except pa.ArrowException:
             pq.write_table(valid, buffer)
         path.write_bytes(buffer.getvalue() if structured else changed_bytes(rng, buffer.getvalue()))

@@ -155,7 +155,9 @@ def test_results_of_built_in_tasks_are_in_range(tmp_path: Path, result: dict[str
     store, described = Store(tmp_path), {"cell": "EvaluateCell", "settings": {"protocol": {}}, "inputs": []}
     key = key_of(described)
     store.finish(key, {**described, "result": result, "seconds": 1.0})
-    with pytest.raises(InputError, match=r"cannot be read as a record \(.*(Expected .* at `\$\.|required field)"):
+    with pytest.raises(
+        InputError, match=r"cannot be read as a record \(.*(Expected .* at `\$\.|required field)"
+    ):
         store.record(key)
     store.finish(key, {**described, "result": {"accuracy": None}, "seconds": 1.0})
     assert store.record(key)["result"] == {"accuracy": None}

@@ -151,12 +151,10 @@ def condense(
     folder = None if directory is None else RunFolder(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
         if folder is not None:
-            finished = resume and folder.result.exists()
             folder.begin(provenance, resume=resume, force=force)
-            if finished:
-                found = ImageSet.load(folder.result)
-                if not is_prolonged(found, provenance, folder):
-                    return found
+            found = ImageSet.load(folder.result) if resume and folder.result.exists() else None
+            if found is not None and not is_prolonged(found, provenance, folder):
+                return found
         state, end = _Loop(built, resolved, train, validation, folder, observer).run()
         done = {"iterations_done": end.outer + end.inner / built.settings.steps_per_iteration}
         result = frozen(state, facts_of_set(train), {**provenance, **done})
