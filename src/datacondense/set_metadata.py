@@ -1,0 +1,54 @@
+"""What the metadata of an image set's file must be: its entries, and what is read again of a provenance."""
+
+from typing import NotRequired, TypedDict, get_type_hints
+
+
+class _Settings(TypedDict, total=False):
+    """Those of a method that are read again."""
+
+    ipc: int
+    network: str
+    siamese: str
+    initial_values: str
+    fixed_network: bool
+    images_per_step: int
+    inner_epochs: int
+
+
+class _Source(TypedDict, total=False):
+    name: str | None
+
+
+class _Run(TypedDict, total=False):
+    seed: int
+    iterations: int | None
+
+
+class _Learned(TypedDict, total=False):
+    step_lrs: list[float]
+
+
+class _Provenance(TypedDict, total=False):
+    """What is read again of a provenance, which may hold anything else."""
+
+    method: str
+    settings: _Settings
+    source: _Source
+    run: _Run
+    learned: _Learned
+    iterations_done: float
+
+
+class Metadata(TypedDict):
+    """The entries of a file, each as JSON."""
+
+    class_names: list[str]
+    mean: list[float]
+    std: list[float]
+    record: _Provenance
+    dataset: NotRequired[str | None]
+    may_be_mirrored: NotRequired[bool]
+    augmentation: NotRequired[str]
+
+
+ENTRIES = get_type_hints(Metadata)
