@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from datacondense.errors import InputError
-from datacondense.files import read_json, reading, refuse_own_input
+from datacondense.files import (
+    read_json,
+    reading,
+    refuse_existing,
+    refuse_own_input,
+    replacing_folder,
+    write_text,
+)
 
 
 @pytest.mark.parametrize("out", ["set", "set/deeper/..", ".", "link"])
@@ -68,3 +75,19 @@ def test_json_is_checked_as_soon_as_it_is_parsed(tmp_path: Path) -> None:
             read_json(path, dict[str, int], "numbers", "write it anew")
     path.write_text('{"n": 1}')
     assert read_json(path, dict[str, int], "numbers", "write it anew") == {"n": 1}
+
+
+def test_names_that_no_file_has_are_refused(tmp_path: Path) -> None:
+    nul = tmp_path / "a\0b"
+    for write in (
+        lambda: write_text(nul, "x"),
+        lambda: refuse_own_input(nul, tmp_path),
+        lambda: refuse_own_input(tmp_path, nul),
+        lambda: refuse_existing(tmp_path / ("a" * 400), force=False),
+    ):
+        with pytest.raises(
+            InputError, match=r"cannot be the name of a file|cannot be written \(File name too long\)"
+        ):
+            write()
+    with pytest.raises(InputError, match="cannot be the name of a file"), replacing_folder(nul):
+        pass

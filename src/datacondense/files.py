@@ -69,8 +69,8 @@ def writing(path: Path) -> Iterator[None]:
     """Turn an error of the operating system into a sentence about what could not be written."""
     try:
         yield
-    except OSError as error:
-        raise InputError(_explained(error, path)) from error
+    except (OSError, ValueError) as error:
+        raise _unwritten(error, path) from error
 
 
 @contextmanager
@@ -91,11 +91,11 @@ def replacing(path: Path, *, new_folder: bool = True) -> Iterator[Path]:
         flush_to_disk(temporary)
         temporary.replace(path)
         flush_to_disk(path.parent)
-    except OSError as error:
-        raise InputError(_explained(error, path)) from error
+    except (OSError, ValueError) as error:
+        raise _unwritten(error, path) from error
     finally:
         # Where even the name is impossible (too long, below a file), there is nothing to remove.
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             temporary.unlink()
 
 
@@ -117,8 +117,8 @@ def replacing_folder(path: Path, *, ours: bool = False) -> Iterator[Path]:
         yield new
         _move(new, destination, aside=temporary / "old")
         flush_to_disk(destination.parent)
-    except OSError as error:
-        raise InputError(_explained(error, path)) from error
+    except (OSError, ValueError) as error:
+        raise _unwritten(error, path) from error
     finally:
         if temporary is not None:
             _discard(temporary, destination)
@@ -250,10 +250,18 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explained(error: OSError, path: Path) -> str:
-    """Return a sentence with a remedy for an operating system error."""
+def _unwritten(error: OSError | ValueError, path: Path) -> ValueError:
+    """Return a sentence with a remedy for an error of the operating system, or of a name that no file can have."""
+    if isinstance(error, ValueError):
+        if "null byte" not in str(error):
+            return error
+        return InputError(f"{path} cannot be the name of a file: choose another path.")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"No space left on the disk while writing {path}: free some space and try again; nothing was changed."
+        return InputError(
+            f"No space left on the disk while writing {path}: free some space and try again; nothing was changed."
+        )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"{path} cannot be written (permission denied): choose a folder that you may write to."
-    return f"{path} cannot be written ({error.strerror or error}): choose another path."
+        return InputError(
+            f"{path} cannot be written (permission denied): choose a folder that you may write to."
+        )
+    return InputError(f"{path} cannot be written ({error.strerror or error}): choose another path.")

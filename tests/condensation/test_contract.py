@@ -219,7 +219,8 @@ def test_the_first_step_follows_the_slope_of_its_loss(tiny: ImageSet, name: str,
     def loss(shift: Tensor) -> float:
         return method.step(replace(start, images=start.images + shift), here)[1]
 
-    difference = (loss(1e-6 * direction) - loss(-1e-6 * direction)) / 2e-6
+    # So close that no ReLU between has its kink.
+    difference = (loss(1e-8 * direction) - loss(-1e-8 * direction)) / 2e-8
     assert float((gradient * direction).sum()) == pytest.approx(difference, rel=1e-4)
     assert abs(difference) > 1e-4
 
@@ -252,14 +253,9 @@ def test_images_begin_as_noise_or_as_real_images_of_their_class(tiny: ImageSet, 
 
 
 @each_method
-def test_classes_smaller_than_the_real_batch_are_mentioned_once(make: MakeSet, name: str) -> None:
-    with pytest.warns(
-        UserWarning, match=r"3 of 3 classes have fewer images .* class 0 \(3\), class 1 \(3\)"
-    ) as notes:
-        method = small(name, network="mlp").build(make(per_class=3), 5)
-    # A second warning, from a step, would be an error.
+def test_classes_smaller_than_the_real_batch_are_learned_from(make: MakeSet, name: str) -> None:
+    method = small(name, network="mlp").build(make(per_class=3), 5)
     state, loss = method.step(method.init(), Step(0, 0))
-    assert len(notes) == 1
     assert bool(state.images.isfinite().all())
     assert loss > 0
 

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -323,3 +324,20 @@ def test_nothing_is_left_outside_or_changed(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("form", ["image-folder", "parquet", "npz"])
+def test_class_names_of_letters_that_do_not_exist_are_refused(tmp_path: Path, form: ExportFormat) -> None:
+    images = learned()
+    names = ("\ud800", *images.class_names[1:])
+    with pytest.raises(InputError, match=r"The class name .*d800.* holds letters that do not exist"):
+        export(replace(images, class_names=names), tmp_path / "out", format=form)
+
+
+def test_an_npz_export_without_arrays_gets_a_sentence(tmp_path: Path) -> None:
+    export(learned(), tmp_path / "out", format="npz")
+    with zipfile.ZipFile(tmp_path / "out" / "images.npz", "w") as archive:
+        archive.writestr("images", b"x")
+        archive.writestr("labels", b"x")
+    with pytest.raises(InputError, match=r"cannot be read back .*: export the set again"):
+        load_export(tmp_path / "out")

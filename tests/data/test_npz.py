@@ -221,3 +221,25 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"data\.npz cannot be read as an \.npz file"):
         read_npz(path, DataConfig())
+
+
+def test_an_array_that_is_shorter_than_its_header_says_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, 4), np.float32))
+    long = buffer.getvalue().replace(b"(3, 4), }    ", b"(300, 4000),}")
+    (tmp_path / "a.npy").write_bytes(long)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in ("images", "labels"):
+            archive.writestr(f"{name}.npy", long)
+
+    def allocate(*_: object, **__: object) -> None:
+        raise AssertionError("memory was taken")
+
+    monkeypatch.setattr(np.lib.format, "read_array", allocate)
+    for read in (lambda: read_features(tmp_path / "a.npy"), lambda: load(tmp_path / "a.npz")):
+        with pytest.raises(
+            InputError, match=r"its header speaks of \(300, 4000\) numbers, but it is shorter"
+        ):
+            read()

@@ -96,6 +96,15 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
         raise InputError(
             f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
         )
+    broken = [
+        name
+        for name in images.class_names
+        if not name.isprintable() and name != name.encode(errors="ignore").decode()
+    ]
+    if broken:
+        raise InputError(
+            f"The class name {broken[0]!r} holds letters that do not exist, so no file can: rename the class."
+        )
     rounded = (images.pixels().clamp(0, 1) * 255).round().to(torch.uint8)
     folder = Path(folder)
     if force and folder.is_dir() and any(folder.iterdir()):
@@ -152,11 +161,11 @@ def load_export(folder: Path) -> tuple[ImageSet, ImageSet]:
         )
     try:
         pixels, labels = found[0].read(folder, original)
+        images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     except Exception as error:  # Decoders raise errors of many kinds on a broken file.
         raise InputError(
             f"{folder} cannot be read back ({type(error).__name__}: {error}): export the set again."
         ) from error
-    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     if images.shape != original.images.shape or labels != original.labels.tolist():
         raise InputError(
             f"{folder} holds other images or labels than {ORIGINAL} beside them, so they cannot be compared: export "

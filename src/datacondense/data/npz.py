@@ -67,7 +67,7 @@ def read_features(path: Path) -> Tensor:
     remedy = "give the path of a .npy file that numpy.save wrote, float32 [N, D]"
     with reading(path, "an array of numbers", remedy):
         with path.open("rb") as file:
-            _check_header(file, str(path))
+            _check_header(file, str(path), path.stat().st_size)
             file.seek(0)
             array = np.lib.format.read_array(file, allow_pickle=False)
         # In the byte order of this machine, the only one that torch knows.
@@ -84,7 +84,8 @@ def _array(path: Path, member: str) -> NDArray[Any]:
     """Read one array."""
     with reading(path, "an .npz file", _REMEDY), zipfile.ZipFile(path) as archive:
         with archive.open(member) as file:
-            _check_header(file, f"the array {member.removesuffix('.npy')} in {path}")
+            name = member.removesuffix(".npy")
+            _check_header(file, f"the array {name} in {path}", archive.getinfo(member).file_size)
         with archive.open(member) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         if array.dtype.kind == "U":
@@ -92,14 +93,15 @@ def _array(path: Path, member: str) -> NDArray[Any]:
         return array
 
 
-def _check_header(file: IO[bytes], what: str) -> None:
-    """Refuse an array by what its header says of its size."""
+def _check_header(file: IO[bytes], what: str, held: int) -> None:
+    """Refuse an array by what its header says of its size: more than its file holds, or than the memory."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
-    check_memory(
-        math.prod(shape) * dtype.itemsize, f"The {shape} numbers of {what}", "give fewer or smaller ones"
-    )
+    size = math.prod(shape) * dtype.itemsize
+    check_memory(size, f"The {shape} numbers of {what}", "give fewer or smaller ones")
+    if size > held:
+        raise ValueError(f"its header speaks of {shape} numbers, but it is shorter")
 
 
 def _read_split(
