@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,13 @@ def test_json_is_checked_as_soon_as_it_is_parsed(tmp_path: Path) -> None:
 
 def test_names_that_no_file_has_are_refused(tmp_path: Path) -> None:
     nul = tmp_path / "a\0b"
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: write_text(nul, "x"),
         lambda: refuse_own_input(nul, tmp_path),
         lambda: refuse_own_input(tmp_path, nul),
         lambda: refuse_existing(tmp_path / ("a" * 400), force=False),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(
             InputError, match=r"cannot be the name of a file|cannot be written \(File name too long\)"
         ):
