@@ -84,6 +84,9 @@ def test_names_that_no_file_has_are_refused(tmp_path: Path) -> None:
         lambda: write_text(nul, "x"),
         lambda: refuse_own_input(nul, tmp_path),
         lambda: refuse_own_input(tmp_path, nul),
+        lambda: refuse_own_input(tmp_path / "\ud800", tmp_path),
+        lambda: refuse_own_input(tmp_path, tmp_path / "\ud800"),
+        lambda: write_text(tmp_path / "\ud800", "x"),
         lambda: refuse_existing(tmp_path / ("a" * 400), force=False),
     ]
     for write in writes:

@@ -152,7 +152,9 @@ def refuse_own_input(out: Path, *inputs: Path) -> None:
     """Refuse an output that is one of the inputs, holds one or lies in one: to write it would destroy what is read."""
     for given in inputs:
         with writing(out):
-            one, other = out.resolve(), given.resolve()
+            one = out.resolve()
+        with writing(given):
+            other = given.resolve()
             if os.path.lexists(given) and (one == other or other.is_relative_to(one)):
                 raise InputError(f"{out} is or holds {given}, which is read: give another --out.")
 
@@ -253,7 +255,7 @@ def flush_to_disk(path: Path) -> None:
 def _unwritten(error: OSError | ValueError, path: Path) -> ValueError:
     """Return a sentence with a remedy for an error of the operating system, or of a name that no file can have."""
     if isinstance(error, ValueError):
-        if "null byte" not in str(error):
+        if "\0" not in str(path) and str(path).isprintable():
             return error
         return InputError(f"{path} cannot be the name of a file: choose another path.")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
