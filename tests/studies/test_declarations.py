@@ -185,7 +185,7 @@ def test_one_factor_changes_and_the_users_settings_stay(
 @pytest.mark.parametrize(
     ("name", "network", "message"),
     [
-        ("activation", "mlp", "mlp has no activation to vary: give a network that has, such as --network convnet"),
+        ("activation", "mlp", "mlp has no activation to vary: give a network that has, such as convnet"),
         ("depth", "vgg11", "vgg11 has no depth to vary"),
         ("width", "nets:small", "nets:small has no width to vary"),
         ("width", "convnet-w30-gn", "width 30 cannot have group normalisation"),

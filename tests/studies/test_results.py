@@ -18,7 +18,7 @@ from datacondense.studies.statistics import mean_interval
 from datacondense.studies.study import Claim, Published, Study
 from datacondense.tasks.store import Store
 from datacondense.tasks.task import graph_of, inputs_of
-from tests.tasks.made_tasks import MNIST
+from tests.tasks.made_tasks import MNIST, finish
 
 Numbers = Mapping[tuple[int, int], float]  # by seed and network
 
@@ -85,9 +85,7 @@ def test_records_become_lines_and_missing_ones_are_counted(tmp_path: Path) -> No
     for labels, accuracies in values.items():
         for task, accuracy in zip(declared.entries[labels], accuracies, strict=False):
             environment = {"threads": 1 + (labels == ("b", "c"))}
-            store.finish(
-                task.key, {"result": {"accuracy": accuracy, "environment": environment}, "seconds": 1.0}
-            )
+            finish(store, task, {"accuracy": accuracy, "environment": environment})
     store.fail(declared.entries["a", "d"][0].key, {"error": "it broke"})
 
     found = collect(declared, store)
@@ -126,11 +124,11 @@ def test_entries_have_learning_rates_and_seconds_of_their_sets(tmp_path: Path) -
     for task in turned:
         seed = task.protocol.seed
         made = {"image_lr": rates[seed], "condensing_seconds": 10.0 + seed, "iterations": 4.5 - seed}
-        store.finish(inputs_of(task)[0].key, {"result": made})
-        store.finish(task.key, {"result": {"accuracy": 0.5}})
+        finish(store, inputs_of(task)[0], made)
+        finish(store, task, {"accuracy": 0.5})
     for task in declared.entries["b", "c"]:
-        store.finish(inputs_of(task)[0].key, {"result": {"condensing_seconds": 3.0}})
-    store.finish(declared.entries["b", "c"][0].key, {"result": {"accuracy": 0.5}})
+        finish(store, inputs_of(task)[0], {"condensing_seconds": 3.0})
+    finish(store, declared.entries["b", "c"][0], {"accuracy": 0.5})
 
     table = collect(declared, store).table
 
@@ -147,8 +145,8 @@ def test_shared_sets_are_counted_once(tmp_path: Path) -> None:
     made: Any = tasks
     shared = [replace(task, source=inputs_of(first)[0]) for task in made]
     for task in shared:
-        store.finish(task.key, {"result": {"accuracy": 0.5}})
-    store.finish(inputs_of(first)[0].key, {"result": {"image_lr": 0.1, "condensing_seconds": 7.0}})
+        finish(store, task, {"accuracy": 0.5})
+    finish(store, inputs_of(first)[0], {"image_lr": 0.1, "condensing_seconds": 7.0})
     found = collect(replace(declared, entries={("a", "c"): shared}, claims=()), store).table.loc["a", "c"]
     assert (found.sets, found.image_lrs, found.condensing_seconds) == (1, (0.1,), 7.0)
 
@@ -314,12 +312,12 @@ def costly(tmp_path: Path) -> tuple[Study, Store]:
     )
     store = Store(tmp_path)
     seconds = {"TrainFull": 40.0, "ComputeFeatures": 2.0, "SearchLearningRate": 1000.0, "Evaluate": 3.0}
-    for key, task in graph_of(made.tasks).items():
+    for task in graph_of(made.tasks).values():
         # What a set took is in its result, and that of the task is more: it reads the data first.
         seed = getattr(task, "seed", 0)
         memory = {"peak": 400 + seed, "added": 10 * seed}
         costs = {"accuracy": 0.5, "condensing_seconds": 5.0 + seed, "memory": memory}
-        store.finish(key, {"result": costs, "seconds": seconds.get(type(task).__name__, 77.0)})
+        finish(store, task, costs, seconds.get(type(task).__name__, 77.0))
     return made, store
 
 
@@ -339,7 +337,7 @@ def test_costs_of_sets_are_collected(tmp_path: Path) -> None:
 def test_records_without_memory_and_unfinished_networks_leave_it_out(tmp_path: Path) -> None:
     made, store = costly(tmp_path)
     first, *_, last = made.entries["random", "1"]
-    store.finish(inputs_of(first)[0].key, {"result": {"condensing_seconds": 8.0}, "seconds": 77.0})
+    finish(store, inputs_of(first)[0], {"condensing_seconds": 8.0}, 77.0)
     for key in (last.key, made.full[0].key):
         (store.folder(key) / "record.json").unlink()
     table = collect(made, store).table

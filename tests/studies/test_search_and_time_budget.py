@@ -23,7 +23,7 @@ from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.task import graph_of, inputs_of
 from datacondense.tasks.workers import WorkersConfig
-from tests.tasks.made_tasks import MNIST
+from tests.tasks.made_tasks import MNIST, finish
 
 RATES = (0.1, 3.0)
 CONFIG = StudyConfig(
@@ -100,7 +100,7 @@ def test_the_search_takes_the_best_rate_and_the_first_of_equal_ones(
     store = Store(tmp_path)
     for number, trial in enumerate(trials):
         is_better = better is not None and number // 4 == better
-        store.finish(trial.key, {"result": {"accuracy": 0.5 + 0.1 * (number % 2) + 0.01 * is_better}})
+        finish(store, trial, {"accuracy": 0.5 + 0.1 * (number % 2) + 0.01 * is_better})
     assert search.run(Workspace(store))["image_lr"] == selected
 
 
@@ -157,7 +157,7 @@ def recorded(folder: Path, timed: Condense, *, rate: float, seconds: float) -> W
     store = Store(folder)
     results = {"image_lr": rate}, {"condensing_seconds": seconds}
     for task, result in zip(inputs_of(timed), results, strict=True):
-        store.finish(task.key, {"result": result})
+        finish(store, task, result)
     return Workspace(store)
 
 
