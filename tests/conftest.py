@@ -2,7 +2,10 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,6 +40,13 @@ def has_kernels() -> bool:
     except UnavailableError:
         return False
     return True
+
+
+def run_module(name: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a harness of these tests as a command, its results in a folder."""
+    command = [sys.executable, "-m", name, "--results", str(folder / "results.jsonl"), *options]
+    root = Path(__file__).parents[1]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
 
 MakeSet = Callable[..., ImageSet]

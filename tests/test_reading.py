@@ -96,3 +96,9 @@ def test_names_that_no_file_has_are_refused(tmp_path: Path) -> None:
             write()
     with pytest.raises(InputError, match="cannot be the name of a file"), replacing_folder(nul):
         pass
+
+
+def test_an_error_in_a_file_of_a_strange_but_possible_name_keeps_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "a\u00a0b").mkdir()
+    with pytest.raises(InputError, match="is a folder or a device and cannot be replaced by a file"):
+        write_text(tmp_path / "a\u00a0b", "x")

@@ -66,11 +66,15 @@ def checked(values: Any, kind: Any) -> Any:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a sentence about what could not be written."""
+    """Turn an error of the operating system, or a name that no file can have, into a sentence with a remedy."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        raise _unwritten(error, path) from error
+    except OSError as error:
+        raise InputError(_explained(error, path)) from error
+    except ValueError as error:
+        if _is_possible(path):
+            raise
+        raise InputError(f"{path} cannot be the name of a file: choose another path.") from error
 
 
 @contextmanager
@@ -80,23 +84,22 @@ def replacing(path: Path, *, new_folder: bool = True) -> Iterator[Path]:
     Its folder is made where it is missing, unless that would bring back one that was removed.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}.{_PART}"
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(
-                f"{path} is a folder or a device and cannot be replaced by a file: give another path."
-            )
-        if new_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        flush_to_disk(temporary)
-        temporary.replace(path)
-        flush_to_disk(path.parent)
-    except (OSError, ValueError) as error:
-        raise _unwritten(error, path) from error
-    finally:
-        # Where even the name is impossible (too long, below a file), there is nothing to remove.
-        with suppress(OSError, ValueError):
-            temporary.unlink()
+    with writing(path):
+        try:
+            if path.exists() and not path.is_file():
+                raise InputError(
+                    f"{path} is a folder or a device and cannot be replaced by a file: give another path."
+                )
+            if new_folder:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush_to_disk(temporary)
+            temporary.replace(path)
+            flush_to_disk(path.parent)
+        finally:
+            # Where even the name is impossible (too long, below a file), there is nothing to remove.
+            with suppress(OSError, ValueError):
+                temporary.unlink()
 
 
 @contextmanager
@@ -105,22 +108,19 @@ def replacing_folder(path: Path, *, ours: bool = False) -> Iterator[Path]:
 
     What lies there is replaced only if the caller knows it as `ours`, whole.
     """
-    temporary: Path | None = None
-    try:
+    with writing(path):
         destination = path.resolve()
         _check_folder(path, destination, ours=ours)
         destination.parent.mkdir(parents=True, exist_ok=True)
         _recover(destination)
         temporary = destination.parent / f".{destination.name}.{os.getpid()}.{_PART}"
         new = temporary / "new"
-        new.mkdir(parents=True)
-        yield new
-        _move(new, destination, aside=temporary / "old")
-        flush_to_disk(destination.parent)
-    except (OSError, ValueError) as error:
-        raise _unwritten(error, path) from error
-    finally:
-        if temporary is not None:
+        try:
+            new.mkdir(parents=True)
+            yield new
+            _move(new, destination, aside=temporary / "old")
+            flush_to_disk(destination.parent)
+        finally:
             _discard(temporary, destination)
 
 
@@ -252,18 +252,18 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _unwritten(error: OSError | ValueError, path: Path) -> ValueError:
-    """Return a sentence with a remedy for an error of the operating system, or of a name that no file can have."""
-    if isinstance(error, ValueError):
-        if "\0" not in str(path) and str(path).isprintable():
-            return error
-        return InputError(f"{path} cannot be the name of a file: choose another path.")
+def _is_possible(path: Path) -> bool:
+    """Whether a file can have this name at all: without a NUL, and of letters that exist."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+def _explained(error: OSError, path: Path) -> str:
+    """Return a sentence with a remedy for an error of the operating system."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return InputError(
-            f"No space left on the disk while writing {path}: free some space and try again; nothing was changed."
-        )
+        return f"No space left on the disk while writing {path}: free some space and try again; nothing was changed."
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return InputError(
-            f"{path} cannot be written (permission denied): choose a folder that you may write to."
-        )
-    return InputError(f"{path} cannot be written ({error.strerror or error}): choose another path.")
+        return f"{path} cannot be written (permission denied): choose a folder that you may write to."
+    return f"{path} cannot be written ({error.strerror or error}): choose another path."

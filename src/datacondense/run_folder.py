@@ -41,11 +41,10 @@ SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 _LOCK = ".lock"
-_VERSION = (
-    2  # of settings.json; checkpoints beside one without a version, of an earlier release, have no digest
-)
+# Of settings.json. Beside one without a version, of an earlier release, checkpoints have no digest.
+_VERSION = 2
 # What a resumed run may change: it says how far the run goes and what it reports, and enters no step.
-_CHANGEABLE = {
+CHANGEABLE = {
     f"run.{name}"
     for name in ("iterations", "time_limit", "checkpoint_every", "validate_every", "validation_networks")
 }
@@ -231,7 +230,7 @@ class RunFolder:
 
     def _digest(self) -> str:
         """Return a hash of the settings that steps depend on."""
-        kept = {key: value for key, value in joined_keys(self.settings()).items() if key not in _CHANGEABLE}
+        kept = {key: value for key, value in joined_keys(self.settings()).items() if key not in CHANGEABLE}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def _discard(self) -> None:
@@ -262,7 +261,7 @@ def different_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dic
 
 def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings, and name what differs."""
-    differing = {key: pair for key, pair in different_settings(before, now).items() if key not in _CHANGEABLE}
+    differing = {key: pair for key, pair in different_settings(before, now).items() if key not in CHANGEABLE}
     if differing:
         listed = "; ".join(f"{key} was {old!r} and is now {new!r}" for key, (old, new) in differing.items())
         raise ResumeError(

@@ -23,12 +23,12 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the library catches it."""
 
 
-def kill_at(outer: int, inner: int) -> Callable[[Progress], None]:
+def kill_at(outer: int, inner: int, how: type[BaseException] = Killed) -> Callable[[Progress], None]:
     """Return an observer that ends the process after a step, before its checkpoint is written."""
 
     def observe(progress: Progress) -> None:
         if progress.step == (outer, inner):
-            raise Killed
+            raise how
 
     return observe
 

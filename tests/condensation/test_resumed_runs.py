@@ -4,7 +4,6 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ def test_how_often_checkpoints_are_written_may_change(tiny: ImageSet, tmp_path: 
     expected = unbroken(tiny, tmp_path / "unbroken")
     rarely = replace(RUN, checkpoint_every=1e9)
     with pytest.raises(KeyboardInterrupt):
-        condense(tiny, METHOD, rarely, directory=tmp_path / "run", observer=interrupt_at(1, 0))
+        condense(tiny, METHOD, rarely, directory=tmp_path / "run", observer=kill_at(1, 0, KeyboardInterrupt))
     condense(tiny, METHOD, RUN, directory=tmp_path / "run", resume=True)
     assert result_bytes(tmp_path / "run") == expected
 
@@ -178,16 +177,6 @@ def test_one_step_is_taken_however_short_the_time(tiny: ImageSet, tmp_path: Path
     before = result_bytes(tmp_path)
     condense(tiny, METHOD, short, directory=tmp_path, resume=True)
     assert result_bytes(tmp_path) == before
-
-
-def interrupt_at(outer: int, inner: int) -> Callable[[Progress], None]:
-    """Return an observer that presses Ctrl-C after a step."""
-
-    def observe(progress: Progress) -> None:
-        if progress.step == (outer, inner):
-            raise KeyboardInterrupt
-
-    return observe
 
 
 def test_ctrl_c_in_a_validation_loses_no_line(

@@ -1,11 +1,10 @@
 """Commands that are broken off, full disks, and folders that are shared, read-only or gone."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import run_module
 from tests.faults.child import BROKEN, Child
 from tests.faults.disk import FailingLayer
 from tests.faults.jobs import JOBS, write_inputs
@@ -15,23 +14,28 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:This process:DeprecationWarning"
 )  # it forks, as the harness does
 
-ROOT = Path(__file__).parents[2]
-
-
-def break_off(tmp_path: Path, *options: str) -> None:
-    """Run the harness as a command."""
-    command = [sys.executable, "-m", "tests.faults", "--results", str(tmp_path / "results.jsonl"), *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
 
 def test_a_handful_of_faults(tmp_path: Path) -> None:
-    break_off(tmp_path, "--jobs", "condense", "export", "--kills", "6", "--full-disks", "6", "--others", "4")
+    done = run_module(
+        "tests.faults",
+        tmp_path,
+        "--jobs",
+        "condense",
+        "export",
+        "--kills",
+        "6",
+        "--full-disks",
+        "6",
+        "--others",
+        "4",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.faults
 def test_a_thousand_faults(tmp_path: Path) -> None:
-    break_off(tmp_path)
+    done = run_module("tests.faults", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_layer_fails_one_change_and_all_after_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from datacondense.errors import InputError
+from tests.conftest import run_module
 from tests.fuzz import batches
 from tests.fuzz.batches import Batch, Prepared
 from tests.fuzz.reader import Call, Reader
@@ -20,23 +21,18 @@ from tests.fuzz.readers import READERS
 from tests.fuzz.session import FINDINGS
 from tests.fuzz.strange import changed_bytes, changed_json, to_json
 
-ROOT = Path(__file__).parents[2]
-
-
-def fuzz(tmp_path: Path, *options: str) -> None:
-    """Run the fuzzer as a command."""
-    command = [sys.executable, "-m", "tests.fuzz", "--results", str(tmp_path / "results.jsonl"), *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
 
 def test_every_reader(tmp_path: Path) -> None:
-    fuzz(tmp_path, "--inputs", "3000")
+    done = run_module("tests.fuzz", tmp_path, "--inputs", "3000")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.fuzz
 def test_every_reader_for_an_hour(tmp_path: Path) -> None:
-    fuzz(tmp_path, "--inputs", "10000000", "--minutes", "60", "--seed", str(int(time.time())))
+    done = run_module(
+        "tests.fuzz", tmp_path, "--inputs", "10000000", "--minutes", "60", "--seed", str(int(time.time()))
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def raises() -> None:

@@ -17,9 +17,8 @@ from datacondense.tasks.store import TASKS
 from datacondense.tasks.workers import WorkersConfig
 
 _SHOWN_FAILURES = 5
-_LONGEST_STEM = (
-    200  # bytes; file systems take 255 for a name, of which a suffix and a temporary name need some
-)
+# Bytes. File systems take 255 for a name, of which a suffix and a temporary name need some.
+_LONGEST_STEM = 200
 
 Dataset: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
 

@@ -1,6 +1,5 @@
 """From the state of a run to an image set: at its end or at a checkpoint; and whether an end is what is wanted."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
 
@@ -10,12 +9,17 @@ from msgspec import Meta
 from datacondense.condensation.state import State
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.run_folder import SETTINGS, Checkpoint, ResumeError, RunFolder, different_settings
-
-# Between the result of a run and what is requested: how far it went, what it reported and learned, and where.
-_MAY_DIFFER = re.compile(
-    r"iterations_done$|learned($|\.)|environment\.|run\.(iterations|time_limit|checkpoint_every|validat\w+)$"
+from datacondense.run_folder import (
+    CHANGEABLE,
+    SETTINGS,
+    Checkpoint,
+    ResumeError,
+    RunFolder,
+    different_settings,
 )
+
+# What the result of a run has of its own: how far it went, what it learned, and where.
+_OF_RESULTS = ("iterations_done", "learned", "environment.")
 
 
 class _Facts(TypedDict):
@@ -81,7 +85,7 @@ def is_prolonged(found: ImageSet, provenance: Mapping[str, Any], folder: RunFold
     """Whether a finished run is to go further; refuse a result that is another run's."""
     differing = different_settings(found.provenance, provenance)
     further = {"run.iterations", "run.time_limit"} & differing.keys()
-    foreign = [key for key in differing if not _MAY_DIFFER.match(key)]
+    foreign = [key for key in differing if key not in CHANGEABLE and not key.startswith(_OF_RESULTS)]
     if foreign:
         old, new = differing[foreign[0]]
         raise ResumeError(

@@ -96,11 +96,7 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
         raise InputError(
             f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
         )
-    broken = [
-        name
-        for name in images.class_names
-        if not name.isprintable() and name != name.encode(errors="ignore").decode()
-    ]
+    broken = [name for name in images.class_names if name != name.encode(errors="ignore").decode()]
     if broken:
         raise InputError(
             f"The class name {broken[0]!r} holds letters that do not exist, so no file can: rename the class."
