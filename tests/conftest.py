@@ -26,9 +26,16 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if getattr(val, "__name__", "") == "<lambda>" else None
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse sets of values, whose order differs between processes."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if any(isinstance(given, (set, frozenset)) for given in (*mark.args, *mark.kwargs.values())):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid} is parametrized by a set: sort it.")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse ids that differ between processes, which share out tests by id."""
-    unstable = [item.nodeid for item in items if re.search(r"\bat 0x|<lambda>", item.nodeid)]
+    unstable = [item.nodeid for item in items if re.search(r"0x[0-9a-f]{8}|<lambda>", item.nodeid)]
     if unstable:
         raise pytest.UsageError(f"{unstable[0]} has an address or a lambda in its id: give ids=.")
 
