@@ -81,3 +81,28 @@ def test_help_needs_neither_fcntl_nor_resource(arguments: list[str]) -> None:
     done = without_unix(f"from datacondense.cli.main import main\nmain({arguments!r})")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: datacondense")
+
+
+WITHOUT_PACKAGES = """
+import sys
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"datasets", "dill", "docstring_parser", "multiprocess", "rich", "typeguard", "tyro"}:
+            raise ModuleNotFoundError(f"{name} is missing", name=name)
+sys.meta_path.insert(0, Refusing())
+
+import numpy as np
+from datacondense import EvaluationConfig, GradientMatchingConfig, RunConfig, condense, evaluate, load
+images, labels = np.arange(8 * 64).reshape(8, 8, 8).astype("uint8"), np.arange(8) % 2
+np.savez(sys.argv[1], train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+splits = load(sys.argv[1])
+settings = {"network": "mlp", "ipc": 1, "real_batch": 2}
+condensed = condense(splits.train, GradientMatchingConfig(**settings), RunConfig(iterations=1))
+evaluate(condensed, splits.test, EvaluationConfig(repeats=1, epochs=1))
+"""
+
+
+def test_arrays_are_condensed_and_scored_without_command_line_and_hub(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_PACKAGES, str(tmp_path / "set.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -4,21 +4,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from tyro.constructors import PrimitiveConstructorSpec
-
 from datacondense.errors import InputError
 from datacondense.user_code import name_of
 
-Named: TypeAlias = Annotated[
-    str | Callable[..., Any],
-    PrimitiveConstructorSpec(
+_NAME: Any = None
+REPEATED: Any = None
+"""Marks a setting whose option is given once for each value."""
+
+try:
+    from tyro.conf import UseAppendAction
+    from tyro.constructors import PrimitiveConstructorSpec
+except ModuleNotFoundError:  # Python alone needs no command line
+    pass
+else:
+    REPEATED = UseAppendAction
+    _NAME = PrimitiveConstructorSpec(
         nargs=1,
         metavar="NAME",
         instance_from_str=lambda words: words[0],
         is_instance=lambda value: isinstance(value, str) or callable(value),
         str_from_instance=lambda value: [name_of(value)],
-    ),
-]
+    )
+
+Named: TypeAlias = Annotated[str | Callable[..., Any], _NAME]
 """A built-in name, "package.module:name" of one's own, or, in Python, the object itself."""
 
 SettingsT = TypeVar("SettingsT")

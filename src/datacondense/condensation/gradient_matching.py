@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
-from tyro.conf import UseAppendAction
 
 from datacondense.augment.strategies import augmented, check_siamese, resolved_strategy
 from datacondense.condensation.method import Method, MethodConfig, Start
@@ -27,7 +26,7 @@ from datacondense.matching.transforms import check_applicable, parse_transform, 
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters
 from datacondense.networks.stacked import bytes_of_graph, stack_network
-from datacondense.settings import Named, check_at_least, check_momenta, check_rates, narrowed
+from datacondense.settings import REPEATED, Named, check_at_least, check_momenta, check_rates, narrowed
 from datacondense.training import SGD, TrainState, train, zero_velocity
 
 _GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
@@ -75,7 +74,7 @@ class GradientMatchingConfig(MethodConfig):
     _name: ClassVar[str] = "gradient-matching"
 
     distance: Named = "layerwise-cosine"
-    transform: Annotated[tuple[Named, ...], UseAppendAction] = ()
+    transform: Annotated[tuple[Named, ...], REPEATED] = ()
     class_collective: bool = False
     compare: str = "weights"
     siamese: str = "none"
