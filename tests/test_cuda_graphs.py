@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.cuda_graphs import CudaGraphs, sent, side_by_side
-from tests.captures import refuse, rerun
-
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, GPU])]
+from datacondense.cuda_graphs import CudaGraphs, fitting, sent, side_by_side
+from tests.captures import DEVICES, GPU, refuse, rerun
 
 
 def graphs_on(device: str) -> CudaGraphs:
@@ -109,7 +106,7 @@ def test_updates_in_place_begin_with_the_state_before_capture(device: str) -> No
         "state", ({"x": torch.zeros(2, device=device)}, torch.tensor(2.0, device=device))
     )
     assert again["x"] is state["x"]
-    assert graphs.static("other state", step) is not step
+    assert graphs.static("other state", (state, step))[1] is not step
     assert captured.replay().tolist() == [20, 20]
     assert captured.inputs[0]["x"].tolist() == [2, 2]
     other = {"x": torch.full((2,), 5.0, device=device)}
@@ -143,6 +140,7 @@ def test_devices_that_do_not_capture_call_functions_as_they_are() -> None:
 
     assert graphs.replay("see", see, x) is x
     assert seen[0] is x
+    assert graphs.static("x", x) is x
     captured = graphs.captured("add", lambda x: x.add_(1), x)
     assert x.tolist() == [1, 1]
     captured.replay()
@@ -218,6 +216,37 @@ def test_branches_of_a_graph_compute_what_they_compute_one_by_one(device: str, n
     assert not graphs.eager
     for one, other in zip([*weights, *found], [*alone, *expected], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("taken", "free", "fits"), [(10, 100, 6), (10, 4, 1), (500, 100, 1), (0, 100, 32), (1, 10**6, 32)]
+)
+def test_as_many_fit_as_half_of_the_free_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, taken: int, free: int, fits: int
+) -> None:
+    allocated = [7]
+
+    def stats(_: torch.device) -> dict[str, int]:
+        total = "allocated_bytes.all.allocated"
+        return {total: allocated[0], "reserved_bytes.all.current": 50, "allocated_bytes.all.current": 30}
+
+    def run() -> None:
+        allocated[0] += taken
+
+    monkeypatch.setattr(torch.cuda, "memory_stats", stats)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**9))
+    assert fitting(run, torch.device("cuda")) == fits
+    assert fitting(run, torch.device("cpu")) == 32
+
+
+@pytest.mark.gpu
+@GPU
+def test_fewer_large_functions_fit_on_a_gpu() -> None:
+    device = torch.device("cuda")
+    torch.cuda.empty_cache()
+    third = torch.cuda.mem_get_info(device)[0] // 3
+    large, small = (partial(torch.empty, size, dtype=torch.uint8, device=device) for size in (third, 1000))
+    assert (fitting(large, device), fitting(small, device)) == (1, 32)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -95,8 +95,10 @@ class CudaGraphs:
             values: Tensors on this device; copied.
 
         Returns:
-            The tensors, which a later call for the same key overwrites.
+            The tensors, which a later call for the same key overwrites; the values themselves where nothing captures.
         """
+        if self._capture is None:
+            return values
         leaves, structure = tree_flatten(values)
         signature = (key, repr(structure), tuple((leaf.shape, leaf.dtype) for leaf in leaves))
         with torch.no_grad():
@@ -117,11 +119,13 @@ class CudaGraphs:
         Returns:
             The captured function, the same one for the same tensors.
         """
+        if self._capture is None:
+            return Captured(function, inputs)
         leaves, structure = tree_flatten(inputs)
         signature = (key, repr(structure), tuple(map(id, leaves)))
         if signature not in self._captured:
             self._captured[signature] = captured = Captured(function, inputs)
-            if self._capture is not None and key not in self.eager:
+            if key not in self.eager:
                 captured._graph = self._graph(key, partial(function, *inputs), leaves, self._capture)
         return self._captured[signature]
 
@@ -154,7 +158,7 @@ def side_by_side(functions: Sequence[Callable[[], T]], device: torch.device | st
         Their results, in order.
     """
     device = torch.device(device)
-    if device.type != "cuda":
+    if device.type != "cuda" or len(functions) == 1:
         return [function() for function in functions]
     current = torch.cuda.current_stream(device)
     streams = [_branch(device, number) for number in range(min(len(functions), MOST_SIDE_BY_SIDE))]
@@ -167,6 +171,28 @@ def side_by_side(functions: Sequence[Callable[[], T]], device: torch.device | st
     for stream in streams:
         current.wait_stream(stream)
     return results
+
+
+def fitting(run: Callable[[], object], device: torch.device) -> int:
+    """Return how many calls of a function fit side by side into half of the memory that a GPU has free; at least 1.
+
+    Args:
+        run: The function; called once where the device is a GPU.
+        device: Where it computes.
+
+    Returns:
+        The number, `MOST_SIDE_BY_SIDE` at most.
+    """
+    if device.type != "cuda":
+        return MOST_SIDE_BY_SIDE
+    before = torch.cuda.memory_stats(device)
+    run()
+    after = torch.cuda.memory_stats(device)
+    # All that was allocated on the way: more than the peak, but the peak itself is somebody else's to reset.
+    taken: int = after["allocated_bytes.all.allocated"] - before["allocated_bytes.all.allocated"]
+    unused: int = after["reserved_bytes.all.current"] - after["allocated_bytes.all.current"]
+    free = torch.cuda.mem_get_info(device)[0] + unused
+    return max(1, min(MOST_SIDE_BY_SIDE, free // 2 // max(1, taken)))
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
