@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from datacondense.cli.main import _on_signals, main
+from datacondense.errors import InputError
 
 # Before, it is Python itself that starts, whose own handler prints a traceback.
 BEGIN = """
 import datacondense.cli.main as entry
 
-def begun(args, run=entry._run):
+def begun(args, stop, run=entry._run):
     print("begun", flush=True)
-    return run(args)
+    return run(args, stop)
 
 entry._run = begun
 raise SystemExit(entry.main())
@@ -69,3 +70,19 @@ def test_what_a_shell_ignores_stays_ignored() -> None:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def test_an_error_that_foreign_code_makes_of_ctrl_c_is_that_of_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Command:
+        def __call__(self) -> int:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise InputError("the file is cut short") from None
+            return 0
+
+    monkeypatch.setattr("datacondense.cli.main.parsed", lambda _: Command())
+    assert main(["info", "set"]) == 130
+    assert capsys.readouterr().err == STOPPED

@@ -90,7 +90,10 @@ def _work(words: list[str], folder: Path, log: Path, arrange: Callable[[], None]
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether an exception passed through the library."""
-    return any(
-        "datacondense" in frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
+    """Whether an exception passed through the library once it had prepared for signals."""
+    ours = [
+        frame.f_code.co_name
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if "datacondense" in frame.f_code.co_filename
+    ]
+    return bool(ours) and ours[-1] not in {"main", "_stopping_at_once"}

@@ -74,6 +74,8 @@ class Bench:
         """Compare with the unbroken job."""
         found, wanted = job.content(folder / job.out), self.content[job.name]
         differing = [name for name in wanted if found.get(name) != wanted[name]]
+        if "files" in differing:
+            check(False, f"other files: {sorted(set(found['files']) ^ set(wanted['files']))}")
         check(not differing, f"other content than the unbroken one's: {', '.join(differing)}")
         extra = set(names(folder)) ^ set(self.names[job.name])
         check(not extra, f"files left over or lost: {', '.join(sorted(extra))}")

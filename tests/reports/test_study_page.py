@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -211,6 +212,8 @@ def test_labels_with_commas_survive_csv() -> None:
 def test_all_files_are_written_and_linked(tmp_path: Path) -> None:
     result = four(FOUR, NONE, LOWER, None, environments=[ENVIRONMENT])
     folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / f".a study.png.{os.getpid()}.datacondense-part").touch()  # as a killed process leaves it
     files = write_study(result, {"Data set": "digits"}, folder, "a study")
     assert files == [folder / "a study.md", folder / "a study.csv", folder / "a study.png"]
     assert sorted(folder.iterdir()) == sorted(files)

@@ -42,17 +42,18 @@ def main(args: Sequence[str] | None = None) -> int:
         from datacondense.cli.streams import prepare_streams
 
         prepare_streams()
+        stop = _Stop()
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 warnings.filterwarnings("always", category=UserWarning, module="datacondense")
-                return _run(list(sys.argv[1:] if args is None else args))
-        except InputError as error:
+                return _run(list(sys.argv[1:] if args is None else args), stop)
+        except (InputError, KeyboardInterrupt) as error:
+            if stop.came or isinstance(error, KeyboardInterrupt):
+                print(_STOPPED, file=sys.stderr, end="")
+                return EXIT_INTERRUPTED
             print(f"{_PROGRAM}: {error}", file=sys.stderr)
             return EXIT_INPUT
-        except KeyboardInterrupt:
-            print(_STOPPED, file=sys.stderr, end="")
-            return EXIT_INTERRUPTED
         except BrokenPipeError:
             # The reader (`head`, `less`) has seen enough; Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,7 +87,18 @@ def _leave(signum: int, frame: FrameType | None) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
-def _run(args: list[str]) -> int:
+class _Stop:
+    """Raises KeyboardInterrupt at a signal, and remembers it: foreign code may make another error of it."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def _run(args: list[str], stop: _Stop) -> int:
     """Answer what needs no subcommand, else run it."""
     name, *_ = args or ["--help"]
     if name in _HELP:
@@ -108,7 +120,7 @@ def _run(args: list[str]) -> int:
         print_help(args, lambda: parsed(args))
         return 0
     command = parsed(args)
-    _on_signals(signal.default_int_handler)  # from now on: save, then leave
+    _on_signals(stop)  # from now on: save, then leave
     return command()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from datacondense.files import write_text
+from datacondense.files import remove_leftovers, write_text
 
 NOTHING = "–"
 NOISE_HEADING = "What the matching gradient is made of"
@@ -30,6 +30,7 @@ def write_files(
     plot(files[2])  # first: what cannot be plotted leaves nothing behind
     write_text(files[1], numbers)
     write_text(files[0], page(picture=quote(files[2].name)))
+    remove_leftovers(Path(folder), *(file.name for file in files))
     return files
 
 

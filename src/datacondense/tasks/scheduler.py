@@ -147,7 +147,8 @@ class _Run:
 
     def progress(self) -> StudyProgress:
         """Return the progress so far."""
-        known = {label: fmean(seconds) for label, seconds in list(self._seconds.items())}
+        # Ctrl-C may have come between a list and its first entry.
+        known = {label: fmean(seconds) for label, seconds in list(self._seconds.items()) if seconds}
         guess = fmean(known.values()) if known else None
         over = {*self.done, *self.failed, *self.blocked}
         left = None
