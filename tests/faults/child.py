@@ -84,6 +84,7 @@ def _work(words: list[str], folder: Path, log: Path, arrange: Callable[[], None]
             with suppress(OSError):
                 traceback.print_exc()
         else:  # the signal came before the command began, or after it ended
+            os.write(2, b"stopped outside of the command")
             code = 130
     finally:
         os._exit(code)
