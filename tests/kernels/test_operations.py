@@ -1,5 +1,7 @@
-"""The kernel against torch's own three layers."""
+"""The operation on a CPU against torch's own three layers, and what it is to torch."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.kernels.operations import norm_relu_pool
+from datacondense.kernels.build import UnavailableError
+from datacondense.kernels.operations import has_kernel, load_kernels, norm_activation_pool
 from tests.conftest import has_kernels
 
 pytestmark = pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
@@ -20,7 +23,7 @@ def plain(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def kernel(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return norm_relu_pool(images, weight, bias, 1e-5)
+    return norm_activation_pool(images, weight, bias, 1e-5, groups=images.shape[1])
 
 
 def inputs(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,7 +92,7 @@ def test_threads_do_not_change_a_bit() -> None:
 
 def test_constant_channel_becomes_its_bias() -> None:
     bias = torch.linspace(-1, 1, 32)
-    out = norm_relu_pool(torch.full((1, 32, 4, 4), 7.0), torch.ones(32), bias, 1e-5)
+    out = kernel(torch.full((1, 32, 4, 4), 7.0), torch.ones(32), bias)
     # As torch does, x * scale + shift is computed with scale = 1 / sqrt(eps): 7 * 316 leaves 1e-4 of rounding.
     torch.testing.assert_close(out, bias.relu().view(1, -1, 1, 1).expand(1, 32, 2, 2), rtol=0, atol=5e-4)
 
@@ -105,6 +108,98 @@ def test_a_second_derivative_is_refused() -> None:
 def test_a_level_has_gradient_zero() -> None:
     images, weight, bias = inputs((1, 32, 2, 2))
     level = torch.ones(32, requires_grad=True)
-    out = norm_relu_pool(images, weight, bias, 1e-5, level=level)
+    out = norm_activation_pool(images, weight, bias, 1e-5, groups=32, level=level)
     assert torch.equal(out, kernel(images, weight, bias))
     assert torch.equal(torch.autograd.grad(out.sum(), level)[0], torch.zeros(32))
+
+
+def test_torch_knows_the_shapes_without_computing() -> None:
+    images, weight, bias = (tensor.to("meta") for tensor in inputs((2, 64, 5, 7)))
+    out = kernel(images, weight, bias)
+    assert out.shape == (2, 64, 2, 3)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    for gradient, argument in zip(
+        torch.autograd.grad(out, (images, weight, bias), torch.empty_like(out)),
+        (images, weight, bias),
+        strict=True,
+    ):
+        assert gradient.shape == argument.shape
+        assert gradient.dtype == argument.dtype
+    unpooled = norm_activation_pool(images, weight, bias, 1e-5, groups=4, activation="swish", pooling="none")
+    assert unpooled.shape == images.shape
+
+
+def test_torch_finds_the_operation_well_formed() -> None:
+    arguments = (*inputs((1, 32, 3, 2)), None, 32, 1e-5, "relu", "average")
+    torch.library.opcheck(
+        torch.ops.datacondense.norm_activation_pool.default,
+        (
+            arguments[0].detach().contiguous(memory_format=torch.channels_last).requires_grad_(),
+            *arguments[1:],
+        ),
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+    )
+
+
+def test_neither_import_nor_use_loads_a_compiler_of_torchs() -> None:
+    code = (
+        "import sys, torch; from datacondense.kernels.operations import norm_activation_pool as f; "
+        "x, w = torch.ones(1, 32, 2, 2), torch.ones(32, requires_grad=True); "
+        "f(x, w, w, 1e-5, groups=32).sum().backward(); "
+        "print([name for name in ('torch._dynamo', 'torch._inductor', 'triton') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("device", "channels", "groups", "activation", "pooling", "has"),
+    [
+        ("cpu", 64, 64, "relu", "average", True),
+        ("cpu", 48, 48, "relu", "average", False),
+        ("cpu", 64, 4, "relu", "average", False),
+        ("cpu", 64, 64, "swish", "average", False),
+        ("cpu", 64, 64, "relu", "max", False),
+        ("cuda", 48, 48, "swish", "max", True),
+        ("cuda", 64, 4, "relu", "none", True),
+        ("cuda", 514, 2, "relu", "none", False),
+        ("mps", 64, 64, "relu", "average", False),
+    ],
+)
+def test_what_has_a_kernel(
+    device: str, channels: int, groups: int, activation: str, pooling: str, has: bool
+) -> None:
+    assert has_kernel(device, channels, groups, activation, pooling) is has
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.device], None]:
+    """`load_kernels` without the memory of an earlier call."""
+    for name in ("datacondense.kernels.gpu", "datacondense.kernels.triton_kernels"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(name, raising=False)
+    return load_kernels.__wrapped__
+
+
+def test_a_gpu_without_triton_has_no_kernels(
+    unloaded: Callable[[torch.device], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(UnavailableError, match=r"triton cannot be imported \(.*triton.*\)"):
+        unloaded(torch.device("cuda"))
+
+
+def test_a_gpu_for_which_triton_cannot_compile_has_no_kernels(
+    unloaded: Callable[[torch.device], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="triton is not installed")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.ones", fail)
+    with pytest.raises(
+        UnavailableError, match=r"triton cannot compile the kernels \(Failed to find C compiler.\)"
+    ):
+        unloaded(torch.device("cuda"))
