@@ -16,7 +16,8 @@ from torch.nn.functional import cosine_similarity
 
 from datacondense import GradientMatchingConfig, ImageSet
 from datacondense.condensation.state import Step
-from datacondense.matching.gradients import compared_parameters, parameter_gradients
+from datacondense.matching.class_gradients import parameter_gradients
+from datacondense.matching.gradients import compared_parameters
 from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.random import seeded_generator

@@ -1,15 +1,25 @@
 """Algorithm 1, step by step, against the same steps written out by hand."""
 
 from dataclasses import replace
+from math import prod
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from datacondense import GradientMatchingConfig, ImageSet, InputError, SiameseMatchingConfig, build_network
+from datacondense import (
+    GradientMatchingConfig,
+    ImageSet,
+    InputError,
+    RunConfig,
+    SiameseMatchingConfig,
+    build_network,
+    condense,
+)
 from datacondense.condensation.gradient_matching import GradientMatching
 from datacondense.condensation.state import Step
 from datacondense.matching.distances import DISTANCES
-from datacondense.networks.stacked import bytes_of_graph
 from datacondense.random import seeded_generator
 from tests.cases import LARGE, NETWORKS
 from tests.condensation.by_hand import SEED, algorithm_1, probe
@@ -153,11 +163,10 @@ def test_memory_for_graphs_changes_nothing_but_rounding(
         transform=transform,
         class_collective=class_collective,
     )
-    one_class = bytes_of_graph(build_network(config.network, train.image_shape, 5), 3)
-    at_once = {memory: memory * 2**20 // one_class for memory in (1, 2, 3, 4096)}
-    assert list(at_once.values())[:3] == [1, 2, 3]
-    assert at_once[4096] >= 5
-    methods = [replace(config, graph_memory=memory).build(train, SEED) for memory in at_once]
+    methods = [replace(config, graph_memory=memory).build(train, SEED) for memory in (1, 2, 3, 4096)]
+    at_once = [m._objective.classes_at_once for m in methods if isinstance(m, GradientMatching)]
+    assert at_once[:3] == sorted({1, *at_once[:3]})
+    assert at_once[3] >= 5
     alone, *others = [method.step(method.init(), Step(0, 0)) for method in methods]
     for state, loss in others:
         assert loss == pytest.approx(alone[1], rel=1e-10)
@@ -214,3 +223,25 @@ def test_settings_take_the_place_of_defaults() -> None:
 def test_wrong_settings_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(GradientMatchingConfig(), **change)  # type: ignore[arg-type]
+
+
+def test_where_gradients_do_not_come_apart_classes_go_one_by_one_and_the_record_says_why(
+    make: MakeSet,
+) -> None:
+    class Centred(nn.Module):
+        """Sees the mean of the batch."""
+
+        def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(prod(shape), classes)
+
+        def forward(self, images: Tensor) -> Any:
+            return self.layer((images - images.mean(0)).flatten(1))
+
+    run = RunConfig(iterations=1)
+    own = replace(CONFIG, network=Centred, real_batch=6)
+    environment = condense(make(), own, run).provenance["environment"]
+    reason = "one by one: images of other classes change the gradient of layer.weight"
+    assert (environment["synthetic classes"], environment["real classes"]) == (reason, reason)
+    usual = condense(make(), replace(own, network="mlp"), run).provenance["environment"]
+    assert not [name for name in usual if name.endswith("classes")]

@@ -9,19 +9,17 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.matching import reference
+from datacondense.matching.class_gradients import Model, parameter_gradients
 from datacondense.matching.distances import DISTANCES, distance_named
 from datacondense.matching.gradients import (
-    Model,
     Objective,
     compared_parameters,
     matching_gradient,
-    parameter_gradients,
 )
 from datacondense.matching.transforms import transform_named
 from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Network, Parameters
-from datacondense.networks.stacked import stack_network
 from tests.cases import LARGE, NETWORKS
 from tests.conftest import has_kernels
 
@@ -45,6 +43,13 @@ def objective(model: Model, compared: tuple[str, ...], kind: str) -> Objective:
     return Objective(model=model, real_model=model, compared=compared, distance=distance_named(kind))
 
 
+def together(alone: Objective, at_once: int) -> Objective:
+    """Take as many classes at once, their gradients out of one pass."""
+    return replace(
+        alone, shares_pass=True, real_shares_pass=True, classes_at_once=at_once, real_classes_at_once=at_once
+    )
+
+
 CASES = [(name, kind, compare) for name in NETWORKS for kind in DISTANCES for compare in ("weights", "all")]
 # The large networks take seconds each: one case for each here, all of them among the slow tests.
 QUICK = [
@@ -62,14 +67,11 @@ def test_fast_path_equals_explicit_loops(name: str, kind: str, compare: str) -> 
     network, parameters, buffers, real, synthetic = setting(name)
     model = partial(network, buffers=buffers)
     compared = compared_parameters(parameters, compare)
-    distances, gradient = matching_gradient(
-        objective(model, compared, kind), parameters, real.__getitem__, synthetic
-    )
-    expected, expected_gradient = reference.matching_gradient(
-        model, parameters, compared, real, synthetic, kind=kind
-    )
-    torch.testing.assert_close(distances, expected, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-10)
+    alone = objective(model, compared, kind)
+    expected = reference.matching_gradient(model, parameters, compared, real, synthetic, kind=kind)
+    for each in (alone, together(alone, K)):
+        found = matching_gradient(each, parameters, real.__getitem__, synthetic)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
 # Smooth activations and pooling only: a finite difference across a kink of relu or max is no derivative.
@@ -185,18 +187,25 @@ def test_pixel_gradient_is_the_same_with_a_fused_real_side(kind: str) -> None:
 @pytest.mark.parametrize(
     "name", ["convnet-w4-d2", "convnet-w4-d2-gn-max", "convnet-w4-d1-nonorm-nopool-leaky", "lenet", "mlp"]
 )
-def test_classes_at_once_equal_classes_one_by_one(name: str, compare: str, at_once: int) -> None:
+@pytest.mark.parametrize("transforms", [(), ("keep-stable:0.5",)], ids="+".join)
+def test_classes_at_once_equal_classes_one_by_one(
+    name: str, compare: str, at_once: int, transforms: tuple[str, ...]
+) -> None:
     network = build_network(name, (2, 8, 8), 5)
     generator = torch.Generator().manual_seed(7)
     parameters = {key: value.double() for key, value in network.draw(generator).items()}
-    real, synthetic = (torch.randn(5, n, 2, 8, 8, generator=generator, dtype=torch.float64) for n in (4, 2))
+    synthetic = torch.randn(5, 2, 2, 8, 8, generator=generator, dtype=torch.float64)
+    # Classes with fewer images than the batch give what they have.
+    real = [torch.randn(n, 2, 8, 8, generator=generator, dtype=torch.float64) for n in (4, 4, 1, 3, 4)]
     alone = objective(network, compared_parameters(parameters, compare), "layerwise-cosine")
-    together = replace(alone, stacked_model=stack_network(network), classes_at_once=at_once)
-    assert together.stacked_model is not None
+    alone = replace(
+        alone,
+        transforms=tuple(map(transform_named, transforms)),
+        perturbed=lambda images, label: images + (label + 1) * 0.1,
+    )
     expected = matching_gradient(alone, parameters, real.__getitem__, synthetic)
-    found = matching_gradient(together, parameters, real.__getitem__, synthetic)
-    for f, e in zip(found, expected, strict=True):
-        torch.testing.assert_close(f, e, rtol=1e-10, atol=1e-12)
+    found = matching_gradient(together(alone, at_once), parameters, real.__getitem__, synthetic)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_bfloat16_points_where_float32_points() -> None:

@@ -10,13 +10,9 @@ import torch
 from torch import Tensor
 
 from datacondense.matching import reference
+from datacondense.matching.class_collective import class_collective_gradient
 from datacondense.matching.distances import DISTANCES, distance_named
-from datacondense.matching.gradients import (
-    Objective,
-    class_collective_gradient,
-    compared_parameters,
-    matching_gradient,
-)
+from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.transforms import transform_named
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Parameters

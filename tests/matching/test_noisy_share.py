@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datacondense import build_network
 from datacondense.matching.distances import distance_named
-from datacondense.matching.gradients import Objective, compared_parameters, real_gradients
+from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.transforms import transform_named
 
 
@@ -31,6 +31,7 @@ def test_an_eighth_of_the_batch_rounded_up_gets_noise(size: int) -> None:
         perturbed=perturbed,
     )
     batch = torch.randn(size, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    real_gradients(objective, parameters, lambda _: batch, [0])
+    synthetic = torch.zeros(1, 1, 1, 8, 8)
+    matching_gradient(objective, parameters, lambda _: batch, synthetic)
     (images,) = noisy
     assert torch.equal(images, batch[: ceil(size / 8)])

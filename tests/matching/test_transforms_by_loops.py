@@ -12,7 +12,6 @@ from datacondense.matching.distances import DISTANCES, distance_named
 from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.transforms import transform_named
 from datacondense.networks.builder import build_network
-from datacondense.networks.stacked import stack_network
 from tests.matching.made_gradients import CHAINS, VALUES, apply, gradients, real_side
 
 
@@ -77,9 +76,8 @@ def test_pixel_gradients_equal_explicit_loops(names: tuple[str, ...], network: s
         perturbed=alone.perturbed,
     )
     assert bool(expected[1].any())
-    stacked = replace(alone, stacked_model=stack_network(made), classes_at_once=K)
-    assert (stacked.stacked_model is None) == network.endswith("bn")
-    for objective in (alone, stacked):
+    parts = replace(alone, shares_pass=True, real_shares_pass=True)
+    for objective in (alone, parts, replace(parts, classes_at_once=K, real_classes_at_once=K)):
         found = matching_gradient(objective, parameters, real.__getitem__, synthetic)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacondense.matching.gradients import Model
+from datacondense.matching.class_gradients import Model
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Parameters

@@ -14,25 +14,31 @@ from datacondense.condensation.schedule import published_schedule
 from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.matching.class_collective import class_collective_gradient
+from datacondense.matching.class_gradients import Model, obstacle
 from datacondense.matching.distances import check_distance, distance_named
-from datacondense.matching.gradients import (
-    Objective,
-    class_collective_gradient,
-    compared_parameters,
-    matching_gradient,
-)
+from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.pixel_filter import shrink_pixels
 from datacondense.matching.transforms import check_applicable, parse_transform, transform_named
+from datacondense.networks.backend import NetworkFunction
+from datacondense.networks.graph_size import MapSizes, map_sizes
 from datacondense.networks.names import canonical_network, network_name
-from datacondense.networks.network import Parameters
-from datacondense.networks.stacked import bytes_of_graph, stack_network
+from datacondense.networks.network import Parameters, moved
 from datacondense.settings import REPEATED, Named, check_at_least, check_momenta, check_rates, narrowed
 from datacondense.training import SGD, TrainState, train, zero_velocity
 
-_GRAPH_MEMORY_CPU, _GRAPH_MEMORY_GPU = 256, 8192  # MiB
+_GRAPH_MEMORY = 256  # MiB, on a processor
 _PERTURBATION = 0.1  # deviation, in normalised units, of the noise that shows which entries are sensitive
 _AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
 _REAL_IMAGES_AT_ONCE = 256  # as many as the published batch of one class
+_KEPT_ONCE, _KEPT_TWICE = (
+    3,
+    8,
+)  # about: copies of each feature map that a graph for first and second derivatives holds
+_CACHED = (
+    2**23
+)  # bytes of a feature map of all images, beyond which a processor gains nothing from more images at once
+_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,25 +181,52 @@ class GradientMatching(Method[_Resolved]):
     def __init__(self, settings: _Resolved, train: ImageSet, seed: int) -> None:
         super().__init__(settings, train, seed)
         parameters = self.sampler.network(self.network, "network", 0)
-        self._compared = compared_parameters(parameters, settings.compare)
-        self._distance = distance_named(settings.distance)
-        self._transforms = tuple(transform_named(name) for name in settings.transform)
-        compared = [parameters[name] for name in self._compared]
+        compared = compared_parameters(parameters, settings.compare)
+        transforms = tuple(transform_named(name) for name in settings.transform)
         smallest = min(settings.real_batch, *train.class_sizes)
-        check_applicable(self._transforms, compared, self.network.name, smallest)
-        # In one pass all images weigh the same, so classes must have as many.
-        at_once = _REAL_IMAGES_AT_ONCE // settings.real_batch if smallest == settings.real_batch else 1
-        self._real_classes_at_once = max(1, at_once)
-        self._stacked = stack_network(self.network)
+        check_applicable(transforms, [parameters[name] for name in compared], self.network.name, smallest)
+        buffers = moved(self.network.buffers(), self.labels.device, self.sampler.dtype)
+        numbers = {**parameters, **buffers}
+        models = [_of_all_numbers(network, buffers) for network in (self.network, self.model)]
+        # Why gradients do not come apart by class, on the synthetic and on the real side; None where they do.
+        self.obstacles = [obstacle(model, numbers, compared, train.image_shape) for model in models]
+        maps = map_sizes(self.network, parameters, buffers)
+        synthetic, real = self._classes_at_once(maps, equal=smallest == settings.real_batch)
+        self._objective = Objective(
+            model=models[0],
+            real_model=models[1],
+            compared=compared,
+            distance=distance_named(settings.distance),
+            transforms=transforms,
+            shares_pass=self.obstacles[0] is None,
+            real_shares_pass=self.obstacles[1] is None,
+            classes_at_once=synthetic,
+            real_classes_at_once=real,
+            graphs=self.graphs,
+        )
+
+    def _classes_at_once(self, maps: MapSizes, *, equal: bool) -> tuple[int, int]:
+        """Return how many classes are taken together, on the synthetic side and on the real one."""
+        settings, device = self.settings, self.labels.device
+        limit = (settings.graph_memory or _graph_memory(device)) * 2**20 // _FLOAT
+        size = self.network.num_parameters
+        synthetic = limit // (_KEPT_TWICE * (maps.total * settings.ipc + size))
+        if device.type == "cpu":
+            real = _CACHED // (_FLOAT * maps.largest * settings.real_batch)
+        else:
+            real = limit // (_KEPT_ONCE * (maps.total * settings.real_batch + size))
+        if settings.class_collective:
+            # In one pass all images weigh the same, so classes must have as many.
+            return max(1, synthetic), max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch) if equal else 1
+        apart = [reason is not None for reason in self.obstacles]
+        return 1 if apart[0] else max(1, synthetic), 1 if apart[1] else max(1, real)
 
     @property
-    def _classes_at_once(self) -> int:
-        """Classes whose synthetic side fits into one graph."""
-        if self._stacked is None:
-            return 1
-        default = _GRAPH_MEMORY_CPU if self.labels.device.type == "cpu" else _GRAPH_MEMORY_GPU
-        limit = self.settings.graph_memory or default
-        return max(1, limit * 2**20 // bytes_of_graph(self.network, self.settings.ipc))
+    def computation(self) -> dict[str, str]:
+        """How steps are computed here; classes one by one where the network's gradients do not come apart."""
+        sides = zip(("synthetic", "real"), self.obstacles, strict=True)
+        alone = {f"{side} classes": f"one by one: {reason}" for side, reason in sides if reason is not None}
+        return {**super().computation, **alone}
 
     def init(self) -> State:
         """Return the images with which the run begins."""
@@ -243,26 +276,15 @@ class GradientMatching(Method[_Resolved]):
         def real(label: int) -> Tensor:
             return sampler.real(label, settings.real_batch, purpose, *index)
 
-        objective = Objective(
-            model=partial(self.network, buffers=buffers),
-            real_model=partial(self.model, buffers=buffers),
-            compared=self._compared,
-            distance=self._distance,
-            transforms=self._transforms,
-            perturbed=perturbed,
-            stacked_model=self._stacked,
-            classes_at_once=self._classes_at_once,
-            real_classes_at_once=self._real_classes_at_once,
-        )
+        objective = replace(self._objective, perturbed=perturbed)
+        numbers = {**parameters, **buffers}
         match = class_collective_gradient if settings.class_collective else matching_gradient
         if settings.siamese == "none":
-            return match(objective, parameters, real, images)
+            return match(objective, numbers, real, images)
         view = sampler.view(settings.siamese, f"{purpose} view", *index)
         leaf = images.detach().requires_grad_()
         seen = by_class(view, leaf)
-        distances, gradient = match(
-            objective, parameters, lambda label: view(label, real(label)), seen.detach()
-        )
+        distances, gradient = match(objective, numbers, lambda label: view(label, real(label)), seen.detach())
         return distances, torch.autograd.grad(seen, leaf, gradient)[0]
 
     def _trained(self, start: TrainState, buffers: Parameters, images: Tensor, step: Step) -> TrainState:
@@ -273,7 +295,7 @@ class GradientMatching(Method[_Resolved]):
         )
         order, change = (self.sampler.generator(purpose, *step) for purpose in ("order", "augmentation"))
         return train(
-            partial(self.model, buffers=buffers),
+            self.model,
             start,
             images.flatten(0, 1),
             self.labels.repeat_interleave(settings.ipc),
@@ -281,6 +303,8 @@ class GradientMatching(Method[_Resolved]):
             sgd=lambda _: sgd,
             order=lambda _: order,
             inputs=lambda _: partial(augmented, settings.siamese, generator=change),
+            buffers=buffers,
+            graphs=self.graphs,
         )
 
     def _number(self, step: Step) -> int:
@@ -291,3 +315,20 @@ class GradientMatching(Method[_Resolved]):
         """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
         weight = (_AVERAGING + 1) / (_AVERAGING + self._number(step))
         return average + weight * (images - average)
+
+
+def _graph_memory(device: torch.device) -> int:
+    """Return the MiB that graphs may take where nobody says: half of what a GPU has free."""
+    if device.type != "cuda":
+        return _GRAPH_MEMORY
+    return max(_GRAPH_MEMORY, torch.cuda.mem_get_info(device)[0] // 2**21)
+
+
+def _of_all_numbers(network: NetworkFunction, buffers: Parameters) -> Model:
+    """Return a network as a function of parameters and buffers alike, which change from one iteration to the next."""
+
+    def run(numbers: Parameters, images: Tensor) -> Tensor:
+        parameters = {name: tensor for name, tensor in numbers.items() if name not in buffers}
+        return network(parameters, images, {name: numbers[name] for name in buffers})
+
+    return run

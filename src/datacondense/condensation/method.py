@@ -12,6 +12,7 @@ from torch import Tensor
 
 from datacondense.condensation.sampler import Sampler
 from datacondense.condensation.state import State, Step
+from datacondense.cuda_graphs import CudaGraphs
 from datacondense.data.budget import check_memory
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -132,6 +133,7 @@ class Method(ABC, Generic[SettingsT]):
         network: The network whose parameters are drawn anew in every iteration.
         backend: How first-order derivatives are computed.
         model: The network in its fastest form for first-order derivatives.
+        graphs: What a GPU captures of the steps; nothing of a user's own network, which may do what no graph repeats.
         labels: The classes `[K]`.
     """
 
@@ -144,6 +146,14 @@ class Method(ABC, Generic[SettingsT]):
         self.network = self.adapted(build_network(settings.network, train.image_shape, train.num_classes))
         self.backend = self._choose_backend()
         self.model = first_order_model(self.network, self.backend)
+        self.graphs = CudaGraphs("cpu" if ":" in network_name(settings.network) else self.labels.device)
+
+    @property
+    def computation(self) -> dict[str, str]:
+        """How steps are computed here, for provenance: engine, precision, and what is peculiar to the device."""
+        on_gpu = self.labels.device.type == "cuda"
+        steps = {"steps": "captured" if self.graphs.captures else "eager"} if on_gpu else {}
+        return {**self.backend._asdict(), **steps}
 
     def _choose_backend(self) -> Backend:
         device, settings = self.labels.device, self.settings

@@ -95,6 +95,7 @@ class Transform:
         parts: Sub-batches of the real batch whose gradients it needs.
         wants_noise: Whether it needs the gradient of noisy images.
         wants_kernels: Whether it changes kernels of convolutions only.
+        vectorised: Whether `torch.vmap` may apply it to all classes at once.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Transform:
     parts: int = 0
     wants_noise: bool = False
     wants_kernels: bool = False
+    vectorised: bool = False
 
 
 _Rank: TypeAlias = Callable[[RealGradients], Gradients]  # scores entries; the highest ones are kept
@@ -156,18 +158,19 @@ def transform_named(transform: str | Transform | Change) -> Transform:
     if "-pool-" in kind:
         pooling, size = kind.split("-pool-")
         change = partial(pool_kernels, pooling=pooling, size=int(size))
-        return Transform(name=text, apply=partial(_on_both, change), wants_kernels=True)
+        return Transform(name=text, apply=partial(_on_both, change), wants_kernels=True, vectorised=True)
     if kind == "wiener":
-        return Transform(name=text, apply=_wiener, parts=int(value))
+        return Transform(name=text, apply=_wiener, parts=int(value), vectorised=True)
     if kind == "keep-snr":
-        return Transform(name=text, apply=partial(_keep_snr, ratio=value), parts=SUB_BATCHES)
+        return Transform(name=text, apply=partial(_keep_snr, ratio=value), parts=SUB_BATCHES, vectorised=True)
     is_global = kind.endswith(GLOBAL)
     rank = _RANKS[kind.removesuffix(GLOBAL)]
     # As written: 0.07 of 100 entries are 7, while 0.07 * 100 is a little more.
     fraction = Fraction(f"{value:.12g}")
     keep = partial(_keep_fraction, rank=rank, fraction=fraction, together=is_global)
     # Noise divides the batch, which changes how its gradient is rounded: not where everything is kept.
-    return Transform(name=text, apply=keep, wants_noise=rank is not _magnitude and fraction < 1)
+    noise = rank is not _magnitude and fraction < 1
+    return Transform(name=text, apply=keep, wants_noise=noise, vectorised=True)
 
 
 def transformed(transforms: Sequence[Transform], real: RealGradients, synthetic: Gradients) -> Pair:

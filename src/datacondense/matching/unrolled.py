@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.matching.gradients import Model
+from datacondense.matching.class_gradients import Model
 from datacondense.networks.network import Parameters
 
 
