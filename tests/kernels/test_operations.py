@@ -113,6 +113,22 @@ def test_a_level_has_gradient_zero() -> None:
     assert torch.equal(torch.autograd.grad(out.sum(), level)[0], torch.zeros(32))
 
 
+def test_no_gradient_of_the_output_is_none_of_the_inputs() -> None:
+    class Cut(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> None:
+            return None
+
+    arguments = inputs((1, 32, 2, 2))
+    out: Tensor = Cut.apply(kernel(*arguments))  # type: ignore[no-untyped-call]
+    gradients = torch.autograd.grad(out.sum(), arguments, allow_unused=True)
+    assert not any(isinstance(gradient, Tensor) for gradient in gradients)
+
+
 def test_torch_knows_the_shapes_without_computing() -> None:
     images, weight, bias = (tensor.to("meta") for tensor in inputs((2, 64, 5, 7)))
     out = kernel(images, weight, bias)

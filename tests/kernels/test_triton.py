@@ -193,12 +193,12 @@ from datacondense.kernels import gpu
 
 def compile_(kernel, shape, groups, activation, pooling, dtype):
     settings = gpu._settings(torch.empty(shape, device="meta"), groups, activation, pooling, 8192)
-    warps = settings.pop("num_warps")
+    options = {name: settings.pop(name) for name in ("num_warps", "enable_fp_fusion")}
     maps = ("images", "out", "gradient", "image_gradient")
     others = {"number": "i32", "eps": "fp32"} | dict.fromkeys(settings, "constexpr")
     signature = {name: others.get(name, "*" + (dtype if name in maps else "fp32")) for name in kernel.arg_names}
     source = triton.compiler.ASTSource(fn=kernel, signature=signature, constexprs=settings)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     assert compiled.asm["cubin"]
 
 for kernel in (gpu.forward_kernel, gpu.backward_kernel):
@@ -211,7 +211,7 @@ for kernel in (gpu.forward_kernel, gpu.backward_kernel):
 def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path: Path) -> None:
     """The interpreter takes what the compiler refuses: other types at both ends of a branch, for one."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-W", "ignore", "-c", COMPILE]
+    command = [sys.executable, "-W", "error::UserWarning", "-c", COMPILE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

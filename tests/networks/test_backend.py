@@ -21,6 +21,7 @@ from tests.networks.own_layers import (
     OTHERS,
     Build,
     hooked,
+    sequence,
     shared_activation,
     shared_layer,
     shared_weight,
@@ -267,6 +268,12 @@ def test_what_a_gpu_fuses_equals_the_network(name: str, monkeypatch: pytest.Monk
     found = logits_and_gradients(model, parameters, images)
     for f, e in zip(found, logits_and_gradients(network, parameters, images), strict=True):
         torch.testing.assert_close(f, e, rtol=1e-3, atol=5e-4)
+
+
+def test_a_leak_that_a_gpu_has_no_kernel_for_is_left_to_torch() -> None:
+    layers = (lambda: nn.Conv2d(2, 4, 3), lambda: nn.GroupNorm(4, 4), lambda: nn.LeakyReLU(0.3))
+    network = build_network(sequence(*layers, features=4 * 10 * 8), (2, 12, 10), 3)
+    assert backend._stages(network.structure, "cuda") is None
 
 
 def test_a_narrow_convolution_is_the_same_with_channels_of_zeros() -> None:

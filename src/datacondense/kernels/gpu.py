@@ -67,6 +67,7 @@ def _settings(images: Tensor, groups: int, activation: str, pooling: str, elemen
         "BLOCK": block,
         "TILE": tile,
         "num_warps": min(max(4 * tile * block // 1024, 1), 8),
+        "enable_fp_fusion": True,  # the default, which Triton 3.9 warns that it will change
     }
 
 

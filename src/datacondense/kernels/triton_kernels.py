@@ -121,11 +121,6 @@ def _slope(y, ACTIVATION: tl.constexpr):
 
 
 @triton.jit
-def _is_larger(value, best):
-    return (value > best) | (value != value)  # noqa: PLR0124 — a NaN is the largest, as in torch
-
-
-@triton.jit
 def _write_output(
     out, windows, channel, y, MAP: tl.constexpr, ACTIVATION: tl.constexpr, POOLING: tl.constexpr
 ):
@@ -134,14 +129,10 @@ def _write_output(
     c, d = _activate(y[2], ACTIVATION), _activate(y[3], ACTIVATION)
     if POOLING == "none":
         _store_corners(out, windows, channel, (a, b, c, d), MAP)
-    else:
-        if POOLING == "average":
-            value = ((a + b) + (c + d)) * 0.25
-        else:
-            value = tl.where(_is_larger(b, a), b, a)
-            value = tl.where(_is_larger(c, value), c, value)
-            value = tl.where(_is_larger(d, value), d, value)
-        _store(out, _pooled(windows, MAP), channel, value, MAP)
+    elif POOLING == "average":
+        _store(out, _pooled(windows, MAP), channel, ((a + b) + (c + d)) * 0.25, MAP)
+    else:  # takes no care of a NaN, which its mean has spread to all of a channel
+        _store(out, _pooled(windows, MAP), channel, tl.maximum(tl.maximum(a, b), tl.maximum(c, d)), MAP)
 
 
 @triton.jit
@@ -149,12 +140,10 @@ def _unpool_maximum(gradient, y, ACTIVATION: tl.constexpr):
     """Give all of the gradient to the first of the largest, in row-major order."""
     best, first = _activate(y[0], ACTIVATION), tl.zeros_like(gradient)
     value = _activate(y[1], ACTIVATION)
-    first = tl.where(_is_larger(value, best), 1.0, first)
-    best = tl.where(_is_larger(value, best), value, best)
+    first, best = tl.where(value > best, 1.0, first), tl.maximum(value, best)
     value = _activate(y[2], ACTIVATION)
-    first = tl.where(_is_larger(value, best), 2.0, first)
-    best = tl.where(_is_larger(value, best), value, best)
-    first = tl.where(_is_larger(_activate(y[3], ACTIVATION), best), 3.0, first)
+    first, best = tl.where(value > best, 2.0, first), tl.maximum(value, best)
+    first = tl.where(_activate(y[3], ACTIVATION) > best, 3.0, first)
     a, b = tl.where(first == 0, gradient, 0.0), tl.where(first == 1, gradient, 0.0)
     c, d = tl.where(first == 2, gradient, 0.0), tl.where(first == 3, gradient, 0.0)
     return a, b, c, d
