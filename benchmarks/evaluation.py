@@ -13,6 +13,7 @@ import numpy as np
 import plain
 import torch
 from library import loaded, random_set, settings
+from numpy.random import Generator
 
 from datacondense import EvaluationConfig, ImageSet, evaluate, select_random
 
@@ -27,22 +28,20 @@ def image_sets(options: measure.Options) -> tuple[ImageSet, ImageSet]:
     return select_random(train, options.ipc, 0), test.subset(test.labels.argsort(stable=True)[::step])
 
 
-def time_plain(options: measure.Options) -> measure.Row:
-    """Time epochs and a test pass of one plain network."""
-    train, test = image_sets(options)
-    images, test_images = train.normalised(), test.normalised()
-    network = plain.ConvNet(train.image_shape, train.num_classes)
+def time_plain(images: ImageSet, test: ImageSet, epochs: int, rng: Generator | None = None) -> measure.Row:
+    """Time epochs, with augmentation if a generator is given, and a test pass of one plain network."""
+    inputs, tested, device = images.normalised(), test.normalised(), images.images.device
+    network = plain.ConvNet(images.image_shape, images.num_classes).to(device)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    rng = np.random.default_rng(0)
 
     def epoch() -> None:
-        plain.train_epoch(network, images, train.labels, optimiser, rng)
+        plain.train_epoch(network, inputs, images.labels, optimiser, rng)
 
     epoch()
-    plain.test_accuracy(network, test_images[: plain.BATCH], test.labels[: plain.BATCH])
-    epochs = sum(measure.seconds_of(epoch) for _ in range(options.epochs))
-    passing = measure.seconds_of(lambda: plain.test_accuracy(network, test_images, test.labels))
-    return {"seconds_epoch": epochs / options.epochs, "seconds_test": passing}
+    plain.test_accuracy(network, tested[: plain.BATCH], test.labels[: plain.BATCH])
+    seconds = sum(measure.seconds_of(epoch) for _ in range(epochs)) / epochs
+    passing = measure.seconds_of(lambda: plain.test_accuracy(network, tested, test.labels))
+    return {"seconds_epoch": seconds, "seconds_test": passing}
 
 
 def time_ours(options: measure.Options) -> measure.Row:
@@ -64,6 +63,9 @@ def time_ours(options: measure.Options) -> measure.Row:
 
 @measure.benchmark("evaluation", pairs=6, epochs=20, repeats=2, set=[str], ipc=10, test_images=10_000)
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    row = time_plain(options) if point["variant"] == "plain" else time_ours(options)
+    if point["variant"] == "plain":
+        row = time_plain(*image_sets(options), options.epochs, np.random.default_rng(0))
+    else:
+        row = time_ours(options)
     extrapolated = NETWORKS * (EPOCHS * row["seconds_epoch"] + row["seconds_test"])
     return {**row, "seconds_extrapolated": extrapolated, "megabytes_peak": measure.peak_megabytes()}

@@ -39,14 +39,17 @@ def random_set(shape: tuple[int, ...], num_classes: int, per_class: int) -> Imag
 class MatchingSteps:
     """Matching steps, each the first on a fresh network."""
 
-    def __init__(self, options: Options, train: ImageSet, **given: Any) -> None:
-        config = GradientMatchingConfig(precision=options.precision, **given, **settings(options.set))
-        self._method = config.build(train, seed=0)
+    def __init__(
+        self, options: Options, train: ImageSet, config: type[Any] = GradientMatchingConfig, **given: Any
+    ) -> None:
+        settled = config(precision=options.precision, **given, **settings(options.set))
+        self._method = settled.build(train, seed=0)
         self._state, self._iteration = self._method.init(), 0
         self.backend = self._method.backend._asdict()
 
     def __call__(self) -> float:
         """Run one step and return its loss."""
+        loss: float
         self._state, loss = self._method.step(self._state, Step(self._iteration, 0))
         self._iteration += 1
         return loss

@@ -6,22 +6,23 @@ Each process runs one step to warm up, then times --steps. --profile also record
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import measure
 import plain
 import torch
 from library import MatchingSteps, random_set
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 
 def plain_steps(
-    shape: tuple[int, ...], classes: int, ipc: int, batch: int, stored: int
+    network: Callable[[], nn.Module], real: list[Tensor], ipc: int, batch: int
 ) -> Callable[[], float]:
     """Return the plain step, each call on a fresh network."""
-    real = [torch.randn(stored, *shape) for _ in range(classes)]
-    images = torch.randn(classes * ipc, *shape, requires_grad=True)
+    images = torch.randn(len(real) * ipc, *real[0].shape[1:], device=real[0].device, requires_grad=True)
     optimiser = torch.optim.SGD([images], lr=0.1, momentum=0.5)
-    return lambda: plain.matching_step(plain.ConvNet(shape, classes), real, images, optimiser, batch)
+    return lambda: plain.matching_step(network().to(images.device), real, images, optimiser, batch)
 
 
 @measure.benchmark(
@@ -32,7 +33,9 @@ def plain_steps(
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     shape, classes, ipc, batch = options.shape, options.classes, options.ipc, options.real_batch
     if point.get("variant") == "plain":
-        return measure.timed(plain_steps(shape, classes, ipc, batch, options.per_class), options.steps)
+        real = [torch.randn(options.per_class, *shape) for _ in range(classes)]
+        network = partial(plain.ConvNet, shape, classes)
+        return measure.timed(plain_steps(network, real, ipc, batch), options.steps)
     train = random_set(shape, classes, options.per_class)
     step = MatchingSteps(options, train, ipc=ipc, real_batch=batch, matching_steps=1)
     if "variant" in point:

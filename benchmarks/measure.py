@@ -73,9 +73,12 @@ def peak_megabytes() -> float:
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """Time one call."""
+    """Time one call, and the work on a GPU that it leaves behind."""
     began = time.perf_counter()
     call()
+    torch = sys.modules.get("torch")  # who only reads records need not load it
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
@@ -119,7 +122,7 @@ def write_record(path: Path, content: Row) -> None:
 class Record:
     """A result file, written after every row and continued where it stopped."""
 
-    def __init__(self, path: Path, settings: Row, threads: int | None) -> None:
+    def __init__(self, path: Path, settings: Row, threads: int | None, machine: Row | None = None) -> None:
         self._path, settings = path, json.loads(json.dumps(settings, default=str))
         if path.exists():
             self.content = read_record(path)
@@ -127,7 +130,7 @@ class Record:
                 sys.exit(f"{path} holds a measurement with other settings; remove it or give another --out.")
         else:
             arguments = () if threads is None else ("--threads", str(threads))
-            machine = run_child(Path(__file__).with_name("ceilings.py"), *arguments)
+            machine = machine or run_child(Path(__file__).with_name("ceilings.py"), *arguments)
             empty = {"commits": [], "settings": settings, "rows": []}
             self.content = {**header(machine.pop("threads")), **empty, **machine}
             self.content["versions"]["datacondense"] = machine["environment"].get("datacondense")

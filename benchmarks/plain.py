@@ -31,7 +31,7 @@ class ConvNet(nn.Sequential):
 def layer_distance(real: Tensor, synthetic: Tensor) -> Tensor:
     """Sum 1 - cos over the output units of one layer; biases and norm parameters do not count."""
     if real.dim() == 1:
-        return torch.zeros(())
+        return real.new_zeros(())
     real, synthetic = real.flatten(1), synthetic.flatten(1)
     norms: Tensor = real.norm(dim=1) * synthetic.norm(dim=1)
     return (1 - (real * synthetic).sum(1) / (norms + EPSILON)).sum()
@@ -43,14 +43,14 @@ def matching_step(
     """Move the synthetic images `[K·S, C, H, W]` once; `real` holds the images of each class."""
     parameters = list(network.parameters())
     ipc = len(synthetic) // len(real)
-    loss = torch.zeros(())
+    loss = synthetic.new_zeros(())
     for label, images in enumerate(real):
         batch = images[torch.randperm(len(images))[:real_batch]]
-        targets = torch.full((len(batch),), label)
+        targets = torch.full((len(batch),), label, device=batch.device)
         real_loss = F.cross_entropy(network(batch), targets)
         real_gradients = [g.detach().clone() for g in torch.autograd.grad(real_loss, parameters)]
         own = synthetic[label * ipc : (label + 1) * ipc]
-        synthetic_loss = F.cross_entropy(network(own), torch.full((ipc,), label))
+        synthetic_loss = F.cross_entropy(network(own), targets.new_full((ipc,), label))
         gradients = torch.autograd.grad(synthetic_loss, parameters, create_graph=True)
         for one, other in zip(real_gradients, gradients, strict=True):
             loss = loss + layer_distance(one, other)
@@ -120,7 +120,8 @@ def scaled(image: Tensor, _: Tensor, rng: Generator) -> Tensor:
 def rotated(image: Tensor, means: Tensor, rng: Generator) -> Tensor:
     """Turn by up to 45 degrees, by cubic splines."""
     angle, fill = int(rng.integers(-45, 45)), float(means.mean())
-    return torch.from_numpy(rotate(image.numpy(), angle, axes=(1, 2), reshape=False, cval=fill))
+    turned = rotate(image.cpu().numpy(), angle, axes=(1, 2), reshape=False, cval=fill)
+    return torch.from_numpy(turned).to(image.device)
 
 
 def herding(features: Tensor, ipc: int) -> list[int]:

@@ -7,9 +7,11 @@ the run are scored on held-out training images, to choose settings. --plain-iter
 """
 
 from dataclasses import asdict, replace
+from functools import partial
 from time import perf_counter
 
 import measure
+import plain
 import torch
 from library import EXPERIMENT, loaded, protocol, settings, trial
 from matching_step import plain_steps
@@ -53,5 +55,7 @@ def validation_curve(options: measure.Options, seed: int) -> measure.Row:
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     if "plain_iterations" in point:
         ipc = settings(options.set).get("ipc", 1)
-        return measure.timed(plain_steps((1, 28, 28), 10, ipc, 256, 600), options.plain_iterations)
+        real = [torch.randn(600, 1, 28, 28) for _ in range(10)]
+        step = plain_steps(partial(plain.ConvNet, (1, 28, 28), 10), real, ipc, plain.BATCH)
+        return measure.timed(step, options.plain_iterations)
     return (validation_curve if options.validate else trial)(options, point["seed"])
