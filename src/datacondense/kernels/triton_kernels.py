@@ -82,7 +82,8 @@ def _moments(tiles, windows, MAP: tl.constexpr):
     a, b = _corner(windows, 0, MAP), _corner(windows, 1, MAP)
     c, d = _corner(windows, 2, MAP), _corner(windows, 3, MAP)
     count = tl.sum((a[1].to(tl.float32) + b[1]) + (c[1].to(tl.float32) + d[1]), 0)
-    mean = tl.sum((tiles[0] + tiles[1]) + (tiles[2] + tiles[3]), 0) / count
+    total = tl.sum((tiles[0] + tiles[1]) + (tiles[2] + tiles[3]), 0)
+    mean = tl.div_rn(total, tl.zeros_like(total) + count)  # `/` may err by two units in the last place
     upper = _squares(tiles[0], mean, a) + _squares(tiles[1], mean, b)
     return count, mean, upper + (_squares(tiles[2], mean, c) + _squares(tiles[3], mean, d))
 
