@@ -23,6 +23,7 @@ from .image_set import ImageSet
 from .matching.transforms import Transform
 from .networks.builder import build_network
 from .networks.network import Network
+from .networks.torch_state import deterministic
 from .reports.grid import draw_grid, plot_grid
 from .reports.noise_page import write_noise
 from .reports.study_page import write_study
@@ -75,6 +76,7 @@ __all__ = [
     "build_network",
     "condense",
     "declared",
+    "deterministic",
     "draw_grid",
     "evaluate",
     "export",

@@ -7,16 +7,25 @@ import torch
 
 from datacondense.errors import InputError
 
+_STRICT = 2  # of torch's debug modes: what has no deterministic algorithm is an error
+
 
 def environment(device: torch.device | str) -> dict[str, str | int]:
-    """Return what results depend on beside their settings; equal ones give equal bits on one machine."""
-    return {
+    """Return what results depend on beside their settings; equal ones give equal bits on one machine.
+
+    Except on a GPU without deterministic algorithms, of which "deterministic" tells; on the CPU it would tell nothing.
+    """
+    found: dict[str, str | int] = {
         "datacondense": package_version(),
         "device": str(device),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+    if torch.device(device).type == "cuda":
+        strict = torch.get_deterministic_debug_mode() == _STRICT
+        found["deterministic"] = "yes" if strict else "no, bytes may differ"
+    return found
 
 
 def package_version() -> str:

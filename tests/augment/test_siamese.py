@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from datacondense.augment import siamese
 from datacondense.augment.siamese import SIAMESE_OPERATIONS, SiameseDraw, apply_siamese, draw_siamese
 from datacondense.errors import InputError
+from datacondense.networks.torch_state import deterministic
 
 ALL = "-".join(SIAMESE_OPERATIONS)
 SHAPES = [(3, 8, 8), (1, 7, 7), (3, 9, 6), (2, 16, 11)]
@@ -294,3 +296,30 @@ def test_batches_that_a_draw_is_not_for_are_refused() -> None:
         InputError, match=r"batch has 4 images, but the augmentation was drawn for 3: .* or for 1"
     ):
         apply_siamese(draw, random_images(4, (1, 4, 5)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("operation", ["scale", "rotate"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_sampling_by_product_equals_sampling(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int], operation: str, number: int
+) -> None:
+    draw = draw_siamese(operation, number, shape, generator(5))
+    images, gradient = random_images(3, shape).requires_grad_(), random_images(3, shape, seed=7)
+    found = []
+    for by_product in (False, True):
+        monkeypatch.setattr(siamese, "_wants_fixed_order", lambda _, answer=by_product: answer)
+        out = apply_siamese(draw, images)
+        found.append((out.detach(), torch.autograd.grad(out, images, gradient)[0]))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+@pytest.mark.parametrize("operation", SIAMESE_OPERATIONS)
+def test_gradients_on_a_gpu_are_deterministic(operation: str) -> None:
+    draw = draw_siamese(operation, 1, (3, 32, 32), generator(5))
+    images = random_images(64, (3, 32, 32)).float().cuda().requires_grad_()
+    with deterministic():
+        found = [torch.autograd.grad(apply_siamese(draw, images).square().sum(), images)[0] for _ in range(5)]
+    assert all(torch.equal(each, found[0]) for each in found)

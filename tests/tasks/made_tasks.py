@@ -69,7 +69,9 @@ class MadeTask(Task):
             warnings.warn(self.warning, stacklevel=2)
         note(log, f"{self.name} end")
         value = torch.ones(1) if self.breaks == "tensor" else torch.get_num_threads()
-        return {"threads": value, "device": str(workspace.device), "process": os.getpid()}
+        strict = torch.are_deterministic_algorithms_enabled()
+        where = {"threads": value, "device": str(workspace.device), "process": os.getpid()}
+        return {**where, "deterministic": strict}
 
     def _break(self) -> None:
         how = self.breaks.removesuffix(" at once")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from datacondense.errors import InputError
+from datacondense.networks.torch_state import deterministic
 from datacondense.tasks import scheduler
 from datacondense.tasks.scheduler import StudyProgress, schedule
 from datacondense.tasks.store import Store, Workspace
@@ -52,7 +53,8 @@ def test_each_task_runs_once_and_never_again(store: Store, log: Path) -> None:
     assert lines(log) == [f"{name} {what}" for name in "abcd" for what in ("begin", "end")]
     record = store.record(tasks[1].key)
     assert {name: record[name] for name in ("cell", "settings", "inputs")} == description(tasks[1])
-    assert record["result"] == {"threads": 1, "device": "meta", "process": os.getpid()}
+    where = {"threads": 1, "device": "meta", "process": os.getpid()}
+    assert record["result"] == {**where, "deterministic": False}
     assert Workspace(store).result(tasks[1]) == record["result"]
     assert (store.folder(tasks[1].key) / "cell.json").exists()
     assert 0 <= record["seconds"] < 5
@@ -106,6 +108,17 @@ def test_a_failure_is_recorded_stops_only_what_needs_it_and_is_tried_again(
     assert (mended.failed, mended.blocked) == ({}, ())
     assert Counter(lines(log))["bad begin"] == 3
     assert store.failure(bad.key) is None
+
+
+def test_tasks_in_other_processes_are_as_deterministic_as_the_caller(store: Store, log: Path) -> None:
+    with processes(1, 1) as workers:
+        schedule([make("a")], store, workers)
+        with deterministic():
+            schedule([make("b")], store, workers)
+        schedule([make("c")], store, workers)
+    found = [store.record(make(name).key)["result"] for name in "abc"]
+    assert [result["deterministic"] for result in found] == [False, True, False]
+    assert all(result["process"] != os.getpid() for result in found)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -64,7 +64,8 @@ def draw_siamese(
 def apply_siamese(draw: SiameseDraw, images: Tensor) -> Tensor:
     """Return normalised images `[N, C, H, W]` augmented as drawn; pixels left free become 0, the data set's mean.
 
-    Differentiable in the images; on CUDA the gradient of scale and rotate is summed in no fixed order.
+    Differentiable in the images; on CUDA the gradient of scale and rotate is summed in a fixed order only where torch
+    is told to use deterministic algorithms.
     """
     _check_fits(draw, images)
     return _OPERATIONS[draw.operation](draw.numbers, images)
@@ -175,8 +176,27 @@ def _sampled(matrix: tuple[Tensor, Tensor, Tensor, Tensor], images: Tensor) -> T
     linear = torch.stack(matrix, 1).view(-1, 2, 2)
     theta = _like(F.pad(linear, (0, 1)), images)
     grid = F.affine_grid(theta, [len(theta), *images.shape[1:]], align_corners=False)
+    if _wants_fixed_order(images):
+        return _sampled_by_product(images, grid)
     grid = grid.expand(len(images), -1, -1, -1)
     return F.grid_sample(images, grid, "bilinear", "zeros", align_corners=False)
+
+
+def _wants_fixed_order(images: Tensor) -> bool:
+    """Whether a gradient is needed that torch must compute deterministically and sampling on a GPU does not."""
+    return images.is_cuda and images.requires_grad and torch.are_deterministic_algorithms_enabled()
+
+
+def _sampled_by_product(images: Tensor, grid: Tensor) -> Tensor:
+    """Sample as `grid_sample` does with grids `[n, H, W, 2]`, n = 1 or N, but with a gradient summed in a fixed order.
+
+    Needs a matrix of (H·W)² weights: what sampling makes of images with a single pixel.
+    """
+    pixels = images.shape[2] * images.shape[3]
+    single = torch.eye(pixels, dtype=images.dtype, device=images.device).view(1, pixels, *images.shape[2:])
+    single = single.expand(len(grid), -1, -1, -1)
+    weights = F.grid_sample(single, grid, "bilinear", "zeros", align_corners=False).flatten(2)
+    return (images.flatten(2) @ weights).view_as(images)
 
 
 def _along(values: Tensor, axis: int) -> Tensor:

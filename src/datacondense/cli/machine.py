@@ -16,10 +16,12 @@ class Machine:
     Attributes:
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         threads: Processor threads. Default: the number of cores.
+        deterministic: Compute the same bytes at every run on a GPU too, more slowly.
     """
 
     device: str = "auto"
     threads: int | None = None
+    deterministic: bool = False
 
     def prepare(self) -> torch.device:
         """Set threads and memory reuse for the whole process, and choose the device."""

@@ -121,7 +121,12 @@ def _run(args: list[str], stop: _Stop) -> int:
         return 0
     command = parsed(args)
     _on_signals(stop)  # from now on: save, then leave
-    return command()
+    if not getattr(getattr(command, "machine", command), "deterministic", False):
+        return command()
+    from datacondense.networks.torch_state import deterministic
+
+    with deterministic():  # before anything starts the GPU
+        return command()
 
 
 def _help() -> str:

@@ -31,6 +31,7 @@ class TaskCommand:
         out: Folder for records, tables and plots.
         label: Name of the files in OUT. Default: made of what is measured; give one to keep several side by side.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        deterministic: Compute the same bytes at every run on a GPU too, more slowly.
         workers: How many tasks run at once, and where.
         data: How the data set is read.
         output: How much to print.
@@ -39,6 +40,7 @@ class TaskCommand:
     out: Path
     label: str | None = None
     device: str = "auto"
+    deterministic: bool = False
     workers: WorkersConfig = field(default_factory=WorkersConfig)
     data: DataConfig = field(default_factory=DataConfig)
     output: Output = field(default_factory=Output)

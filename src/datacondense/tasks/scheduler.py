@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from statistics import fmean
@@ -18,6 +18,7 @@ import torch
 
 from datacondense.allocator import keep_freed_memory
 from datacondense.errors import InputError
+from datacondense.networks.torch_state import deterministic
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.task import Task, description, graph_of, inputs_of
 from datacondense.tasks.workers import Workers
@@ -58,10 +59,12 @@ def schedule(
 ) -> Outcome:
     """Run tasks and all that they need; no finished task is run again, nor is one that only finished tasks need.
 
-    Tasks that failed before are tried again. The observer is called regularly, from another thread.
+    Tasks that failed before are tried again. Where the caller computes deterministically, tasks do. The observer is
+    called regularly, from another thread.
     """
     tasks = list(tasks)
-    run = _Run(tasks, store, workers, Workspace(store, device))
+    workspace = Workspace(store, device, torch.are_deterministic_algorithms_enabled())
+    run = _Run(tasks, store, workers, workspace)
     with _watched(run.progress, observer):
         run.finish()
     reused = tuple(key for key in graph_of(tasks) if key not in run.wanted and store.finished(key))
@@ -79,7 +82,8 @@ def run_task(task: Task, workspace: Workspace, threads: int) -> None:
         store.begin(key, description(task))
         began = time.perf_counter()
         try:
-            with warnings.catch_warnings(record=True) as noted, _threads(threads):
+            determined = deterministic() if workspace.deterministic else nullcontext()
+            with warnings.catch_warnings(record=True) as noted, _threads(threads), determined:
                 warnings.simplefilter("always", UserWarning)
                 # Through JSON at once: a result that is not plain JSON must fail here.
                 result = json.loads(json.dumps(dict(task.run(workspace))))

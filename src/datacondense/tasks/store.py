@@ -138,10 +138,12 @@ class Workspace:
     Attributes:
         store: The records.
         device_name: Name of the device.
+        deterministic: Whether a GPU computes with deterministic algorithms only.
     """
 
     store: Store
     device_name: str = "cpu"
+    deterministic: bool = False
 
     @property
     def device(self) -> torch.device:
