@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from typing import Annotated, ClassVar
 
 import torch
@@ -209,17 +210,22 @@ class GradientMatching(Method[_Resolved]):
         """Return how many classes are taken together, on the synthetic side and on the real one."""
         settings, device = self.settings, self.labels.device
         limit = (settings.graph_memory or _graph_memory(device)) * 2**20 // _FLOAT
-        size = self.network.num_parameters
-        synthetic = limit // (_KEPT_TWICE * (maps.total * settings.ipc + size))
-        if device.type == "cpu":
-            real = _CACHED // (_FLOAT * maps.largest * settings.real_batch)
-        else:
-            real = limit // (_KEPT_ONCE * (maps.total * settings.real_batch + size))
+        synthetic, real = (
+            max(1, limit // (copies * (maps.total * images + self.network.num_parameters)))
+            for copies, images in ((_KEPT_TWICE, settings.ipc), (_KEPT_ONCE, settings.real_batch))
+        )
         if settings.class_collective:
             # In one pass all images weigh the same, so classes must have as many.
-            return max(1, synthetic), max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch) if equal else 1
-        apart = [reason is not None for reason in self.obstacles]
-        return 1 if apart[0] else max(1, synthetic), 1 if apart[1] else max(1, real)
+            return synthetic, max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch) if equal else 1
+        if device.type == "cpu":
+            cached = max(1, _CACHED // (_FLOAT * maps.largest))
+            synthetic = min(synthetic, max(1, cached // settings.ipc))
+            real = max(1, cached // settings.real_batch)
+        apart = zip((synthetic, real), self.obstacles, strict=True)
+        synthetic, real = (1 if reason else number for number, reason in apart)
+        # Groups of about one size: those of one shape are captured once.
+        classes = len(self.labels)
+        return ceil(classes / ceil(classes / synthetic)), ceil(classes / ceil(classes / real))
 
     @property
     def computation(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ images apart and uses no compared parameter; `obstacle` tries whether it does.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ def class_gradients(
     *,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Return the gradients of the mean cross-entropy of each group of images, `[G, *shape]` for each compared parameter.
+    """Return the gradients of the mean cross-entropy of each group of images by compared parameter, `[G, *shape]`.
 
     Args:
         model: Function from parameters and images to logits `[N, K]`.
@@ -221,21 +221,47 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, leaf = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.options
-
-        def back(gradient: Tensor, x: Tensor, *wanted: bool) -> tuple[Tensor, Tensor]:
-            pairs = (_pair(stride), _pair(padding), _pair(dilation), False, (0, 0), groups)
-            found = torch.ops.aten.convolution_backward(
-                gradient, x, leaf[0].detach(), None, *pairs, [*wanted, False]
-            )
-            return cast("tuple[Tensor, Tensor]", found[:2])
-
+        weight = leaf[0].detach()
         own = None
         if ctx.needs_input_grad[1]:
-            parts = zip(gradient.split(ctx.sizes), x.split(ctx.sizes), strict=True)
-            own = torch.stack([back(*part, False, True)[1] for part in parts])
-        below = back(gradient, x, True, False)[0] if ctx.needs_input_grad[0] else None
+            own = _kernel_gradients(gradient, x, weight, ctx.sizes, ctx.options)
+        below = _back(gradient, x, weight, ctx.options, 0) if ctx.needs_input_grad[0] else None
         return below, own, None, None, *[None] * len(_CONVOLUTION)
+
+
+def _kernel_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, sizes: list[int], options: Sequence[Any]
+) -> Tensor:
+    """Return the gradient of a kernel for each group of images `[G, O, I, h, w]`."""
+    if x.device.type != "cpu" or len(set(sizes)) > 1:
+        parts = zip(gradient.split(sizes), x.split(sizes), strict=True)
+        return torch.stack([_back(g, own, weight, options, 1) for g, own in parts])
+    # Side by side as channels, which a grouped convolution keeps apart: fewer calls of more work for each.
+    number, (*others, groups) = len(sizes), options
+    g, own = (tensor.unflatten(0, (number, -1)).transpose(0, 1).flatten(1, 2) for tensor in (gradient, x))
+    copies = weight.expand(number, *weight.shape).flatten(0, 1)
+    kernels: Tensor = _back(g, own, copies, [*others, number * groups], 1).unflatten(0, (number, -1))
+    return kernels
+
+
+def _back(gradient: Tensor, x: Tensor, weight: Tensor, options: Sequence[Any], which: int) -> Tensor:
+    """Return the gradient of a convolution in its input (0) or kernel (1)."""
+    stride, padding, dilation, groups = options
+    found = torch.ops.aten.convolution_backward(
+        gradient,
+        x,
+        weight,
+        None,
+        _pair(stride),
+        _pair(padding),
+        _pair(dilation),
+        False,
+        (0, 0),
+        groups,
+        [which == 0, which == 1, False],
+    )
+    result: Tensor = found[which]
+    return result
 
 
 class _Linear(torch.autograd.Function):

@@ -239,7 +239,10 @@ def _by_class(
         )
         for own, label in zip(images.split(list(sizes)), labels, strict=True)
     ]
-    return [torch.stack(tensors) for tensors in zip(*found, strict=True)]
+    # A view of the only one.
+    return [
+        torch.stack(tensors) if len(tensors) > 1 else tensors[0][None] for tensors in zip(*found, strict=True)
+    ]
 
 
 def _pixel_gradients(
