@@ -82,6 +82,17 @@ class MadeTask(Task):
             raise errors[how](f"{self.name}\nis broken")
 
 
+@dataclass(frozen=True, kw_only=True)
+class GpuTask(MadeTask):
+    """A task that computes on a GPU, and tells on which."""
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Compute, note and wait."""
+        ones = torch.ones(1000, device=workspace.device)
+        assert float(ones.sum()) == 1000
+        return {**super().run(workspace), "device": str(ones.device)}
+
+
 def note(log: Path, what: str) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(f"{what}\n")

@@ -4,6 +4,10 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +20,8 @@ from datacondense.tasks import scheduler
 from datacondense.tasks.scheduler import StudyProgress, schedule
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.task import description
-from datacondense.tasks.workers import Workers, inline, processes
-from tests.tasks.made_tasks import INLINE, MadeTask, keys, lines, run_at_once
+from datacondense.tasks.workers import Workers, WorkersConfig, inline, opened, processes
+from tests.tasks.made_tasks import INLINE, GpuTask, MadeTask, keys, lines, run_at_once
 
 
 def make(name: str, *inputs: MadeTask, breaks: str = "", waits: float = 0.0, awaits: str = "") -> MadeTask:
@@ -62,7 +66,7 @@ def test_each_task_runs_once_and_never_again(store: Store, log: Path) -> None:
 
 
 def test_a_slow_task_holds_up_only_what_needs_it(store: Store, log: Path) -> None:
-    chain = make("third", make("second", make("first")))
+    chain = make("third", make("second", make("first", awaits="slow begin")))
     slow = make("slow", awaits="third end")
     with processes(2, 1) as workers:
         outcome = schedule([slow, chain, make("needs slow", slow)], store, workers)
@@ -119,6 +123,47 @@ def test_tasks_in_other_processes_are_as_deterministic_as_the_caller(store: Stor
     found = [store.record(make(name).key)["result"] for name in "abc"]
     assert [result["deterministic"] for result in found] == [False, True, False]
     assert all(result["process"] != os.getpid() for result in found)
+
+
+def test_gpus_share_the_tasks_out(store: Store, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = list[object]()
+    waiting = list[tuple[Future[None], Callable[[], None]]]()
+
+    def computing_on(gpu: object) -> AbstractContextManager[None]:
+        used.append(gpu)
+        return nullcontext()
+
+    def submit(function: Callable[..., None], *arguments: object) -> "Future[None]":
+        future = Future[None]()
+        waiting.append((future, partial(function, *arguments)))
+        if len(waiting) == 3:
+            while waiting:
+                ended, call = waiting.pop()
+                ended.set_result(call())
+        return future
+
+    monkeypatch.setattr(torch.cuda, "device", computing_on)
+    tasks = [make(name) for name in "abcdef"]
+    assert schedule(tasks, store, Workers(3, 1, submit, gpus=2), device="cuda").failed == {}
+    assert Counter(used) == {0: 4, 1: 2}
+    assert [store.record(task.key)["gpu"] for task in tasks] == [0, 1, 0, 0, 1, 0]
+    assert store.record(tasks[0].key)["result"]["device"] == "cuda"
+
+    used.clear()
+    assert schedule([make("g")], store, INLINE, device="cuda:1").failed == {}
+    assert used == [torch.device("cuda:1")]
+    assert "gpu" not in store.record(make("g").key)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_two_tasks_share_the_gpus(store: Store, log: Path) -> None:
+    tasks = [GpuTask(name="a", awaits="b begin"), GpuTask(name="b", awaits="a begin")]
+    with opened(WorkersConfig(jobs=2, threads=1), device="cuda") as workers:
+        assert schedule(tasks, store, workers, device="cuda").failed == {}
+    number = torch.cuda.device_count()
+    devices = [store.record(task.key)["result"]["device"] for task in tasks]
+    assert devices == ["cuda:0", "cuda:1" if number > 1 else "cuda:0"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

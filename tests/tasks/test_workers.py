@@ -5,10 +5,11 @@ import time
 from typing import Any
 
 import pytest
+import torch
 
 from datacondense.errors import InputError
 from datacondense.tasks import workers
-from datacondense.tasks.workers import WorkersConfig, opened, processes
+from datacondense.tasks.workers import Gpus, WorkersConfig, opened, processes
 
 
 @pytest.mark.parametrize(
@@ -34,29 +35,52 @@ def test_wrong_workers_are_refused(config: dict[str, Any], message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("config", "on_gpu", "jobs", "threads"),
+    ("config", "device", "jobs", "threads"),
     [
-        ({}, False, 8, 1),
-        ({"jobs": 2}, False, 2, 4),
-        ({"jobs": 3}, False, 3, 2),
-        ({"jobs": 16}, False, 16, 1),
-        ({"threads": 4}, False, 2, 4),
-        ({"threads": 5}, False, 1, 5),
-        ({"threads": 16}, False, 1, 16),
-        ({"jobs": 2, "threads": 3}, False, 2, 3),
-        ({}, True, 1, 8),
-        ({"threads": 2}, True, 1, 2),
-        ({"jobs": 2}, True, 2, 4),
-        ({"backend": "inline"}, False, 1, 8),
-        ({"backend": "inline", "jobs": 1, "threads": 3}, True, 1, 3),
+        ({}, "cpu", 8, 1),
+        ({"jobs": 2}, "cpu", 2, 4),
+        ({"jobs": 3}, "cpu", 3, 2),
+        ({"jobs": 16}, "cpu", 16, 1),
+        ({"threads": 4}, "cpu", 2, 4),
+        ({"threads": 5}, "cpu", 1, 5),
+        ({"threads": 16}, "cpu", 1, 16),
+        ({"jobs": 2, "threads": 3}, "cpu", 2, 3),
+        ({}, "cuda:1", 1, 8),
+        ({"threads": 2}, "cuda:1", 1, 2),
+        ({"jobs": 2}, "cuda:1", 2, 4),
+        ({}, "mps", 1, 8),
+        ({}, "cuda", 3, 2),
+        ({"jobs": 8}, "cuda", 8, 1),
+        ({"backend": "inline"}, "cpu", 1, 8),
+        ({"backend": "inline", "jobs": 1, "threads": 3}, "cuda:1", 1, 3),
     ],
 )
 def test_cores_are_shared(
-    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], on_gpu: bool, jobs: int, threads: int
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], device: str, jobs: int, threads: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    with opened(WorkersConfig(**config), on_gpu=on_gpu) as ready:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with opened(WorkersConfig(**config), device=device) as ready:
         assert (ready.jobs, ready.threads) == (jobs, threads)
+        assert ready.gpus == (3 if device == "cuda" else 0)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_gpu_is_not_shared_out(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
+    with opened(WorkersConfig(threads=1), device="cuda") as ready:
+        assert (ready.jobs, ready.gpus) == (1, 0)
+
+
+def test_each_task_gets_the_gpu_with_the_fewest() -> None:
+    gpus = Gpus(3)
+    assert [gpus.take(key) for key in "abcde"] == [0, 1, 2, 0, 1]
+    gpus.free("b")
+    gpus.free("e")
+    assert [gpus.take(key) for key in "fgh"] == [1, 1, 2]
+    gpus.free("c")
+    assert gpus.take("i") == 2
+    assert Gpus(0).take("a") is None
 
 
 def test_processes_end_at_once_with_ctrl_c() -> None:
@@ -77,7 +101,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, backend: An
         pytest.raises(
             InputError, match=rf"package {package} is not installed: pip install 'datacondense\[{backend}\]'"
         ),
-        opened(WorkersConfig(backend=backend), on_gpu=False),
+        opened(WorkersConfig(backend=backend), device="cpu"),
     ):
         pass
 
@@ -90,6 +114,6 @@ def test_an_unreachable_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         pytest.raises(
             InputError, match=r"dask scheduler tcp://127\.0\.0\.1:9 cannot be reached .*: check --address"
         ),
-        opened(WorkersConfig(backend="dask", address="tcp://127.0.0.1:9"), on_gpu=False),
+        opened(WorkersConfig(backend="dask", address="tcp://127.0.0.1:9"), device="cpu"),
     ):
         pass

@@ -29,7 +29,12 @@ class Machine:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         keep_freed_memory()
-        return choose_device(self.device)
+        device = choose_device(self.device)
+        if (
+            device.type == "cuda" and device.index is not None
+        ):  # kernels start on the current GPU, wherever their tensors are
+            torch.cuda.set_device(device)
+        return device
 
 
 @dataclass(frozen=True, kw_only=True)

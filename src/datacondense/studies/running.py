@@ -135,7 +135,7 @@ def run_recorded(
 ) -> tuple[Store, Outcome]:
     """Run the tasks that are not finished, and return their records too."""
     store = store_in(out)
-    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+    with opened(workers or WorkersConfig(), device=device) as ready:
         return store, schedule(tasks, store, ready, device=device, observer=observer)
 
 
@@ -143,7 +143,7 @@ def estimate_study(
     study: Study, out: Path | str, *, workers: WorkersConfig | None = None, device: str = "cpu"
 ) -> StudyEstimate:
     """Estimate time and memory of the unfinished tasks by pilots on this machine; nothing is written to `out`."""
-    with opened(workers or WorkersConfig(), on_gpu=not device.startswith("cpu")) as ready:
+    with opened(workers or WorkersConfig(), device=device) as ready:
         jobs, threads = ready.jobs, ready.threads
         return estimate(study.tasks, store_in(out), jobs=jobs, threads=threads, device=device)
 

@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from statistics import fmean
@@ -21,7 +21,7 @@ from datacondense.errors import InputError
 from datacondense.networks.torch_state import deterministic
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.task import Task, description, graph_of, inputs_of
-from datacondense.tasks.workers import Workers
+from datacondense.tasks.workers import Gpus, Workers
 
 _PROGRESS_SECONDS = 0.5
 
@@ -73,8 +73,11 @@ def schedule(
     )
 
 
-def run_task(task: Task, workspace: Workspace, threads: int) -> None:
-    """Run one task in this process, unless it is finished, and record its result or its error."""
+def run_task(task: Task, workspace: Workspace, threads: int, gpu: int | None = None) -> None:
+    """Run one task in this process, unless it is finished, and record its result or its error.
+
+    Where a GPU is given, it is what "cuda" means to the task, which goes on with another one if it is stopped.
+    """
     store, key = workspace.store, task.key
     with store.claimed(key):
         if store.finished(key):
@@ -82,8 +85,7 @@ def run_task(task: Task, workspace: Workspace, threads: int) -> None:
         store.begin(key, description(task))
         began = time.perf_counter()
         try:
-            determined = deterministic() if workspace.deterministic else nullcontext()
-            with warnings.catch_warnings(record=True) as noted, _threads(threads), determined:
+            with warnings.catch_warnings(record=True) as noted, _set_up(threads, workspace, gpu):
                 warnings.simplefilter("always", UserWarning)
                 # Through JSON at once: a result that is not plain JSON must fail here.
                 result = json.loads(json.dumps(dict(task.run(workspace))))
@@ -99,6 +101,7 @@ def run_task(task: Task, workspace: Workspace, threads: int) -> None:
                 "notes": sorted({str(note.message) for note in noted}),
                 "seconds": time.perf_counter() - began,
                 "threads": threads,
+                **({} if gpu is None else {"gpu": gpu}),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             },
         )
@@ -115,6 +118,7 @@ class _Run:
         self.failed: dict[str, str] = {}  # with the error; another study may start to try again
         self.blocked: set[str] = set()
         self._running: dict[Future[None], str] = {}
+        self._gpus = Gpus(workers.gpus)
         self._at_work: set[str] = set()  # inline a task is at work before it has a future
         self._ready: deque[str] = deque()
         self._suspects: deque[str] = deque()  # to be run alone, since the process of each died
@@ -146,6 +150,7 @@ class _Run:
             for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                 key = self._running.pop(future)
                 self._at_work.discard(key)
+                self._gpus.free(key)
                 if self._ended(key, future.exception()):
                     sorter.done(key)
 
@@ -179,8 +184,8 @@ class _Run:
 
     def _submit(self, key: str) -> None:
         self._at_work.add(key)
-        future = self._workers.submit(run_task, self.wanted[key], self._workspace, self._workers.threads)
-        self._running[future] = key
+        given = (self._workspace, self._workers.threads, self._gpus.take(key))
+        self._running[self._workers.submit(run_task, self.wanted[key], *given)] = key
 
     def _ended(self, key: str, error: BaseException | None) -> bool:
         """Note what became of a task; False if its process died, so that it must be tried once more."""
@@ -227,13 +232,20 @@ def _watched(progress: Callable[[], StudyProgress], observer: Observer | None) -
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Set the number of threads, and restore it afterwards."""
+def _set_up(threads: int, workspace: Workspace, gpu: int | None) -> Iterator[None]:
+    """Set what a task computes with, and restore it afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    torch.set_num_threads(threads)
     keep_freed_memory()
     try:
-        yield
+        with ExitStack() as switched:
+            if workspace.deterministic:
+                switched.enter_context(deterministic())
+            if (
+                workspace.device.type == "cuda"
+            ):  # kernels start on the current GPU, wherever their tensors are
+                switched.enter_context(torch.cuda.device(workspace.device if gpu is None else gpu))
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -4,9 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, get_args
+
+import torch
 
 from datacondense.errors import InputError
 from datacondense.settings import check_at_least
@@ -31,7 +33,8 @@ class WorkersConfig:
         address: Address of the cluster, such as tcp://host:8786 (dask) or auto (ray). Default: DASK_SCHEDULER_ADDRESS
             or RAY_ADDRESS, or else a cluster on this machine for the duration of the study.
         jobs: Tasks that run at once; each worker of a running dask cluster takes one. Default: all cores (of the
-            machine or the cluster) divided by `threads`; 1 for processes on a GPU.
+            machine or the cluster) divided by `threads`; for processes on the device "cuda", the number of GPUs, which
+            share the tasks out: more jobs fill each with several. 1 for processes on one GPU, such as "cuda:1".
         threads: CPU threads of each task; results are bit-identical only at equal numbers of threads. Default: all
             cores inline, the cores divided by `jobs` for processes (1 if neither is given), 1 on a cluster.
     """
@@ -64,23 +67,46 @@ class Workers:
         jobs: How many tasks run at once.
         threads: CPU threads of each.
         submit: Calls a module-level function with arguments that can be pickled, on one of them.
+        gpus: GPUs that share the tasks out; 0 where each task computes on the device that is named.
     """
 
     jobs: int
     threads: int
     submit: Submit
+    gpus: int = 0
+
+
+class Gpus:
+    """Which GPU of several each task gets: the one with the fewest."""
+
+    def __init__(self, number: int) -> None:
+        self._tasks: dict[str, int | None] = {}
+        self._numbers = range(number)
+
+    def take(self, key: str) -> int | None:
+        """Return the number of the GPU for a task; None where there is nothing to choose."""
+        tasks = list(self._tasks.values())
+        self._tasks[key] = min(self._numbers, key=tasks.count, default=None)
+        return self._tasks[key]
+
+    def free(self, key: str) -> None:
+        """Note that a task has ended."""
+        del self._tasks[key]
 
 
 @contextmanager
-def opened(config: WorkersConfig, *, on_gpu: bool) -> Iterator[Workers]:
-    """Start workers, only one of them `on_gpu`, which tasks do not share well, and stop them at the end."""
+def opened(config: WorkersConfig, *, device: str) -> Iterator[Workers]:
+    """Start workers that compute on a device, by default one for each GPU, and stop them at the end."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if config.backend == "inline":
         yield inline(config.threads or cores)
     elif config.backend == "processes":
-        jobs = config.jobs or (1 if on_gpu else max(1, cores // (config.threads or 1)))
+        gpus = torch.cuda.device_count() if device == "cuda" else 0
+        jobs = config.jobs or (
+            max(1, cores // (config.threads or 1)) if device.startswith("cpu") else max(1, gpus)
+        )
         with processes(jobs, config.threads or max(1, cores // jobs)) as ready:
-            yield ready
+            yield replace(ready, gpus=gpus if gpus > 1 else 0)
     else:
         if find_spec(_PACKAGES[config.backend]) is None:
             raise InputError(
