@@ -21,7 +21,7 @@ from datacondense.matching.unrolled import InnerStep, unrolled_sgd
 from datacondense.networks.backend import Backend
 from datacondense.networks.initial_values import with_xavier_values
 from datacondense.networks.names import canonical_network, network_name
-from datacondense.networks.network import Network
+from datacondense.networks.network import Network, Parameters
 from datacondense.settings import check_at_least, check_rates, narrowed
 
 InitialValues: TypeAlias = Literal["xavier", "default"]
@@ -176,12 +176,27 @@ class DatasetDistillation(Method[_Resolved]):
         number = 0 if self.settings.fixed_network else step.outer
         parameters = self.sampler.network(self.network, "network", number)
         buffers = self.sampler.frozen_buffers(self.network, parameters, number)
+        real = self.sampler.real_of_all(self.settings.real_batch, "real", step.outer)
+        loss, gradients = self.graphs.replay(
+            "synthetic", self._differentiated, images, raw_lrs, parameters, buffers, *real
+        )
+        return float(loss), gradients
+
+    def _differentiated(
+        self,
+        images: Tensor,
+        raw_lrs: Tensor,
+        parameters: Parameters,
+        buffers: Parameters,
+        real: Tensor,
+        targets: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the loss of real images and its gradients in the synthetic ones and the learning rates."""
         model = partial(self.network, buffers=buffers)
-        real, targets = self.sampler.real_of_all(self.settings.real_batch, "real", step.outer)
         leaves = [tensor.detach().requires_grad_() for tensor in (images, raw_lrs)]
         trained = unrolled_sgd(model, parameters, self._inner_steps(leaves[0], F.softplus(leaves[1])))
         loss = F.cross_entropy(model(trained, real), targets)
-        return float(loss.detach()), torch.autograd.grad(loss, leaves)
+        return loss.detach(), torch.autograd.grad(loss, leaves)
 
     def _inner_steps(self, images: Tensor, step_lrs: Tensor) -> list[InnerStep]:
         """List the training steps: through the images in order, in every epoch with the next learning rates."""

@@ -1,18 +1,19 @@
 """Distribution matching (Zhao and Bilen, WACV 2023): the mean features of each class, on fresh networks."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from datacondense.augment.strategies import check_siamese, resolved_strategy
-from datacondense.condensation.method import FirstOrderConfig, FirstOrderMethod, Start
+from datacondense.condensation.method import DescentMethod, FirstOrderConfig, Start, differentiated
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.state import Step
 from datacondense.networks.features import embedding_network
 from datacondense.networks.names import canonical_network, network_name
-from datacondense.networks.network import Network
+from datacondense.networks.network import Network, Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +63,41 @@ class DistributionMatchingConfig(FirstOrderConfig):
         return DistributionMatching
 
 
-class DistributionMatching(FirstOrderMethod[DistributionMatchingConfig]):
+class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
     """On each fresh network, once: move every class's mean feature towards that of real images.
 
-    The features f are what the network computes before its last layer. Networks are never trained.
+    The loss is the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`. The features f are what the
+    network computes before its last layer. Networks are never trained.
     """
 
     def adapted(self, network: Network) -> Network:
         """Return the network without its last layer."""
         return embedding_network(network)
 
-    def loss(self, images: Tensor, step: Step) -> Tensor:
-        """Compute the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`."""
-        features = self.fresh_network(step)
+    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Differentiate the loss through the augmentation."""
+        parameters = self.sampler.network(self.network, "network", step.outer)
+        buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
         view = self.sampler.view(self.settings.siamese, "real view", *step)
-        with torch.no_grad():
-            batches = (view(label, self.real_batch(label, step)) for label in range(len(images)))
-            real = torch.stack([features(batch).flatten(1).mean(0) for batch in batches])
-        synthetic = features(by_class(view, images).flatten(0, 1)).flatten(1)
-        loss: Tensor = (real - synthetic.unflatten(0, images.shape[:2]).mean(1)).square().sum()
+        replay = self.graphs.replay
+        real = torch.stack([
+            replay("real", self._mean_features, parameters, buffers, view(k, self.real_batch(k, step)))
+            for k in range(len(images))
+        ])
+        leaf = images.detach().requires_grad_()
+        seen = by_class(view, leaf)
+        loss, gradient = replay(
+            "synthetic", partial(differentiated, self._loss), seen.detach(), parameters, buffers, real
+        )
+        return loss, torch.autograd.grad(seen, leaf, gradient)[0]
+
+    @torch.no_grad()
+    def _mean_features(self, parameters: Parameters, buffers: Parameters, images: Tensor) -> Tensor:
+        """Return the mean feature of images `[B, C, H, W]`."""
+        return self.model(parameters, images, buffers).flatten(1).mean(0)
+
+    def _loss(self, images: Tensor, parameters: Parameters, buffers: Parameters, real: Tensor) -> Tensor:
+        """Compare the mean features of synthetic images `[K, S, C, H, W]` with those of real ones."""
+        found = self.model(parameters, images.flatten(0, 1), buffers).flatten(1)
+        loss: Tensor = (real - found.unflatten(0, images.shape[:2]).mean(1)).square().sum()
         return loss

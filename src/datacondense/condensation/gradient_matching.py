@@ -259,6 +259,7 @@ class GradientMatching(Method[_Resolved]):
         new = replace(
             new, parameters=parameters, parameter_velocity=velocity, average=average, moments=moments
         )
+        self.draw_ahead(step)
         return new, float(distances.sum())
 
     def probe(self, images: Tensor, *, network: int, batch: int) -> Tensor:

@@ -219,7 +219,7 @@ class _Loop:
                 _check_finite(new, step, self._method.settings.image_lr)
                 # Interrupted while it is validated and logged, a step is taken again.
                 progress = self._logged(new, step, loss)
-                state, step = new, self._after(step)
+                state, step = new, step.after(self._steps)
                 if self._observer is not None:
                     self._observer(progress)
                 if self._seconds() - saved_at >= self._run.checkpoint_every:
@@ -233,12 +233,6 @@ class _Loop:
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._began
-
-    def _after(self, step: Step) -> Step:
-        """Return the step that follows."""
-        if step.inner + 1 < self._steps:
-            return Step(step.outer, step.inner + 1)
-        return Step(step.outer + 1, 0)
 
     def _save(self, state: State, step: Step) -> None:
         if self._folder is not None:
@@ -259,7 +253,7 @@ class _Loop:
             iterations=self._run.iterations,
             loss=loss,
             seconds=seconds,
-            seconds_left=self._seconds_left(self._after(done)),
+            seconds_left=self._seconds_left(done.after(self._steps)),
             validation=score,
         )
 
@@ -274,7 +268,7 @@ class _Loop:
 
     def _is_validation_due(self, done: Step) -> bool:
         every = self._run.validate_every
-        return every > 0 and self._after(done).inner == 0 and (done.outer + 1) % every == 0
+        return every > 0 and done.after(self._steps).inner == 0 and (done.outer + 1) % every == 0
 
     def _validate(self, state: State) -> Score:
         """Score the images as they stand, without augmentation: a cheap and even-handed measure of progress."""

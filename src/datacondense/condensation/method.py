@@ -180,6 +180,12 @@ class Method(ABC, Generic[SettingsT]):
         """Draw the real batch of a class for a step: normalised images `[B, C, H, W]`."""
         return self.sampler.real(label, self.settings.real_batch, "real", *step)
 
+    def draw_ahead(self, step: Step) -> None:
+        """Draw what the step after this one needs, while a GPU computes this one: before its loss is waited for."""
+        if self.labels.device.type == "cuda":
+            after = step.after(self.settings.steps_per_iteration)
+            self.sampler.draw_ahead(self.network, self.settings.real_batch, after)
+
     def fresh_network(self, step: Step) -> Callable[[Tensor], Tensor]:
         """Return an iteration's network as a function of normalised images `[N, C, H, W]`, for first-order derivatives.
 
@@ -210,7 +216,31 @@ class FirstOrderConfig(MethodConfig):
 FirstOrderT = TypeVar("FirstOrderT", bound=FirstOrderConfig)
 
 
-class FirstOrderMethod(Method[FirstOrderT]):
+class DescentMethod(Method[FirstOrderT]):
+    """A method that moves the images against a gradient."""
+
+    @abstractmethod
+    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Compute the loss of normalised synthetic images `[K, S, C, H, W]`, and its gradient in them."""
+
+    def step(self, state: State, step: Step) -> tuple[State, float]:
+        """Move the images once.
+
+        Args:
+            state: As the step before left it.
+            step: Which step this is.
+
+        Returns:
+            The new state, and the loss before the update.
+        """
+        loss, gradient = self.gradient(state.images, step)
+        settings = self.settings
+        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
+        self.draw_ahead(step)
+        return new, float(loss)
+
+
+class FirstOrderMethod(DescentMethod[FirstOrderT]):
     """A method that is a loss: the images move against its gradient."""
 
     @abstractmethod
@@ -225,22 +255,16 @@ class FirstOrderMethod(Method[FirstOrderT]):
             A scalar, differentiable in the images.
         """
 
-    def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move the images once.
+    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Differentiate the loss."""
+        return differentiated(partial(self.loss, step=step), images)
 
-        Args:
-            state: As the step before left it.
-            step: Which step this is.
 
-        Returns:
-            The new state, and the loss before the update.
-        """
-        leaf = state.images.detach().requires_grad_()
-        loss = self.loss(leaf, step)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        settings = self.settings
-        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
-        return new, float(loss.detach())
+def differentiated(loss: Callable[..., Tensor], images: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+    """Return a loss of images and other arguments, and its gradient in the images, without a graph."""
+    leaf = images.detach().requires_grad_()
+    value = loss(leaf, *arguments)
+    return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
 def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from datacondense.condensation.method import FirstOrderConfig, FirstOrderMethod
+from datacondense.condensation.method import DescentMethod, FirstOrderConfig, differentiated
 from datacondense.condensation.state import Step
 from datacondense.matching.unrolled import InnerStep, unrolled_sgd
 from datacondense.networks.names import canonical_network, network_name
@@ -73,18 +73,24 @@ class _Resolved(ParameterMatchingConfig):
     inner_lr: float = field()
 
 
-class ParameterMatching(FirstOrderMethod[_Resolved]):
-    """For each fresh network: train it on real images, train it on synthetic ones, bring the ends together."""
+class ParameterMatching(DescentMethod[_Resolved]):
+    """For each fresh network: train it on real images, train it on synthetic ones, bring the ends together.
 
-    def loss(self, images: Tensor, step: Step) -> Tensor:
-        """Return `‖θ_S - θ_T‖² / ‖θ_T - θ_0‖²`, over all parameters together.
+    The loss is `‖θ_S - θ_T‖² / ‖θ_T - θ_0‖²`, over all parameters together: θ_0 are those of a fresh network, θ_T those
+    after training on real images, θ_S those after training on the synthetic ones.
+    """
 
-        θ_0 are the parameters of a fresh network, θ_T those after training on real images, θ_S those after training on
-        the synthetic ones.
-        """
+    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Differentiate the loss through the training on synthetic images."""
         start = self.sampler.network(self.network, "network", step.outer)
         buffers = self.sampler.frozen_buffers(self.network, start, *step)
         target = self._trained_on_real(start, buffers, step)
+        return self.graphs.replay(
+            "synthetic", partial(differentiated, self._loss), images, start, buffers, target
+        )
+
+    def _loss(self, images: Tensor, start: Parameters, buffers: Parameters, target: Parameters) -> Tensor:
+        """Compare the end of training on synthetic images with a target."""
         labels = self.labels.repeat_interleave(self.settings.ipc)
         inner = InnerStep(images.flatten(0, 1), labels, self.settings.inner_lr)
         model = partial(self.network, buffers=buffers)
@@ -98,12 +104,14 @@ class ParameterMatching(FirstOrderMethod[_Resolved]):
         for number in range(self.settings.real_steps):
             batches = [self.sampler.real(k, size, "real", *step, number) for k in range(len(self.labels))]
             parameters = train(
-                partial(self.model, buffers=buffers),
+                self.model,
                 TrainState.begun(parameters),
                 torch.cat(batches),
                 torch.cat([k.expand(len(batch)) for k, batch in zip(self.labels, batches, strict=True)]),
                 epochs=1,
                 sgd=lambda _: sgd,
+                buffers=buffers,
+                graphs=self.graphs,
             ).parameters
         return parameters
 

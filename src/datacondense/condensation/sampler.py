@@ -1,16 +1,17 @@
 """What a run draws: networks, real batches, augmentations, each a function of the seed and of what it is for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from datacondense.augment.siamese import apply_siamese, draw_siamese
 from datacondense.augment.strategies import siamese_operations
+from datacondense.cuda_graphs import sent
 from datacondense.image_set import ImageSet
-from datacondense.networks.network import Network, Parameters, moved
+from datacondense.networks.network import Network, Parameters
 from datacondense.random import seeded_generator
 
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
@@ -29,6 +30,7 @@ class Sampler:
     def __init__(self, train: ImageSet, seed: int, dtype: torch.dtype = torch.float32) -> None:
         self.train, self.dtype = train, dtype
         self._seed, self._device = seed, train.images.device
+        self._ahead: dict[tuple[Any, ...], Any] = {}
 
     def generator(self, purpose: str, *index: int) -> torch.Generator:
         """Return a fresh CPU generator for a purpose and the counters that tell apart what is drawn for it."""
@@ -36,17 +38,42 @@ class Sampler:
 
     def network(self, network: Network, purpose: str, number: int) -> Parameters:
         """Draw the parameters of a network; `number` tells apart those for one purpose."""
-        return moved(network.draw(self.generator(purpose, number)), self._device, self.dtype)
+        drawn: Parameters | None = self._ahead.pop((network, purpose, number), None)
+        if drawn is None:
+            parameters = network.draw(self.generator(purpose, number))
+            drawn = {name: sent(tensor.to(self.dtype), self._device) for name, tensor in parameters.items()}
+        return drawn
 
     def noise(self, shape: tuple[int, ...], purpose: str, *index: int) -> Tensor:
         """Draw standard normal numbers of a shape for a purpose."""
-        return torch.randn(shape, generator=self.generator(purpose, *index)).to(self._device, self.dtype)
+        drawn = torch.randn(shape, generator=self.generator(purpose, *index))
+        return sent(drawn.to(self.dtype), self._device)
 
     def real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
         """Draw normalised real images `[B, C, H, W]` of a class, none twice: all that it has where they are fewer."""
+        drawn = self._ahead.pop((label, size, purpose, *index), None)
+        if drawn is None:
+            drawn = self._positions(label, size, purpose, *index)
+        return self.train.normalised(drawn).to(self.dtype)
+
+    def _positions(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
+        """Draw positions of real images of a class."""
         members = self.train.class_indices[label]
         drawn = torch.randperm(len(members), generator=self.generator(purpose, *index, label))[:size]
-        return self.train.normalised(members[drawn.to(members.device)]).to(self.dtype)
+        return members[sent(drawn, self._device)]
+
+    def draw_ahead(self, network: Network, size: int, step: Sequence[int]) -> None:
+        """Draw what `real` and `network` will be asked for in a step, each for the purpose of its name.
+
+        What is drawn is the same; on a GPU it costs no time while the device is busy with the step before.
+        """
+        outer, inner = step
+        drawn = {
+            (k, size, "real", *step): self._positions(k, size, "real", *step)
+            for k in range(self.train.num_classes)
+        }
+        networks = {} if inner else {(network, "network", outer): self.network(network, "network", outer)}
+        self._ahead = {**drawn, **networks}
 
     def real_of_all(self, size: int, purpose: str, number: int) -> tuple[Tensor, Tensor]:
         """Draw a batch of all classes: normalised real images `[B, C, H, W]` and their classes `[B]`.
@@ -55,8 +82,8 @@ class Sampler:
         """
         total = len(self.train)
         epoch, position = divmod(number, ceil(total / size))
-        order = torch.randperm(total, generator=self.generator(purpose, epoch)).to(self._device)
-        drawn = order[position * size :][:size]
+        order = torch.randperm(total, generator=self.generator(purpose, epoch))
+        drawn = sent(order[position * size :][:size], self._device)
         return self.train.normalised(drawn).to(self.dtype), self.train.labels[drawn]
 
     def view(self, strategy: str, purpose: str, *index: int) -> View:
@@ -80,7 +107,7 @@ class Sampler:
     ) -> Parameters:
         """Measure BatchNorm on real images of all classes; no later part of the step changes it."""
         if not network.has_batch_norm:
-            return {name: tensor.to(self._device) for name, tensor in network.buffers().items()}
+            return {name: sent(tensor, self._device) for name, tensor in network.buffers().items()}
         batches = [
             self.real(label, _STATISTICS_BATCH, purpose, *index) for label in range(self.train.num_classes)
         ]

@@ -23,6 +23,12 @@ class Step(NamedTuple):
     outer: int
     inner: int
 
+    def after(self, steps_per_iteration: int) -> "Step":
+        """Return the step that follows."""
+        if self.inner + 1 < steps_per_iteration:
+            return Step(self.outer, self.inner + 1)
+        return Step(self.outer + 1, 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class State:
