@@ -97,17 +97,17 @@ def test_nothing_of_ones_own_network_is_captured(make: MakeSet, monkeypatch: pyt
     def build(shape: tuple[int, int, int], classes: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
 
-    asked: list[torch.device | str] = []
+    devices: list[torch.device | str] = []
 
     def graphs(device: torch.device | str) -> CudaGraphs:
-        asked.append(device)
+        devices.append(device)
         return CudaGraphs("cpu")
 
     monkeypatch.setattr(methods, "CudaGraphs", graphs)
     train = make()
     for network in (build, "mlp"):
         GradientMatchingConfig(network=network).build(train, 0)
-    assert asked == ["cpu", train.images.device]
+    assert devices == ["cpu", train.images.device]
 
 
 @pytest.mark.gpu

@@ -297,9 +297,9 @@ def test_a_narrow_convolution_is_the_same_with_channels_of_zeros() -> None:
 def test_fused_equals_eager_on_a_gpu(name: str, precision: str) -> None:
     network, parameters, images = setting((3, 28, 28), name)
     parameters, images = {k: v.cuda() for k, v in parameters.items()}, images.cuda()
-    chosen = choose_backend(network, "cuda", precision=precision, engine="auto")
-    assert chosen == ("fused", precision)
-    found = logits_and_gradients(first_order_model(network, chosen), parameters, images)
+    found_backend = choose_backend(network, "cuda", precision=precision, engine="auto")
+    assert found_backend == ("fused", precision)
+    found = logits_and_gradients(first_order_model(network, found_backend), parameters, images)
     expected = logits_and_gradients(network, parameters, images)
     for key, f, e in zip(["logits", "images", *parameters], found, expected, strict=True):
         if "bias" not in key:

@@ -75,7 +75,7 @@ class GradientMatchingConfig(MethodConfig):
             gave the published numbers; later releases of it use 0.
         network_batch: Synthetic images per network update.
         graph_memory: MiB that a graph for second derivatives may take, about: as many classes share one as fit, or
-            each has its own. Default: 256 on a processor, where more brings nothing, and 8192 on a GPU.
+            each has its own. Default: 256 on a processor, where more brings nothing, and half of what a GPU has free.
     """
 
     _name: ClassVar[str] = "gradient-matching"
@@ -228,11 +228,11 @@ class GradientMatching(Method[_Resolved]):
         return ceil(classes / ceil(classes / synthetic)), ceil(classes / ceil(classes / real))
 
     @property
-    def computation(self) -> dict[str, str]:
+    def backend_facts(self) -> dict[str, str]:
         """How steps are computed here; classes one by one where the network's gradients do not come apart."""
         sides = zip(("synthetic", "real"), self.obstacles, strict=True)
         alone = {f"{side} classes": f"one by one: {reason}" for side, reason in sides if reason is not None}
-        return {**super().computation, **alone}
+        return {**super().backend_facts, **alone}
 
     def init(self) -> State:
         """Return the images with which the run begins."""

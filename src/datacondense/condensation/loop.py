@@ -290,7 +290,7 @@ def _provenance(method: Method[Any], run: _ResolvedRun, train: ImageSet, fingerp
         "settings": plain_settings(method.settings),
         "run": plain_settings(run),
         "source": {**source, "num_images": len(train), "fingerprint": fingerprint, "hold_out": hold_out},
-        "environment": {**environment(train.images.device), **method.computation},
+        "environment": {**environment(train.images.device), **method.backend_facts},
     }
 
 

@@ -46,8 +46,8 @@ class MethodConfig:
         start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
         image_lr: Learning rate of the images, in normalised pixel units. Default: the method's published one.
         real_batch: Real images per class and step. A class with fewer gives all of its own, as in the published code.
-        precision: Of first-order derivatives: "bfloat16", "float32", or "auto": bfloat16 where the fused engine runs
-            on a processor made for it, else float32. The rest is float32. "float64" is for everything, slow, for
+        precision: Of first-order derivatives: "bfloat16", "float32", or "auto": bfloat16 where a GPU or the fused
+            engine's processor is made for it, else float32. The rest is float32. "float64" is for everything, slow, for
             checks.
         engine: What computes first-order derivatives: "auto" (fused layers where the network and the machine allow
             them), "fused" or "eager" (torch's own layers). Results differ by rounding only.
@@ -149,7 +149,7 @@ class Method(ABC, Generic[SettingsT]):
         self.graphs = CudaGraphs("cpu" if ":" in network_name(settings.network) else self.labels.device)
 
     @property
-    def computation(self) -> dict[str, str]:
+    def backend_facts(self) -> dict[str, str]:
         """How steps are computed here, for provenance: engine, precision, and what is peculiar to the device."""
         on_gpu = self.labels.device.type == "cuda"
         steps = {"steps": "captured" if self.graphs.captures else "eager"} if on_gpu else {}
@@ -256,7 +256,15 @@ class FirstOrderMethod(DescentMethod[FirstOrderT]):
         """
 
     def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Differentiate the loss."""
+        """Differentiate the loss.
+
+        Args:
+            images: Normalised synthetic images `[K, S, C, H, W]`.
+            step: Which step this is.
+
+        Returns:
+            The loss, and its gradient `[K, S, C, H, W]`.
+        """
         return differentiated(partial(self.loss, step=step), images)
 
 

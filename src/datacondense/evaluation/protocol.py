@@ -51,7 +51,7 @@ class EvaluationConfig:
         batch_size: Images per update.
         seed: Seed of the networks, orders and augmentations.
         precision: Of training and test: "bfloat16" (convolutions, products and feature maps), "float32", "float64", or
-            "auto": bfloat16 where the fused engine computes on a processor made for it, else float32.
+            "auto": bfloat16 where a GPU or the fused engine's processor is made for it, else float32.
         engine: What computes: "auto" (fused layers where the network and the machine allow them), "fused" or "eager"
             (torch's own layers). Results differ by rounding only.
     """

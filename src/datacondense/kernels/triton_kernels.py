@@ -138,7 +138,7 @@ def _write_output(
 
 @triton.jit
 def _unpool_maximum(gradient, y, ACTIVATION: tl.constexpr):
-    """Give all of the gradient to the first of the largest, in row-major order."""
+    """Return the four gradients: all of it for the first of the largest, in row-major order."""
     best, first = _activate(y[0], ACTIVATION), tl.zeros_like(gradient)
     value = _activate(y[1], ACTIVATION)
     first, best = tl.where(value > best, 1.0, first), tl.maximum(value, best)
