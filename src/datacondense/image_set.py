@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from datacondense.cuda_graphs import sent
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.files import checked, reading
@@ -122,7 +123,7 @@ class ImageSet:
         """
         pixels = self.pixels(indices)
         mean, std = (
-            torch.tensor(v, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+            sent(torch.tensor(v, dtype=torch.float32), pixels.device).view(-1, 1, 1)
             for v in (self.mean, self.std)
         )
         return (pixels - mean) / std

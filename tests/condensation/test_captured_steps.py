@@ -80,7 +80,10 @@ def test_where_capture_fails_steps_are_as_they_were(make: MakeSet, monkeypatch: 
     expected = stepped(settings, train)
     made = capturing(monkeypatch, refuse)
     assert_equal(stepped(settings, train), expected)
-    assert set(made[0].eager.values()) == {"operation not permitted when stream is capturing"}
+    reason = "operation not permitted when stream is capturing"
+    assert set(made[0].eager.values()) == {reason}
+    environment = condense(train, settings, RunConfig(iterations=1)).provenance["environment"]
+    assert environment["steps"] == f"captured in part: {reason}"
 
 
 @each_exact

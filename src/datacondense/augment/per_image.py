@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datacondense.cuda_graphs import sent
 from datacondense.errors import InputError
 
 OPERATIONS = ("crop", "scale", "rotate", "noise")
@@ -80,7 +81,7 @@ def apply_augmentation(draw: AugmentationDraw, images: Tensor) -> Tensor:
         )
     stays = (draw.operation < 0) | (draw.operation == _NOISE)
     moved = images.clone() if bool(stays.all()) else _resample(draw, images)
-    return moved if draw.noise is None else moved + draw.noise.to(images.device)
+    return moved if draw.noise is None else moved + sent(draw.noise, images.device)
 
 
 def _noise(operation: Tensor, images_shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -102,7 +103,7 @@ def _resample(draw: AugmentationDraw, images: Tensor) -> Tensor:
     # Coordinates run from -1 to 1 over what is sampled. Over a side that is a power of two they are exact in
     # binary, and so are whole-pixel shifts; over 28 pixels they would be off by up to 2e-6 pixels in float32.
     side = 1 << (max(height, width) - 1).bit_length()
-    numbers = _affine_numbers(draw, side).to(images.dtype).to(images.device)
+    numbers = sent(_affine_numbers(draw, side).to(images.dtype), images.device)
     along_x, along_y, start = numbers[:, :6].view(-1, 1, 1, 3, 2).unbind(3)
     x, y = (_centred(size, side, numbers)[:, None] for size in (width, height))
     grid = along_x * x + (along_y * y[:, None] + start)

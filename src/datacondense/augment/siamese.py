@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datacondense.cuda_graphs import sent
 from datacondense.errors import InputError
 
 SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -124,8 +125,8 @@ def _crop(numbers: Tensor, images: Tensor) -> Tensor:
     for axis, start in ((2, numbers[:, 0]), (3, numbers[:, 1])):
         positions = start.long()[:, None] + torch.arange(images.shape[axis])
         inside = (positions >= 0) & (positions < images.shape[axis])
-        nearest = _along(positions.clamp(0, images.shape[axis] - 1), axis).to(images.device)
-        outside = _along(~inside, axis).to(images.device)
+        nearest = sent(_along(positions.clamp(0, images.shape[axis] - 1), axis), images.device)
+        outside = sent(_along(~inside, axis), images.device)
         images = images.gather(axis, nearest.expand_as(images)).masked_fill(outside, 0)
     return images
 
@@ -137,12 +138,12 @@ def _cutout(numbers: Tensor, images: Tensor) -> Tensor:
         distance = torch.arange(images.shape[axis]) - start[:, None]
         size = int(images.shape[axis] * CUTOUT_RATIO + 0.5)
         hole = hole & _along((distance >= 0) & (distance < size), axis)
-    return images.masked_fill(hole.to(images.device), 0)
+    return images.masked_fill(sent(hole, images.device), 0)
 
 
 def _flip(numbers: Tensor, images: Tensor) -> Tensor:
     """Mirror left and right."""
-    return torch.where((numbers > 0).view(-1, 1, 1, 1).to(images.device), images.flip(3), images)
+    return torch.where(sent((numbers > 0).view(-1, 1, 1, 1), images.device), images.flip(3), images)
 
 
 def _scale(numbers: Tensor, images: Tensor) -> Tensor:
@@ -207,4 +208,4 @@ def _along(values: Tensor, axis: int) -> Tensor:
 def _like(numbers: Tensor, images: Tensor) -> Tensor:
     """Return numbers with the type and device of images."""
     # The type first, because some devices have no float64.
-    return numbers.to(images.dtype).to(images.device)
+    return sent(numbers.to(images.dtype), images.device)

@@ -156,6 +156,8 @@ def condense(
             if found is not None and not is_prolonged(found, provenance, folder):
                 return found
         state, end = _Loop(built, resolved, train, validation, folder, observer).run()
+        # What a device can capture shows on the way.
+        provenance["environment"] |= built.backend_facts
         done = {"iterations_done": end.outer + end.inner / built.settings.steps_per_iteration}
         result = frozen(state, facts_of_set(train), {**provenance, **done})
         if folder is not None:

@@ -151,9 +151,11 @@ class Method(ABC, Generic[SettingsT]):
     @property
     def backend_facts(self) -> dict[str, str]:
         """How steps are computed here, for provenance: engine, precision, and what is peculiar to the device."""
+        steps = "captured" if self.graphs.captures else "eager"
+        if self.graphs.eager:
+            steps = f"captured in part: {next(iter(self.graphs.eager.values()))}"
         on_gpu = self.labels.device.type == "cuda"
-        steps = {"steps": "captured" if self.graphs.captures else "eager"} if on_gpu else {}
-        return {**self.backend._asdict(), **steps}
+        return {**self.backend._asdict(), **({"steps": steps} if on_gpu or self.graphs.captures else {})}
 
     def _choose_backend(self) -> Backend:
         device, settings = self.labels.device, self.settings

@@ -16,6 +16,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from datacondense.augment.strategies import augmented
+from datacondense.cuda_graphs import CudaGraphs
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.forgetting_counts import ForgettingCounts
@@ -66,6 +67,9 @@ class FullTraining:
             self.network, self._device, precision=protocol.precision, engine=protocol.engine
         )
         self._model = first_order_model(self.network, backend)
+        self._in_training = partial(self._model, training=True)
+        # A network of one's own may do what no graph repeats.
+        self._graphs = CudaGraphs("cpu" if ":" in self.network.name else self._device)
         self.environment = {**environment(self._device), **backend._asdict()}
 
     def run(self, folder: RunFolder) -> FullState:
@@ -127,7 +131,7 @@ class FullTraining:
                 after_epoch(FullState(state, buffers, counts))
 
         state = train(
-            partial(self._model, buffers=buffers, training=True),
+            self._in_training,
             start.state,
             positions,
             self._images.labels[positions],
@@ -135,8 +139,10 @@ class FullTraining:
             sgd=lambda epoch: protocol.sgd(epoch, protocol.epochs),
             order=partial(seeded_generator, protocol.seed, "whole order", self._repeat),
             inputs=self._inputs,
+            buffers=buffers,
             watch=watch,
             after_epoch=report,
+            graphs=self._graphs,
         )
         return FullState(state, buffers, counts)
 

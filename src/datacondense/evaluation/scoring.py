@@ -1,12 +1,17 @@
-"""Scoring: fresh networks are trained on a set and measured on test images, which influence nothing."""
+"""Scoring: fresh networks are trained on a set and measured on test images, which influence nothing.
 
-from collections.abc import Callable
+A GPU trains as many networks side by side as fit into its memory, each with the numbers that it would have alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from datacondense.augment.strategies import augmented
+from datacondense.cuda_graphs import CudaGraphs, fitting, side_by_side
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import train_by_learned_steps
@@ -19,7 +24,14 @@ from datacondense.networks.names import has_batch_norm
 from datacondense.networks.network import Network, Parameters, moved
 from datacondense.networks.torch_state import usual_torch
 from datacondense.random import seeded_generator
-from datacondense.training import DivergedError, TrainState, check_finite, train
+from datacondense.training import (
+    DivergedError,
+    Learner,
+    TrainState,
+    check_finite,
+    networks_at_once,
+    train_side_by_side,
+)
 from datacondense.user_code import given_before
 
 _TEST_BATCH = 500  # images per forward pass: large enough to be fast, small enough for any memory
@@ -52,18 +64,23 @@ def evaluate(
             cannot compute this network, the set names a network of somebody's own, or training diverged.
     """
     protocol = resolved(config or EvaluationConfig(), images, test)
+    scoring = _Scoring(images, test, protocol, device)
     accuracies = []
-    for repeat in range(protocol.repeats):
-        accuracies.append(evaluate_one(images, test, protocol, repeat, device=device))
+    for repeat, found in enumerate(scoring.accuracies(range(protocol.repeats))):
+        accuracies.append(found)
         if observer is not None:
-            observer(repeat, accuracies[-1])
+            observer(repeat, found)
     source = test.provenance.get("source", {})
     return Score(
         accuracies=tuple(accuracies),
         protocol=protocol,
         trained_on=images.fingerprint,
         tested_on={**source, "fingerprint": test.fingerprint, "num_images": len(test)},
-        environment={**environment(device), **backend(images, protocol, device)._asdict()},
+        environment={
+            **environment(device),
+            **backend(images, protocol, device)._asdict(),
+            **scoring.on_gpu(),
+        },
     )
 
 
@@ -77,14 +94,7 @@ def evaluate_one(
     device: torch.device | str = "cpu",
 ) -> float:
     """Compute the accuracy, 0 to 1, of one of the networks that `evaluate` trains, alone and in any order."""
-    _check_same_kind(images, test)
-    check_trainable(images)
-    images, test = images.to(device), test.to(device)
-    network = _network(images, protocol)
-    parameters, buffers = train_one(network, images, protocol, repeat)
-    check_finite(parameters, protocol.lr)
-    model = first_order_model(network, _backend(network, protocol, device))
-    return accuracy(model, parameters, buffers, test, images)
+    return next(_Scoring(images, test, protocol, device).accuracies([repeat]))
 
 
 def backend(images: ImageSet, protocol: ResolvedProtocol, device: torch.device | str) -> Backend:
@@ -116,47 +126,166 @@ def train_one(
     network: Network, images: ImageSet, protocol: ResolvedProtocol, repeat: int
 ) -> tuple[Parameters, Parameters]:
     """Train one fresh network on a set, the learning rate dropping to a tenth after half of the epochs."""
-    seed, epochs = protocol.seed, protocol.epochs
-    inputs = images.normalised().to(dtype_of(protocol))
-    drawn = network.draw(seeded_generator(seed, "evaluation network", repeat))
-    parameters, buffers = (
-        moved(tensors, inputs.device, inputs.dtype) for tensors in (drawn, network.buffers())
-    )
-    model = first_order_model(network, _backend(network, protocol, inputs.device))
-    if protocol.learned_steps:
-        return train_by_learned_steps(network, model, images, seed, repeat, inputs.dtype), buffers
-    order = seeded_generator(seed, "evaluation order", repeat)
-    change = seeded_generator(seed, "evaluation augmentation", repeat)
-    trained = train(
-        partial(model, buffers=buffers, training=True),
-        TrainState.begun(parameters),
-        inputs,
-        images.labels,
-        epochs=epochs,
-        sgd=lambda epoch: protocol.sgd(epoch, epochs),
-        order=lambda _: order,
-        inputs=lambda _: partial(augmented, protocol.augmentation, generator=change),
-    )
-    return trained.parameters, buffers
+    return _Training(network, images, protocol).trained([repeat])[0]
 
 
-@torch.inference_mode()
+class _Training:
+    """Trains fresh networks on a set; those of one's own as they are, since they may do what no graph repeats."""
+
+    def __init__(self, network: Network, images: ImageSet, protocol: ResolvedProtocol) -> None:
+        device = images.images.device
+        self._network, self._images, self._protocol = network, images, protocol
+        self._inputs = images.normalised().to(dtype_of(protocol))
+        self.model = first_order_model(network, _backend(network, protocol, device))
+        self._in_training = partial(self.model, training=True)
+        captured = ":" not in network.name and not protocol.learned_steps
+        self.graphs = CudaGraphs(device if captured else "cpu")
+
+    def fitting(self) -> int:
+        """Return how many networks can be trained side by side."""
+        sgd = self._protocol.sgd(0, self._protocol.epochs)
+        return networks_at_once(self._in_training, self._learner(0), self._inputs, self._images.labels, sgd)
+
+    def fresh(self) -> tuple[Parameters, Parameters]:
+        """Return parameters and buffers of a network that is not trained."""
+        learner = self._learner(0)
+        return learner.start.parameters, learner.buffers or {}
+
+    def trained(self, repeats: Sequence[int]) -> list[tuple[Parameters, Parameters]]:
+        """Return parameters and buffers of networks that were trained side by side."""
+        protocol = self._protocol
+        learners = [self._learner(repeat) for repeat in repeats]
+        if protocol.learned_steps:
+            by_steps = partial(train_by_learned_steps, self._network, self.model, self._images, protocol.seed)
+            return [
+                (by_steps(repeat, self._inputs.dtype), each.buffers or {})
+                for repeat, each in zip(repeats, learners, strict=True)
+            ]
+        states = train_side_by_side(
+            self._in_training,
+            learners,
+            self._inputs,
+            self._images.labels,
+            epochs=protocol.epochs,
+            sgd=lambda epoch: protocol.sgd(epoch, protocol.epochs),
+            graphs=self.graphs,
+        )
+        return [(state.parameters, each.buffers or {}) for state, each in zip(states, learners, strict=True)]
+
+    def _learner(self, repeat: int) -> Learner:
+        """Return a fresh network, with the random numbers that its number determines."""
+        protocol, network = self._protocol, self._network
+        drawn = network.draw(seeded_generator(protocol.seed, "evaluation network", repeat))
+        parameters, buffers = (
+            moved(tensors, self._inputs.device, self._inputs.dtype) for tensors in (drawn, network.buffers())
+        )
+        order = seeded_generator(protocol.seed, "evaluation order", repeat)
+        change = seeded_generator(protocol.seed, "evaluation augmentation", repeat)
+        return Learner(
+            TrainState.begun(parameters),
+            lambda _: order,
+            lambda _: partial(augmented, protocol.augmentation, generator=change),
+            buffers,
+        )
+
+
+class _Scoring:
+    """Trains and tests the networks of one protocol on one device."""
+
+    def __init__(
+        self, images: ImageSet, test: ImageSet, protocol: ResolvedProtocol, device: torch.device | str
+    ) -> None:
+        _check_same_kind(images, test)
+        check_trainable(images)
+        self._images, self._test, self._protocol = images.to(device), test.to(device), protocol
+        self._training = _Training(_network(images, protocol), self._images, protocol)
+        self._at_once = 1
+
+    def accuracies(self, repeats: Sequence[int]) -> Iterator[float]:
+        """Yield the accuracy of each network, in order."""
+        training, size = self._training, self._networks_at_once(len(repeats))
+        self._at_once = size
+        for start in range(0, len(repeats), size):
+            networks = training.trained(repeats[start : start + size])
+            found = accuracies(training.model, networks, self._test, self._images, training.graphs)
+            for parameters, _ in networks:
+                check_finite(parameters, self._protocol.lr)
+                yield next(found)
+
+    def _networks_at_once(self, number: int) -> int:
+        """Return how many networks to train and test side by side: groups that fit, as equal as can be."""
+        training, test = self._training, self._test
+        if not training.graphs.captures or number == 1:
+            return 1
+
+        def test_one() -> None:
+            few = test.subset(torch.arange(min(len(test), _TEST_BATCH), device=test.labels.device))
+            next(accuracies(training.model, [training.fresh()], few, self._images, CudaGraphs("cpu")))
+
+        fit = min(training.fitting(), fitting(test_one, test.labels.device))
+        groups = -(-number // fit)
+        return -(-number // groups)
+
+    def on_gpu(self) -> dict[str, str | int]:
+        """Return what is peculiar to a GPU: whether training was captured, and networks side by side."""
+        if self._images.labels.device.type != "cuda":
+            return {}
+        graphs = self._training.graphs
+        captured = graphs.captures and not graphs.eager
+        return {"training": "captured" if captured else "eager", "side_by_side": self._at_once}
+
+
 def accuracy(
     model: NetworkFunction, parameters: Parameters, buffers: Parameters, test: ImageSet, scale: ImageSet
 ) -> float:
     """Compute the share of right answers, 0 to 1, on test images in the normalisation of `scale`."""
+    return next(accuracies(model, [(parameters, buffers)], test, scale, CudaGraphs("cpu")))
+
+
+@torch.no_grad()
+def accuracies(
+    model: NetworkFunction,
+    networks: Sequence[tuple[Parameters, Parameters]],
+    test: ImageSet,
+    scale: ImageSet,
+    graphs: CudaGraphs,
+) -> Iterator[float]:
+    """Yield the accuracies of networks, given as parameters and buffers, tested side by side where `graphs` capture."""
     test = replace(test, mean=scale.mean, std=scale.std)
-    dtype = next(iter(parameters.values())).dtype
-    right = 0
-    for batch in torch.arange(len(test), device=test.labels.device).split(_TEST_BATCH):
-        logits = model(parameters, test.normalised(batch).to(dtype), buffers)
-        if not bool(logits.isfinite().all()):
+    dtype = next(iter(networks[0][0].values())).dtype
+    key = ("right answers", model, len(networks))
+    fixed, counts = graphs.static(key, (list(networks), test.labels.new_zeros(len(networks), 2)))
+    for positions in torch.arange(len(test), device=test.labels.device).split(_TEST_BATCH):
+        batch = test.normalised(positions).to(dtype), test.labels[positions]
+        batch = graphs.static((key, "batch"), batch)
+        graphs.captured(key, partial(_count, model), fixed, *batch, counts).replay()
+    # Read once: until here nothing waits for the device.
+    for right, not_finite in counts.tolist():
+        if not_finite:
             raise DivergedError(
                 "The trained network computes NaN or infinite logits for test images, which classify nothing: give a "
                 "smaller --lr, or look at the range of the pixels."
             )
-        right += int((logits.argmax(1) == test.labels[batch]).sum())
-    return right / len(test)
+        yield right / len(test)
+
+
+def _count(
+    model: NetworkFunction,
+    networks: Sequence[tuple[Parameters, Parameters]],
+    images: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+) -> Tensor:
+    """Add right answers and logits that are not finite to the counts `[R, 2]` of networks."""
+
+    def count(parameters: Parameters, buffers: Parameters, own: Tensor) -> None:
+        logits = model(parameters, images, buffers)
+        own.add_(torch.stack([(logits.argmax(1) == labels).sum(), (~logits.isfinite()).sum()]))
+
+    side_by_side(
+        [partial(count, *each, own) for each, own in zip(networks, counts, strict=True)], images.device
+    )
+    return counts
 
 
 def dtype_of(protocol: EvaluationConfig) -> torch.dtype:

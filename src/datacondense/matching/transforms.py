@@ -200,7 +200,8 @@ def check_applicable(
 def largest(scores: Tensor, number: int) -> Tensor:
     """Return a mask of exactly `number` entries, those with the largest scores; among equal ones the first."""
     flat = scores.flatten()
-    threshold = flat.kthvalue(flat.numel() - number + 1).values
+    # Not `kthvalue`, which has no deterministic form on a GPU.
+    threshold = flat.topk(number, sorted=False).values.amin()
     above, equal = flat > threshold, flat == threshold
     wanted = number - above.sum()
     return (above | (equal & (equal.cumsum(0) <= wanted))).view_as(scores)
