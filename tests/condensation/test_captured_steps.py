@@ -12,6 +12,7 @@ from torch import nn
 
 from datacondense import GradientMatchingConfig, ImageSet, RunConfig, condense
 from datacondense.condensation import method as methods
+from datacondense.condensation import sampler
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import CudaGraphs
@@ -87,7 +88,11 @@ def test_where_capture_fails_steps_are_as_they_were(make: MakeSet, monkeypatch: 
 
 
 @each_exact
-def test_what_is_drawn_ahead_is_what_would_be_drawn(make: MakeSet, settings: MethodConfig) -> None:
+@pytest.mark.parametrize("memory", [0, 2**28])
+def test_what_is_drawn_ahead_is_what_would_be_drawn(
+    make: MakeSet, monkeypatch: pytest.MonkeyPatch, settings: MethodConfig, memory: int
+) -> None:
+    monkeypatch.setattr(sampler, "_MOST_AHEAD", memory)
     train = make()
     losses, state = stepped(settings, train)
     ahead, same = stepped(settings, train, ahead=True)

@@ -1,7 +1,7 @@
 """What a run draws: networks, real batches, augmentations, each a function of the seed and of what it is for."""
 
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, prod
 from typing import Any, TypeAlias
 
 import torch
@@ -14,6 +14,7 @@ from datacondense.image_set import ImageSet
 from datacondense.networks.network import Network, Parameters
 from datacondense.random import seeded_generator
 
+_MOST_AHEAD = 2**28  # bytes of real images that are drawn before they are needed
 _STATISTICS_BATCH = 16  # real images per class on which BatchNorm is measured, as published
 
 View: TypeAlias = Callable[[int, Tensor], Tensor]
@@ -51,29 +52,28 @@ class Sampler:
 
     def real(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
         """Draw normalised real images `[B, C, H, W]` of a class, none twice: all that it has where they are fewer."""
-        drawn = self._ahead.pop((label, size, purpose, *index), None)
-        if drawn is None:
-            drawn = self._positions(label, size, purpose, *index)
-        return self.train.normalised(drawn).to(self.dtype)
-
-    def _positions(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
-        """Draw positions of real images of a class."""
+        images: Tensor | None = self._ahead.pop((label, size, purpose, *index), None)
+        if images is not None:
+            return images
         members = self.train.class_indices[label]
         drawn = torch.randperm(len(members), generator=self.generator(purpose, *index, label))[:size]
-        return members[sent(drawn, self._device)]
+        return self.train.normalised(members[sent(drawn, self._device)]).to(self.dtype)
 
     def draw_ahead(self, network: Network, size: int, step: Sequence[int]) -> None:
         """Draw what `real` and `network` will be asked for in a step, each for the purpose of its name.
 
-        What is drawn is the same; on a GPU it costs no time while the device is busy with the step before.
+        What is drawn is the same; on a GPU it costs no time while the device is busy with the step before. Real images
+        that take much memory are left for when they are needed.
         """
         outer, inner = step
-        drawn = {
-            (k, size, "real", *step): self._positions(k, size, "real", *step)
-            for k in range(self.train.num_classes)
-        }
-        networks = {} if inner else {(network, "network", outer): self.network(network, "network", outer)}
-        self._ahead = {**drawn, **networks}
+        found: dict[tuple[Any, ...], Any] = {}
+        if inner == 0:
+            found[network, "network", outer] = self.network(network, "network", outer)
+        numbers = size * self.train.num_classes * prod(self.train.image_shape)
+        if numbers * self.dtype.itemsize <= _MOST_AHEAD:
+            for label in range(self.train.num_classes):
+                found[label, size, "real", *step] = self.real(label, size, "real", *step)
+        self._ahead = found
 
     def real_of_all(self, size: int, purpose: str, number: int) -> tuple[Tensor, Tensor]:
         """Draw a batch of all classes: normalised real images `[B, C, H, W]` and their classes `[B]`.
