@@ -2,21 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from datacondense.augment.per_image import apply_augmentation, draw_augmentation
+from datacondense.cuda_graphs import CudaGraphs
 from datacondense.data.data_source import DataSource, identified
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation import full_training
+from datacondense.evaluation.full_training import FullState, FullTraining
 from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.networks.backend import Backend
 from datacondense.networks.builder import build_network
@@ -25,6 +29,7 @@ from datacondense.selection.by_network import TrainFull
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tensor_files import read_tensors, write_tensors
 from datacondense.training import SGD, TrainState, train, zero_velocity
+from tests.captures import rerun
 
 PROTOCOL = ResolvedProtocol(
     network="mlp", epochs=4, augmentation="none", lr=0.03, batch_size=64, precision="float32", engine="eager"
@@ -258,3 +263,44 @@ def test_a_set_without_test_images_is_trained_on_and_not_scored(workspace: Works
     task = TrainFull(data=source, protocol=PROTOCOL, repeat=0)
     assert task.run(workspace)["accuracy"] is None
     assert task.forgetting(workspace).forgotten.shape == (20,)
+
+
+def test_captured_training_counts_and_normalises_as_calls_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = digits().read().train
+    protocol = replace(HARD, epochs=2, precision="float64")
+    expected = FullTraining(images, protocol, 0)
+    states = [expected.trained(expected.start())]
+    captures: list[Any] = []
+
+    def counted(run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        captures.append(run)
+        return rerun(run)
+
+    monkeypatch.setattr(full_training, "CudaGraphs", partial(CudaGraphs, capture=counted))
+    captured = FullTraining(images, protocol, 0)
+    reported: list[int] = []
+
+    def note(reached: FullState) -> None:
+        reported.append(int(reached.buffers["1.num_batches_tracked"]))
+
+    states.append(captured.trained(captured.start(), after_epoch=note))
+    assert len(captures) == 2  # for whole batches and for the last one
+    assert not captured._graphs.eager
+    assert reported == [6, 12]
+    one, other = states
+    for found, wanted in ((other.state.parameters, one.state.parameters), (other.buffers, one.buffers)):
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-10)
+    for found_count, count in zip(other.counts, one.counts, strict=True):
+        assert torch.equal(found_count, count)
+
+
+def test_a_network_of_ones_own_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def linear(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(prod(image_shape), num_classes))
+
+    # Where nothing may be captured the device is given by its name.
+    monkeypatch.setattr(full_training, "CudaGraphs", type)
+    images = digits().read().train
+    made = [FullTraining(images, replace(PROTOCOL, network=each), 0) for each in ("mlp", linear)]
+    assert [vars(training)["_graphs"] for training in made] == [torch.device, str]
