@@ -187,6 +187,11 @@ def test_errors_of_a_function_reach_the_caller(device: str) -> None:
     with pytest.raises(ValueError, match="broken"):
         graphs.replay("broken", broken, torch.ones(2, device=device))
     assert list(graphs.eager) == ["wrong"]
+    # What failed by an error of its own is captured when it works.
+    repaired = graphs.replay("broken", lambda x: x + 1, torch.ones(2, device=device))
+    assert repaired.tolist() == [2, 2]
+    static = graphs.static("broken", (torch.ones(2, device=device),))
+    assert graphs.captured("broken", broken, *static)._graph is not None
     assert graphs.replay("double", lambda x: 2 * x, torch.ones(2, device=device)).tolist() == [2, 2]
 
 

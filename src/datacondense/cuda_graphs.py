@@ -124,9 +124,10 @@ class CudaGraphs:
         leaves, structure = tree_flatten(inputs)
         signature = (key, repr(structure), tuple(map(id, leaves)))
         if signature not in self._captured:
-            self._captured[signature] = captured = Captured(function, inputs)
+            captured = Captured(function, inputs)
             if key not in self.eager:
                 captured._graph = self._graph(key, partial(function, *inputs), leaves, self._capture)
+            self._captured[signature] = captured
         return self._captured[signature]
 
     def _graph(
@@ -134,7 +135,7 @@ class CudaGraphs:
     ) -> tuple[Callable[[], None], Any] | None:
         """Capture a function; None where that fails."""
         # Capture calls the function a few times, which may change its inputs.
-        before = [leaf.clone() for leaf in leaves]
+        before = [leaf.detach().clone() for leaf in leaves]
         try:
             return capture(run)
         except RuntimeError as error:
@@ -142,7 +143,7 @@ class CudaGraphs:
             return None
         finally:
             for leaf, value in zip(leaves, before, strict=True):
-                leaf.copy_(value)
+                leaf.detach().copy_(value)
 
 
 def side_by_side(functions: Sequence[Callable[[], T]], device: torch.device | str) -> list[T]:
@@ -259,13 +260,17 @@ class _CudaCapture:
 def _refused_waiting() -> Iterator[None]:
     """Raise where a function waits for the device: a capture that fails at it would leave torch in disorder."""
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls this mode a prototype
-        torch.cuda.set_sync_debug_mode("error")
+    _set_sync_debug_mode("error")
     try:
         yield
     finally:
-        torch.cuda.set_sync_debug_mode(before)
+        _set_sync_debug_mode(before)
+
+
+def _set_sync_debug_mode(mode: int | str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this mode a prototype
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 @cache
