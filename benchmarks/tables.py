@@ -82,15 +82,15 @@ def speed(what: str, rows: Any, value: str = "seconds") -> str:
 
 
 def ceiling(name: str) -> tuple[int, float]:
-    """Return the operations of a matching step or a training, and their share of the bfloat16 ceiling."""
+    """Return the operations of a matching step or a training, and their share of the ceiling at its precision."""
     of, seconds = record(name), compare(frame(name), "seconds").ours
-    given, rates = of["settings"], of["ceilings"]["convolution_gflops"]["bfloat16"]
+    given, rates = of["settings"], of["ceilings"]["convolution_gflops"][of["settings"]["precision"]]
     images = given["classes"] * given.get("real_batch", given["ipc"]) * given.get("epochs", 1)
     counted = step_operations(given["shape"], given["classes"], images)
     return sum(counted.values()), share_of_ceiling(counted, rates, seconds)
 
 
-@table(f"{SPEED} | operations | seconds at the bfloat16 ceiling | share of it | times as fast at most")
+@table(f"{SPEED} | operations | seconds at the ceiling of its precision | share of it | times as fast at most")
 def matching_steps() -> Iterator[str]:
     for name, of in records("matching-step*", "inner-training*").items():
         given, found, (counted, share) = of["settings"], compare(frame(name), "seconds"), ceiling(name)
