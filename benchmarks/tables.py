@@ -90,7 +90,9 @@ def ceiling(name: str) -> tuple[int, float]:
     return sum(counted.values()), share_of_ceiling(counted, rates, seconds)
 
 
-@table(f"{SPEED} | operations | seconds at the ceiling of its precision | share of it | times as fast at most")
+@table(
+    f"{SPEED} | operations | seconds at the ceiling of its precision | share of it | times as fast at most"
+)
 def matching_steps() -> Iterator[str]:
     for name, of in records("matching-step*", "inner-training*").items():
         given, found, (counted, share) = of["settings"], compare(frame(name), "seconds"), ceiling(name)
