@@ -17,6 +17,10 @@ from datacondense.kernels.build import UnavailableError, library
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 
+# Set before triton is imported anywhere: without a GPU its kernels run in its interpreter.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # Tiny tensors gain nothing from a second thread, and lose much where other processes keep the cores busy.
 torch.set_num_threads(1)
 

@@ -65,7 +65,7 @@ def test_what_needs_a_home_gets_one_sentence(
 
 @pytest.mark.usefixtures("_no_home")
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(args: list[str]) -> None:
+    def broken(args: list[str], stop: object) -> None:
         raise RuntimeError("a mistake of this library")
 
     monkeypatch.setattr("datacondense.cli.main._run", broken)

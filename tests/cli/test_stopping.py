@@ -84,5 +84,10 @@ def test_an_error_that_foreign_code_makes_of_ctrl_c_is_that_of_ctrl_c(
             return 0
 
     monkeypatch.setattr("datacondense.cli.main.parsed", lambda _: Command())
-    assert main(["info", "set"]) == 130
+    # A job in the background of a shell ignores Ctrl-C, and so would the command.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["info", "set"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == STOPPED

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from datacondense.kernels.operations import norm_activation_pool
 
 HAS_GPU = torch.cuda.is_available()
-if not HAS_GPU:
-    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported
 pytest.importorskip("triton", reason="triton is not installed")
 # The interpreter computes with numpy, which warns of the infinity on the way to a sigmoid of zero.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp:RuntimeWarning")
