@@ -25,6 +25,7 @@ def test_a_size_in_an_id_is_accepted() -> None:
 
     items: Any = [Item]
     conftest.pytest_collection_modifyitems(items)
+    assert items == [Item]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ Inputs: TypeAlias = Callable[[Tensor], Tensor]
 Watcher: TypeAlias = Callable[[Tensor, Tensor], None]
 
 
-_Tensors: TypeAlias = tuple[
-    Parameters, Parameters, Parameters
-]  # parameters, velocity and buffers of a network
+_Tensors: TypeAlias = tuple[Parameters, Parameters, Parameters]
+"""Parameters, velocity and buffers of a network."""
 
 
 class DivergedError(InputError):

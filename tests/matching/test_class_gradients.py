@@ -212,3 +212,15 @@ def test_the_fused_engine_shares_a_pass_for_weights_and_not_for_what_its_kernel_
     assert obstacle(model, parameters, compared_parameters(parameters), SHAPE) is None
     reason = obstacle(model, parameters, compared_parameters(parameters, "all"), SHAPE)
     assert reason is not None
+
+
+@pytest.mark.parametrize("name", ["lenet", "convnet-w4-d2-bn", "resnet18"])
+def test_layers_that_autocast_rounds_come_apart(name: str) -> None:
+    network = build_network(name, SHAPE, K)
+    parameters = network.draw(torch.Generator().manual_seed(3))
+    model = first_order_model(network, Backend("eager", "bfloat16"))
+    compared = compared_parameters(parameters)
+    assert obstacle(model, parameters, compared, SHAPE) is None
+    images = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(4))
+    found = class_gradients(model, parameters, compared, images, torch.arange(3), [1, 1, 1])
+    assert all(tensor.dtype == torch.float32 for tensor in found)

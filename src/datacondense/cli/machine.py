@@ -30,9 +30,8 @@ class Machine:
             torch.set_num_threads(self.threads)
         keep_freed_memory()
         device = choose_device(self.device)
-        if (
-            device.type == "cuda" and device.index is not None
-        ):  # kernels start on the current GPU, wherever their tensors are
+        # Kernels start on the current GPU, wherever their tensors are.
+        if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
         return device
 

@@ -156,10 +156,7 @@ def condense(
             if found is not None and not is_prolonged(found, provenance, folder):
                 return found
         state, end = _Loop(built, resolved, train, validation, folder, observer).run()
-        # What a device can capture shows on the way.
-        provenance["environment"] |= built.backend_facts
-        done = {"iterations_done": end.outer + end.inner / built.settings.steps_per_iteration}
-        result = frozen(state, facts_of_set(train), {**provenance, **done})
+        result = frozen(state, facts_of_set(train), {**provenance, **_done(built, provenance, end)})
         if folder is not None:
             folder.save_result(*file_content(result))
         return result
@@ -294,6 +291,12 @@ def _provenance(method: Method[Any], run: _ResolvedRun, train: ImageSet, fingerp
         "source": {**source, "num_images": len(train), "fingerprint": fingerprint, "hold_out": hold_out},
         "environment": {**environment(train.images.device), **method.backend_facts},
     }
+
+
+def _done(method: Method[Any], provenance: dict[str, Any], end: Step) -> dict[str, Any]:
+    """Return what is known of a run at its end only: how far it came, and what the device captured on the way."""
+    iterations = end.outer + end.inner / method.settings.steps_per_iteration
+    return {"environment": provenance["environment"] | method.backend_facts, "iterations_done": iterations}
 
 
 def _check_finite(state: State, step: Step, image_lr: float | None) -> None:

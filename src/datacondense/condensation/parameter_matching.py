@@ -89,6 +89,9 @@ class ParameterMatching(DescentMethod[_Resolved]):
             "synthetic", partial(differentiated, self._loss), images, start, buffers, target
         )
 
+    def draw_ahead(self, step: Step) -> None:
+        """Draw nothing: real batches are those of its training steps."""
+
     def _loss(self, images: Tensor, start: Parameters, buffers: Parameters, target: Parameters) -> Tensor:
         """Compare the end of training on synthetic images with a target."""
         labels = self.labels.repeat_interleave(self.settings.ipc)

@@ -14,8 +14,9 @@ from datacondense.matching.gradients import (
     RealTensors,
     distance_of,
     parts_of,
-    wants_noise,
+    ranges,
     weighted,
+    with_noise,
 )
 from datacondense.networks.network import Parameters
 
@@ -86,7 +87,7 @@ def _mean_real_gradients(
     objective: Objective, parameters: Parameters, real_batch: RealBatch, classes: int
 ) -> RealTensors:
     """Differentiate the mean loss of all real images, in as many parts as the transforms need."""
-    groups = [group.tolist() for group in torch.arange(classes).split(objective.real_classes_at_once)]
+    groups = ranges(0, classes, objective.real_classes_at_once)
     found = [_group_gradients(objective, parameters, real_batch, group) for group in groups]
     weights = [len(group) / classes for group in groups]
     means, parts, perturbed = zip(*found, strict=True)
@@ -112,11 +113,7 @@ def _group_gradients(
     parts = [gradients(batches) for batches in zip(*divided, strict=True)]
     sizes = [len(batch) for batch in divided[0]]
     mean = weighted(parts, [size / sum(sizes) for size in sizes])
-    noisy: Gradients = []
-    if wants_noise(objective):
-        assert objective.perturbed is not None
-        perturbed = (objective.perturbed(own[0], label) for own, label in zip(divided, labels, strict=True))
-        noisy = gradients(list(perturbed))
+    noisy = gradients(with_noise(objective, divided, labels)) if objective.wants_noise else []
     return mean, tuple(parts) if noisy or len(parts) > 1 else (), noisy
 
 

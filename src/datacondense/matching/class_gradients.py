@@ -169,7 +169,8 @@ def _convolution(given: dict[str, Any], own: Mapping[str, Tensor | None], sizes:
     if own["weight"] is None:
         y = F.conv2d(x, given["weight"], shared, *options)
     else:
-        y = _Convolution.apply(x, own["weight"], shared, _sizes_of(x, sizes), *options)  # type: ignore[no-untyped-call]
+        x, weight, shared = _as_layers_cast(x, own["weight"], shared)
+        y = _Convolution.apply(x, weight, shared, _sizes_of(x, sizes), *options)  # type: ignore[no-untyped-call]
     return y if own["bias"] is None else y + _per_image(own["bias"], y, sizes)[:, :, None, None]
 
 
@@ -180,7 +181,8 @@ def _linear(given: dict[str, Any], own: Mapping[str, Tensor | None], sizes: Sequ
     if own["weight"] is None:
         y = F.linear(x, given["weight"], shared)
     else:
-        y = _Linear.apply(x, own["weight"], shared, _sizes_of(x, sizes))  # type: ignore[no-untyped-call]
+        x, weight, shared = _as_layers_cast(x, own["weight"], shared)
+        y = _Linear.apply(x, weight, shared, _sizes_of(x, sizes))  # type: ignore[no-untyped-call]
     if own["bias"] is None:
         return y
     added = _per_image(own["bias"], y, sizes)
@@ -283,6 +285,17 @@ class _Linear(torch.autograd.Function):
         return below, own, None, None
 
 
+def _as_layers_cast(*tensors: Tensor | None) -> list[Any]:
+    """Cast what a layer takes as `torch.autocast` does where it is on, which does not reach a derivative of our own."""
+    kind = next(tensor.device.type for tensor in tensors if tensor is not None)
+    if not torch.is_autocast_enabled(kind):
+        return list(tensors)
+    half = torch.get_autocast_dtype(kind)
+    return [
+        tensor if tensor is None or tensor.dtype == torch.float64 else tensor.to(half) for tensor in tensors
+    ]
+
+
 def _sizes_of(x: Tensor, sizes: Sequence[int]) -> list[int]:
     """Return the rows of each group in a map, which may hold several for an image."""
     rows, rest = divmod(len(x), sum(sizes))
@@ -294,7 +307,7 @@ def _sizes_of(x: Tensor, sizes: Sequence[int]) -> list[int]:
 def _per_image(leaf: Tensor, x: Tensor, sizes: Sequence[int]) -> Tensor:
     """Repeat the numbers of each group for its rows, `[N, *shape]`."""
     rows = _sizes_of(x, sizes)
-    return torch.cat([own.expand(size, *own.shape) for own, size in zip(leaf, rows, strict=True)])
+    return torch.cat([own.expand(size, *own.shape) for own, size in zip(leaf, rows, strict=True)]).to(x.dtype)
 
 
 def _padding(padding: Any, dilation: Any, kernel: Sequence[int]) -> Any:

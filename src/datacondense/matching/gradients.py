@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import accumulate
 from math import ceil
 from typing import TypeAlias
 
@@ -61,6 +60,21 @@ class Objective:
     real_classes_at_once: int = 1
     graphs: CudaGraphs = field(default_factory=partial(CudaGraphs, "cpu"))
 
+    @property
+    def parts(self) -> int:
+        """Sub-batches of the real batch whose gradients a transform needs; 0 where none does."""
+        return max((transform.parts for transform in self.transforms), default=0)
+
+    @property
+    def wants_noise(self) -> bool:
+        """Whether a transform needs the gradient of real images with noise."""
+        return any(transform.wants_noise for transform in self.transforms)
+
+    @property
+    def is_vectorised(self) -> bool:
+        """Whether `torch.vmap` may compare all classes at once, which a user's own functions are not asked for."""
+        return self.distance in DISTANCES.values() and all(each.vectorised for each in self.transforms)
+
 
 def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
     """Return the names that `compare` selects: "weights" (two axes or more), "all", or patterns with `*`."""
@@ -90,7 +104,7 @@ def matching_gradient(
     """
     labels = torch.arange(len(synthetic), device=synthetic.device)
     values, gradients = [], []
-    for group in _ranges(0, len(synthetic), objective.classes_at_once):
+    for group in ranges(0, len(synthetic), objective.classes_at_once):
         real = _real_by_class(objective, parameters, real_batch, labels, group)
         own = slice(group.start, group.stop)
         value, gradient = objective.graphs.replay(
@@ -115,17 +129,21 @@ def distance_of(objective: Objective, real: RealTensors, synthetic: Gradients) -
 
 def parts_of(objective: Objective, images: Tensor) -> Sequence[Tensor]:
     """Divide the real images of a class as the transforms need it; the first part gets the noise."""
-    number = max((transform.parts for transform in objective.transforms), default=0)
-    if number:
-        return images.tensor_split(number)
-    if wants_noise(objective) and len(images) > 1:
+    if objective.parts:
+        return images.tensor_split(objective.parts)
+    if objective.wants_noise and len(images) > 1:
         return images.tensor_split([ceil(_NOISY_SHARE * len(images))])
     return (images,)
 
 
-def wants_noise(objective: Objective) -> bool:
-    """Whether a transform needs the gradient of real images with noise."""
-    return any(transform.wants_noise for transform in objective.transforms)
+def with_noise(
+    objective: Objective, divided: Sequence[Sequence[Tensor]], labels: Sequence[int]
+) -> list[Tensor]:
+    """Put noise on the first part of each class, where a transform needs it."""
+    if not objective.wants_noise:
+        return []
+    assert objective.perturbed is not None
+    return [objective.perturbed(parts[0], label) for parts, label in zip(divided, labels, strict=True)]
 
 
 def weighted(found: Sequence[Gradients], weights: Sequence[float]) -> Gradients:
@@ -138,7 +156,8 @@ def weighted(found: Sequence[Gradients], weights: Sequence[float]) -> Gradients:
     ]
 
 
-def _ranges(start: int, stop: int, size: int) -> list[range]:
+def ranges(start: int, stop: int, size: int) -> list[range]:
+    """Divide a range into ranges of a size, the last of which may be shorter."""
     return [range(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
@@ -147,16 +166,11 @@ def _real_by_class(
 ) -> RealTensors:
     """Differentiate the mean loss of each of some classes' real images; every tensor is `[G, *shape]`."""
     found = []
-    for group in _ranges(classes.start, classes.stop, objective.real_classes_at_once):
+    for group in ranges(classes.start, classes.stop, objective.real_classes_at_once):
         divided = [parts_of(objective, real_batch(label)) for label in group]
-        noisy: list[Tensor] = []
-        if wants_noise(objective):
-            assert objective.perturbed is not None
-            noisy = [
-                objective.perturbed(parts[0], label) for label, parts in zip(group, divided, strict=True)
-            ]
         sizes = tuple(tuple(map(len, parts)) for parts in divided)
-        images = [torch.cat([part for parts in divided for part in parts]), *noisy]
+        images = [torch.cat([part for parts in divided for part in parts])]
+        images += with_noise(objective, divided, group)
         found.append(
             objective.graphs.replay(
                 ("real side", sizes),
@@ -190,56 +204,47 @@ def _real_side(
 
     Images are those of all parts, and with noise those of every first part.
     """
-    number = max((transform.parts for transform in objective.transforms), default=0)
-    gradients = partial(
-        _by_class, objective.real_model, objective.real_shares_pass, parameters, objective.compared
-    )
-    owners = torch.cat([label.expand(len(own)) for label, own in zip(labels, sizes, strict=True)])
+    counts = list(map(len, sizes))
+    gradients = partial(_by_class, objective, parameters, real=True)
+    owners = torch.cat([label.expand(number) for label, number in zip(labels, counts, strict=True)])
     found = gradients(images[0], owners, [size for own in sizes for size in own])
-    firsts = [0, *accumulate(map(len, sizes))]
-    mean, parts = found, []
-    if len(found[0]) > len(sizes):
-        each = [
-            [tensor[at : at + len(own)] for tensor in found] for at, own in zip(firsts, sizes, strict=False)
-        ]
-        means = [
-            weighted(
-                [[tensor[part] for tensor in own] for part in range(len(shares))],
-                [s / sum(shares) for s in shares],
-            )
-            for own, shares in zip(each, sizes, strict=True)
-        ]
-        mean = [torch.stack(tensors) for tensors in zip(*means, strict=True)]
-    # Where only noise divides a batch, transforms look at the part that gets it.
-    for part in range(number or int(wants_noise(objective))):
-        parts.append([torch.stack([tensor[at + part] for at in firsts[:-1]]) for tensor in found])
-    perturbed = (
-        gradients(torch.cat(list(images[1:])), labels, [own[0] for own in sizes]) if len(images) > 1 else []
-    )
-    return mean, tuple(parts), perturbed
+    # Per class and part, then the class's own; where only noise divides a batch, its part alone is looked at.
+    divided = [
+        list(zip(*own, strict=True)) for own in zip(*(tensor.split(counts) for tensor in found), strict=True)
+    ]
+    mean = found
+    if max(counts) > 1:
+        shares = [[size / sum(own) for size in own] for own in sizes]
+        mean = _stacked([weighted(parts, share) for parts, share in zip(divided, shares, strict=True)])
+    kept = range(objective.parts or int(objective.wants_noise))
+    parts = tuple(_stacked([own[part] for own in divided]) for part in kept)
+    firsts = [own[0] for own in sizes]
+    return mean, parts, gradients(torch.cat(list(images[1:])), labels, firsts) if len(images) > 1 else []
 
 
 def _by_class(
-    model: Model,
-    shares_pass: bool,
+    objective: Objective,
     parameters: Parameters,
-    compared: Sequence[str],
     images: Tensor,
     labels: Tensor,
     sizes: Sequence[int],
     *,
-    create_graph: bool = False,
+    real: bool,
 ) -> Gradients:
     """Differentiate the mean loss of each group of images, in one pass where the model allows it: `[G, *shape]`."""
+    model = objective.real_model if real else objective.model
+    shares_pass = objective.real_shares_pass if real else objective.shares_pass
+    given = (model, parameters, objective.compared)
     if shares_pass and len(sizes) > 1:
-        return class_gradients(model, parameters, compared, images, labels, sizes, create_graph=create_graph)
-    found = [
-        parameter_gradients(
-            model, parameters, compared, own, label.expand(len(own)), create_graph=create_graph
-        )
+        return class_gradients(*given, images, labels, sizes, create_graph=not real)
+    return _stacked([
+        parameter_gradients(*given, own, label.expand(len(own)), create_graph=not real)
         for own, label in zip(images.split(list(sizes)), labels, strict=True)
-    ]
-    # A view of the only one.
+    ])
+
+
+def _stacked(found: Sequence[Gradients]) -> Gradients:
+    """Stack the gradients of classes `[G, *shape]`: a view of a single one."""
     return [
         torch.stack(tensors) if len(tensors) > 1 else tensors[0][None] for tensors in zip(*found, strict=True)
     ]
@@ -250,16 +255,8 @@ def _pixel_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Return the distances of some classes `[G]` and their gradients in the images `[G, S, C, H, W]`."""
     leaf = synthetic.detach().requires_grad_()
-    found = _by_class(
-        objective.model,
-        objective.shares_pass,
-        parameters,
-        objective.compared,
-        leaf.flatten(0, 1),
-        labels,
-        [synthetic.shape[1]] * len(synthetic),
-        create_graph=True,
-    )
+    sizes = [synthetic.shape[1]] * len(synthetic)
+    found = _by_class(objective, parameters, leaf.flatten(0, 1), labels, sizes, real=False)
     values = _distances(objective, real, found)
     (gradient,) = torch.autograd.grad(values.sum(), leaf)
     return values.detach(), gradient
@@ -268,8 +265,7 @@ def _pixel_gradients(
 def _distances(objective: Objective, real: RealTensors, synthetic: Gradients) -> Tensor:
     """Compare both sides of each class, all at once where nothing of it is the user's own: `[G]`."""
     compare = partial(distance_of, objective)
-    is_built_in = objective.distance in DISTANCES.values() and all(t.vectorised for t in objective.transforms)
-    if is_built_in and len(synthetic[0]) > 1:
+    if objective.is_vectorised and len(synthetic[0]) > 1:
         values: Tensor = torch.vmap(compare)(real, list(synthetic))
         return values
     mean, parts, perturbed = real

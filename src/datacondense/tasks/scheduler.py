@@ -241,9 +241,8 @@ def _set_up(threads: int, workspace: Workspace, gpu: int | None) -> Iterator[Non
         with ExitStack() as switched:
             if workspace.deterministic:
                 switched.enter_context(deterministic())
-            if (
-                workspace.device.type == "cuda"
-            ):  # kernels start on the current GPU, wherever their tensors are
+            # Kernels start on the current GPU, wherever their tensors are.
+            if workspace.device.type == "cuda":
                 switched.enter_context(torch.cuda.device(workspace.device if gpu is None else gpu))
             yield
     finally:
