@@ -13,7 +13,7 @@ from datacondense.cli.compare import Compare
 from datacondense.cli.main import main, parsed
 from datacondense.cli.study import Study
 from datacondense.condensation.registry import METHODS
-from datacondense.studies.comparison_catalogue import COMPARED
+from datacondense.studies.named_sets import KNOWN
 
 SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
 ROWS = (*SHORT[:4], *METHODS)
@@ -174,7 +174,7 @@ def test_distillation_has_its_own_table(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (
             ["--methods", "random", "foo"],
-            f"There is no method 'foo' to compare: choose from {', '.join(COMPARED)}.",
+            f"There is no method 'foo': choose from {', '.join(KNOWN)}, or give package.module:name of your own.",
         ),
         (
             ["--methods", "dc", "--rows", "random"],

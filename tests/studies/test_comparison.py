@@ -14,8 +14,8 @@ from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
 from datacondense.selection.by_network import ComputeFeatures, Select, TrainFull
 from datacondense.studies.catalogue import find_study
-from datacondense.studies.comparison_catalogue import COMPARED
 from datacondense.studies.config import StudyConfig
+from datacondense.studies.named_sets import KNOWN
 from datacondense.studies.running import declared
 from datacondense.studies.study import Published, Study
 from datacondense.studies.tasks import Condense, Evaluate
@@ -29,7 +29,7 @@ OWN, FIXED = (
     "dataset-distillation, its own steps, fixed network",
 )
 SMALL = StudyConfig(seeds=2, repeats=3, iterations=4)
-EVERY = replace(SMALL, rows=COMPARED, ipcs=(2,))
+EVERY = replace(SMALL, rows=KNOWN, ipcs=(2,))
 CIFAR = replace(MNIST, name="cifar10")
 SPLITS = DataSplits(train=make_set(num_classes=10, per_class=50), test=make_set(num_classes=10, seed=5))
 

@@ -7,8 +7,8 @@ import pytest
 
 from datacondense.condensation.registry import METHODS
 from datacondense.errors import InputError
-from datacondense.studies.comparison_catalogue import COMPARED
 from datacondense.studies.config import StudyConfig, parse_override
+from datacondense.studies.named_sets import KNOWN
 from datacondense.studies.study import Study
 from datacondense.studies.tasks import Condense, SearchLearningRate
 from datacondense.tasks.task import settings_of
@@ -50,7 +50,7 @@ def overridden(*texts: str, **more: Any) -> Study:
 def test_an_override_changes_one_method_alone() -> None:
     usual = of(EVERY)
     study = overridden("dm.iterations=9", "distribution-matching.siamese=none", "dsa.real-batch=64")
-    changed = {row for row in COMPARED if sources(study, row, "2") != sources(usual, row, "2")}
+    changed = {row for row in KNOWN if sources(study, row, "2") != sources(usual, row, "2")}
     assert changed == {"distribution-matching", "siamese-matching"}
     first = learned(study, "distribution-matching", "2")
     assert (first.iterations, settings_of(first)["method"]["siamese"]) == (9, "none")

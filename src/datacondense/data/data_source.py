@@ -3,15 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 
 from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
+from datacondense.data.joining import only_classes
 from datacondense.data.sources import MIRROR_VARIABLE, load
-from datacondense.data.splits import DataSplits, kept
+from datacondense.data.splits import DataSplits, Normalisation, kept
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
 from datacondense.files import expanded
@@ -30,6 +31,8 @@ class DataSource:
         validation_fraction: If above 0, this fraction of the training images is held out, class by class, and replaces
             the test images: choices must not be made on the test images.
         num_images: If given, only so many of the first images of each split are read, for a trial.
+        classes: If given, only the images of these classes are read, numbered in this order.
+        normalisation: If given, mean and standard deviation per channel, in pixel scale, instead of the data set's.
         content: What `identified` found: fingerprints of the training and test images, and the normalisation, as plain
             JSON values.
     """
@@ -38,7 +41,9 @@ class DataSource:
     config: DataConfig = field(default_factory=DataConfig)
     validation_fraction: float = 0.0
     num_images: int | None = None
-    content: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    normalisation: Normalisation | None = None
+    content: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def read(self) -> DataSplits:
         """Read the images, once per process.
@@ -49,7 +54,7 @@ class DataSource:
         Raises:
             InputError: The data set cannot be read, or has changed since the study began.
         """
-        splits = _read(self.name, self.config, self.validation_fraction, self.num_images)
+        splits = _read(replace(self, content={}))
         if self.content and _content(splits) != self.content:
             raise InputError(
                 f"{self.name} has changed since the study began (it was {self.content} and is {_content(splits)}): "
@@ -92,19 +97,26 @@ def _content(splits: DataSplits) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=4)
-def _read(name: str, config: DataConfig, fraction: float, num_images: int | None) -> DataSplits:
-    """Read a data set, hold out a fraction of its training images, and keep the first ones."""
-    if num_images is not None:
-        full = _read(name, config, fraction, None)
+@lru_cache(maxsize=16)
+def _read(source: DataSource) -> DataSplits:
+    """Read a data set, hold out a fraction of its training images, and keep what is wanted of them."""
+    changes: dict[str, Any] = {}
+    if source.num_images is not None:
+        changes, change = {"num_images": None}, partial(_first, number=source.num_images)
+    elif source.normalisation is not None:
+        mean, std = source.normalisation
+        changes, change = {"normalisation": None}, partial(replace, mean=mean, std=std)
+    elif source.classes:
+        changes, change = {"classes": ()}, partial(only_classes, names=source.classes)
+    if changes:
+        full = _read(replace(source, **changes))
         return DataSplits(
-            train=_first(full.train, num_images),
-            test=kept(lambda: None if full.test is None else _first(full.test, num_images)),
+            train=change(full.train), test=kept(lambda: None if full.test is None else change(full.test))
         )
-    splits = load(name, config)
-    if not fraction:
+    splits = load(source.name, source.config)
+    if not source.validation_fraction:
         return splits
-    rest, held_out = hold_out(splits.train, fraction, _HOLD_OUT_SEED)
+    rest, held_out = hold_out(splits.train, source.validation_fraction, _HOLD_OUT_SEED)
     return DataSplits(train=rest, test=held_out)
 
 

@@ -4,20 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from datacondense.augment.strategies import resolved_strategy
-from datacondense.condensation.method import MethodConfig
-from datacondense.condensation.registry import METHODS, method_name
+from datacondense.condensation.registry import method_name
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.networks.names import evaluation_name, network_name
-from datacondense.selection.by_network import METHODS as SELECTIONS
 from datacondense.settings import Named
 from datacondense.studies.config import parse_override
 from datacondense.studies.factory import Declaration, Source, TaskFactory
+from datacondense.studies.named_sets import named_set
 from datacondense.studies.published import TITLES, published_table
 from datacondense.studies.study import Entry, Published, Study
 from datacondense.studies.variants import is_comparable, refuse_unused, subject
 
-COMPARED = (*SELECTIONS, *METHODS)
 _USUAL = ("random", "herding", "k-center", "forgetting", "gradient-matching")  # rows of the published table
 _IPCS = ("1", "10", "50")
 
@@ -25,10 +23,6 @@ _OWN_STEPS = "dataset-distillation, its own steps"
 _FIXED = f"{_OWN_STEPS}, fixed network"
 _TABLE_3 = (_OWN_STEPS, _FIXED, "dataset-distillation", "gradient-matching")
 _NETWORKS = {"mnist": "lenet", "cifar10": "alexcifarnet"}  # of the published table
-
-# Settings of gradient matching that mean the same for all methods, and are passed on to them.
-_SHARED = ("network", "precision", "engine")
-_SHARED_BATCH = ("siamese-matching", "distribution-matching")
 
 
 def comparison(tasks: TaskFactory) -> Study:
@@ -48,7 +42,7 @@ def comparison(tasks: TaskFactory) -> Study:
         row_axis="method",
         column_axis="images per class",
         entries={
-            (row, column): tasks.scored(_source(tasks, row, int(column)), network=network)
+            (row, column): tasks.scored(named_set(tasks, row, int(column)), network=network)
             for row in rows
             for column in columns
         },
@@ -73,10 +67,12 @@ def distillation(tasks: TaskFactory) -> Study:
     columns = _columns(tasks, _IPCS[:2])
     printed, origin = _printed(tasks, "distillation", network, _NETWORKS.get(tasks.data.name))
     sources: Mapping[str, Callable[[int], Source]] = {
-        _OWN_STEPS: lambda ipc: _learned(tasks, "dataset-distillation", ipc, network=network),
-        _FIXED: lambda ipc: _learned(tasks, "dataset-distillation", ipc, network=network, fixed_network=True),
-        "dataset-distillation": lambda ipc: _learned(tasks, "dataset-distillation", ipc, network=network),
-        "gradient-matching": lambda ipc: _learned(tasks, "gradient-matching", ipc, network=network),
+        _OWN_STEPS: lambda ipc: named_set(tasks, "dataset-distillation", ipc, network=network),
+        _FIXED: lambda ipc: named_set(
+            tasks, "dataset-distillation", ipc, network=network, fixed_network=True
+        ),
+        "dataset-distillation": lambda ipc: named_set(tasks, "dataset-distillation", ipc, network=network),
+        "gradient-matching": lambda ipc: named_set(tasks, "gradient-matching", ipc, network=network),
     }
     own: Mapping[str, Mapping[str, Any]] = {row: {"learned_steps": True} for row in (_OWN_STEPS, _FIXED)}
     return Study(
@@ -106,31 +102,6 @@ COMPARISONS: Mapping[str, Declaration] = {"comparison": comparison, "distillatio
 def _columns(tasks: TaskFactory, usual: Sequence[str]) -> tuple[str, ...]:
     """Return the numbers of images per class in ascending order."""
     return tuple(str(number) for number in sorted(set(tasks.config.ipcs))) or tuple(usual)
-
-
-def _source(tasks: TaskFactory, row: str, ipc: int) -> Source:
-    """Return the sets of a method."""
-    if row in METHODS:
-        return _learned(tasks, row, ipc)
-    for method in SELECTIONS:
-        if row == method:
-            return tasks.selected(method, ipc)
-    raise InputError(f"There is no method {row!r} to compare: choose from {', '.join(COMPARED)}.")
-
-
-def _learned(tasks: TaskFactory, method: str, ipc: int, **changes: Any) -> Source:
-    """Return the sets that a method condenses, with the shared settings and the overrides for it."""
-    config, given = METHODS[method], tasks.config.method
-    shared = {name: getattr(given, name) for name in _SHARED}
-    if method in _SHARED_BATCH:
-        shared["real_batch"] = given.real_batch
-    base: MethodConfig = given if method == "gradient-matching" else config(**shared)
-    own = {
-        name: value
-        for owner, name, value in map(parse_override, tasks.config.override)
-        if method_name(owner) == method
-    }
-    return tasks.condensed(method=base, **{"ipc": ipc, **changes, **own})
 
 
 def _refuse_overrides(tasks: TaskFactory, rows: Sequence[str]) -> None:

@@ -140,15 +140,17 @@ def collect(study: Study, store: Store) -> StudyResult:
         for found in (own, *(record(each.key) for each in inputs)) if own else ():
             if environment := found.get("result", {}).get("environment"):
                 environments[repr(sorted(environment.items()))] = environment
-        made = record(inputs[0].key) if inputs else {}
+        # A network that is not trained on one set stands for itself.
+        source = getattr(task, "source", None)
+        made = record(source.key) if source else {}
         return {
             **dict(zip(("row", "column"), entry, strict=True)),
             "seed": task.protocol.seed,
             "network": task.repeat,
             "accuracy": own["result"]["accuracy"] if own else nan,
-            "set": inputs[0].key if inputs else str(task.protocol.seed),
+            "set": source.key if source else str(task.protocol.seed),
             **_set_numbers(made.get("result", {})),
-            "shared_seconds": _shared_seconds(inputs[0], record) if inputs else nan,
+            "shared_seconds": _shared_seconds(source, record) if source else nan,
             "evaluating_seconds": own.get("seconds", nan),
         }
 

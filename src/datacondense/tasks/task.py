@@ -17,7 +17,8 @@ class Task:
     """One recorded unit of work: a frozen dataclass whose `run` computes a result.
 
     A field that is a task, or a tuple or mapping of tasks, is an input, which runs first. All other fields are
-    settings: plain values, dataclasses of plain values, or a `DataSource`, which counts by the content of its images.
+    settings: plain values, dataclasses of plain values, or a `DataSource` or a tuple of them, which count by the
+    content of their images.
     Equal fields must give equal results up to rounding, on any machine and whatever ran before: the key of the record
     is the hash of inputs, settings (without those at their default), `tag` and `version`.
 
@@ -87,8 +88,8 @@ def inputs_of(task: Task) -> tuple[Task, ...]:
 def read_images(task: Task) -> None:
     """Read the data sets of a task, which its process then keeps."""
     for known in fields(task):
-        if isinstance(value := getattr(task, known.name), DataSource):
-            value.read()
+        for source in _sources_in(getattr(task, known.name)):
+            source.read()
 
 
 def settings_of(task: Task) -> dict[str, Any]:
@@ -96,10 +97,12 @@ def settings_of(task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for known in fields(task):
         value = getattr(task, known.name)
-        if isinstance(value, DataSource):
-            found[known.name] = {
-                part: value.content[part] for part in known.metadata.get("content", value.content)
-            }
+        if sources := _sources_in(value):
+            parts = [
+                {part: source.content[part] for part in known.metadata.get("content", source.content)}
+                for source in sources
+            ]
+            found[known.name] = parts[0] if isinstance(value, DataSource) else parts
         elif next(tasks_in(value), None) is not None:
             if not is_built_in(task.tag):
                 found[known.name] = _with_keys(value)
@@ -108,6 +111,12 @@ def settings_of(task: Task) -> dict[str, Any]:
         elif value != known.default:
             found[known.name] = recorded_settings(value) if is_dataclass(value) else _plain(value, known.type)
     return found
+
+
+def _sources_in(value: Any) -> tuple[DataSource, ...]:
+    """Return the data sets in the value of a field."""
+    sources = value if isinstance(value, tuple) else (value,)
+    return tuple(each for each in sources if isinstance(each, DataSource))
 
 
 def _with_keys(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""What sets are used for: a memory in continual learning, and a proxy in architecture search."""
