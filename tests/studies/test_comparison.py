@@ -200,9 +200,7 @@ def test_a_ratio_is_images_of_all_classes_over_training_images() -> None:
 
 
 def test_an_unknown_row_is_named() -> None:
-    with pytest.raises(
-        InputError, match="no method 'hoarding' to compare: choose from random, herding, k-center"
-    ):
+    with pytest.raises(InputError, match="no method 'hoarding': choose from random, herding, k-center"):
         of(replace(SMALL, rows=("random", "hoarding")))
 
 
