@@ -17,6 +17,8 @@ Model: TypeAlias = Callable[..., Tensor]
 """From parameters and inputs to logits, such as a `Network`; with buffers in third place where there are some."""
 Inputs: TypeAlias = Callable[[Tensor], Tensor]
 Watcher: TypeAlias = Callable[[Tensor, Tensor], None]
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From what the model returns for a batch, and its labels, to a scalar."""
 
 
 _Tensors: TypeAlias = tuple[Parameters, Parameters, Parameters]
@@ -96,18 +98,20 @@ def train(
     order: Callable[[int], torch.Generator] | None = None,
     inputs: Callable[[int], Inputs] | None = None,
     buffers: Parameters | None = None,
+    loss: Loss = F.cross_entropy,
     watch: Watcher | None = None,
     after_epoch: Callable[[TrainState], None] | None = None,
     graphs: CudaGraphs | None = None,
 ) -> TrainState:
     """Return the state, in new tensors, after training until `epochs` in all are done, those of `start` included.
 
-    Each batch's mean cross-entropy is minimised. What an epoch needs is a function of its number, so that training
-    which was stopped after one goes on with the next: `sgd`, the generator that draws its `order` (needed for more than
-    one batch), and `inputs`, which makes a batch's network inputs of its images, such as an augmentation. Images are
-    normalised `[N, C, H, W]`, or whatever `inputs` makes them of, such as positions `[N]`. `buffers` are what the model
-    takes in third place and changes in place. `watch` is called for each batch with positions `[B]` and logits `[B, K]`
-    from before its update; `after_epoch` with a state that changes in place later on.
+    Each batch's `loss` is minimised, by default the mean cross-entropy. What an epoch needs is a function of its
+    number, so that training which was stopped after one goes on with the next: `sgd`, the generator that draws its
+    `order` (needed for more than one batch), and `inputs`, which makes a batch's network inputs of its images, such as
+    an augmentation. Images are normalised `[N, C, H, W]`, or whatever `inputs` makes them of, such as positions `[N]`.
+    `buffers` are what the model takes in third place and changes in place. `watch` is called for each batch with
+    positions `[B]` and logits `[B, K]` from before its update; `after_epoch` with a state that changes in place later
+    on.
 
     With `graphs`, an update is captured where the device captures, and replayed in every later call with this very
     model and these shapes. The model must then take whatever changes between calls as an argument, buffers above all,
@@ -115,7 +119,7 @@ def train(
     """
     learner = Learner(start, order, inputs, buffers)
     if graphs is not None and graphs.captures:
-        captured = _Captured(model, [learner], images, labels, graphs)
+        captured = _Captured(model, [learner], images, labels, graphs, loss)
         return captured.train(epochs, sgd, watch=watch, after_epoch=after_epoch)[0]
     parameters = {name: tensor.detach().clone().requires_grad_() for name, tensor in start.parameters.items()}
     velocity = {name: tensor.clone() for name, tensor in start.velocity.items()}
@@ -125,8 +129,8 @@ def train(
             logits = model(parameters, seen, *((buffers,) if buffers else ()))
             if watch is not None:
                 watch(_positions(batch, images), logits.detach())
-            loss = F.cross_entropy(logits, labels if batch is None else labels[batch])
-            _update(parameters, velocity, torch.autograd.grad(loss, list(parameters.values())), settings)
+            lost = loss(logits, labels if batch is None else labels[batch])
+            _update(parameters, velocity, torch.autograd.grad(lost, list(parameters.values())), settings)
         if after_epoch is not None:
             after_epoch(TrainState(epoch + 1, _detached(parameters), velocity))
     return TrainState(max(start.epoch, epochs), _detached(parameters), velocity)
@@ -160,7 +164,9 @@ def networks_at_once(model: Model, learner: Learner, images: Tensor, labels: Ten
     parameters, velocity, buffers = map(_copied, _tensors(learner))
     state = (parameters, velocity, buffers)
     batch = images[: sgd.batch_size], labels[: sgd.batch_size]
-    step = partial(_step, model, sgd.momentum, sgd.weight_decay, state, batch, _zero_rate(learner))
+    step = partial(
+        _step, model, F.cross_entropy, sgd.momentum, sgd.weight_decay, state, batch, _zero_rate(learner)
+    )
     return fitting(step, images.device)
 
 
@@ -179,11 +185,17 @@ class _Captured:
     """Networks in training on tensors that stay where they are, so that one update of all of them is one graph."""
 
     def __init__(
-        self, model: Model, learners: Sequence[Learner], images: Tensor, labels: Tensor, graphs: CudaGraphs
+        self,
+        model: Model,
+        learners: Sequence[Learner],
+        images: Tensor,
+        labels: Tensor,
+        graphs: CudaGraphs,
+        loss: Loss = F.cross_entropy,
     ) -> None:
-        self._model, self._learners, self._graphs = model, learners, graphs
+        self._model, self._learners, self._graphs, self._loss = model, learners, graphs, loss
         self._images, self._labels = images, labels
-        self._key = ("update", model, len(learners))
+        self._key = ("update", model, loss, len(learners))
         self._states = graphs.static((self._key, "states"), list(map(_tensors, learners)))
         self._rate = graphs.static((self._key, "rate"), _zero_rate(learners[0]))
         self._batches: dict[int, tuple[Tensor, Tensor]] = {}
@@ -227,7 +239,7 @@ class _Captured:
         if name not in self._updates:
             self._updates[name] = self._graphs.captured(
                 (self._key, numbers),
-                partial(_steps, self._model, *numbers),
+                partial(_steps, self._model, self._loss, *numbers),
                 self._states,
                 list(self._batches.values()),
                 self._rate,
@@ -245,6 +257,7 @@ class _Captured:
 
 def _steps(
     model: Model,
+    loss: Loss,
     momentum: float,
     weight_decay: float,
     states: Sequence[_Tensors],
@@ -253,7 +266,7 @@ def _steps(
 ) -> list[Tensor]:
     """Move networks by one step, in place and side by side; return their logits."""
     steps = [
-        partial(_step, model, momentum, weight_decay, state, batch, rate)
+        partial(_step, model, loss, momentum, weight_decay, state, batch, rate)
         for state, batch in zip(states, batches, strict=True)
     ]
     return side_by_side(steps, rate.device)
@@ -261,6 +274,7 @@ def _steps(
 
 def _step(
     model: Model,
+    loss: Loss,
     momentum: float,
     weight_decay: float,
     state: _Tensors,
@@ -273,7 +287,7 @@ def _step(
     # New leaves for each call: autograd remembers on which stream a leaf was first used.
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
     logits = model(leaves, images, *((buffers,) if buffers else ()))
-    gradients = torch.autograd.grad(F.cross_entropy(logits, labels), list(leaves.values()))
+    gradients = torch.autograd.grad(loss(logits, labels), list(leaves.values()))
     moved, moving = list(parameters.values()), [velocity[name] for name in parameters]
     with torch.no_grad():
         # The same update as below in a few kernels for all tensors, its learning rate a tensor that a graph can read.

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("evaluate:Evaluate", "Score a set by networks that are trained on it."),
     "compare": ("compare:Compare", "Compare methods on a data set in one table."),
     "study": ("study:Study", "Run a grid of experiments and write its table."),
+    "continual": ("continual:Continual", "Compare memories in continual learning."),
     "noise": ("noise:Noise", "Measure how much of the matching gradient belongs to the data."),
     "show": ("show:Show", "Plot a set as a picture."),
     "export": ("export:Export", "Write a set as an image folder, parquet or npz."),

@@ -25,12 +25,19 @@ def only_classes(images: ImageSet, names: Sequence[str]) -> ImageSet:
     return replace(images, images=images.images[kept], labels=labels[kept], class_names=tuple(names))
 
 
-def joined(sets: Sequence[ImageSet]) -> ImageSet:
+def numbered(images: ImageSet, names: Sequence[str]) -> ImageSet:
+    """Return the same images with their classes numbered as they are named, others among these."""
+    numbers = torch.tensor([names.index(name) for name in images.class_names], device=images.labels.device)
+    return replace(images, labels=numbers[images.labels], class_names=tuple(names))
+
+
+def joined(sets: Sequence[ImageSet], names: Sequence[str] = ()) -> ImageSet:
     """Return all images of some sets, in the pixel scale of the first; classes are matched by their names.
 
-    Classes that the first set lacks follow its own. Pixels stay uint8 if all are, else they become float32.
+    Classes are numbered as they are named; by default those that the first set lacks follow its own. Pixels stay uint8
+    if all are, else they become float32.
     """
-    first, names = sets[0], tuple(dict.fromkeys(name for each in sets for name in each.class_names))
+    first, names = sets[0], names or tuple(dict.fromkeys(name for each in sets for name in each.class_names))
     for each in sets:
         if each.image_shape != first.image_shape:
             raise InputError(
@@ -38,13 +45,10 @@ def joined(sets: Sequence[ImageSet]) -> ImageSet:
                 "width): read all with the same --resize and --channels."
             )
     is_read = all(each.images.dtype == torch.uint8 for each in sets)
-    numbers = [torch.tensor([names.index(name) for name in each.class_names]) for each in sets]
     return replace(
         first,
         images=torch.cat([each.images if is_read else each.pixels() for each in sets]),
-        labels=torch.cat([
-            own.to(each.labels.device)[each.labels] for own, each in zip(numbers, sets, strict=True)
-        ]),
-        class_names=names,
+        labels=torch.cat([numbered(each, names).labels for each in sets]),
+        class_names=tuple(names),
         provenance={"joined": [dict(each.provenance) for each in sets]},
     )

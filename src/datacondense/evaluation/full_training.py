@@ -6,14 +6,17 @@ Its folder (see `run_folder`) holds
     checkpoint.safetensors   training between two epochs; removed at the end
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, NamedTuple, TypedDict
 
 import torch
 from msgspec import Meta
 from torch import Tensor
+from torch.nn import functional as F
 
 from datacondense.augment.strategies import augmented
 from datacondense.cuda_graphs import CudaGraphs
@@ -22,7 +25,8 @@ from datacondense.errors import InputError
 from datacondense.evaluation.forgetting_counts import ForgettingCounts
 from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.evaluation.scoring import accuracy, dtype_of
-from datacondense.image_set import ImageSet, check_trainable
+from datacondense.files import checked, reading
+from datacondense.image_set import ImageSet
 from datacondense.networks.backend import choose_backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Network, Parameters, moved
@@ -30,7 +34,8 @@ from datacondense.random import seeded_generator
 from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
 from datacondense.settings import plain_settings
 from datacondense.tensor_files import flattened, group_of, read_tensors
-from datacondense.training import TrainState, check_finite, train
+from datacondense.training import Loss, Model, TrainState, check_finite, train
+from datacondense.user_code import given_before
 
 NETWORK = "network.safetensors"
 _CHECKPOINT_SECONDS = 60.0
@@ -40,6 +45,13 @@ class _Saved(TypedDict):
     """Progress of training, in its checkpoint."""
 
     epoch: Annotated[int, Meta(ge=0)]
+
+
+class _Shape(TypedDict):
+    """What a network was trained for."""
+
+    image_shape: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=3, max_length=3)]
+    num_classes: Annotated[int, Meta(ge=2)]
 
 
 class FullState(NamedTuple):
@@ -59,7 +71,6 @@ class FullTraining:
     """
 
     def __init__(self, images: ImageSet, protocol: ResolvedProtocol, repeat: int) -> None:
-        check_trainable(images)
         self._images, self._protocol, self._repeat = images, protocol, repeat
         self._device, self._dtype = images.labels.device, dtype_of(protocol)
         self.network = build_network(protocol.network, images.image_shape, images.num_classes)
@@ -67,7 +78,8 @@ class FullTraining:
             self.network, self._device, precision=protocol.precision, engine=protocol.engine
         )
         self._model = first_order_model(self.network, backend)
-        self._in_training = partial(self._model, training=True)
+        self._in_training: Model = partial(self._model, training=True)
+        self._loss: Loss = F.cross_entropy
         # A network of one's own may do what no graph repeats.
         self._graphs = CudaGraphs("cpu" if ":" in self.network.name else self._device)
         self.environment = {**environment(self._device), **backend._asdict()}
@@ -96,7 +108,7 @@ class FullTraining:
 
             trained = self.trained(start or self.start(), after_epoch=after_epoch)
             check_finite(trained.state.parameters, self._protocol.lr)
-            folder.save_result(_tensors(trained), {"network": self.network.name})
+            folder.save_result(_tensors(trained), self._described())
             folder.remove_checkpoint()
         return trained
 
@@ -124,7 +136,8 @@ class FullTraining:
 
         def watch(seen: Tensor, logits: Tensor) -> None:
             nonlocal counts
-            counts = counts.seen(seen, logits.argmax(1) == self._images.labels[seen])
+            own = logits[:, : self._images.num_classes]
+            counts = counts.seen(seen, own.argmax(1) == self._images.labels[seen])
 
         def report(state: TrainState) -> None:
             if after_epoch is not None:
@@ -140,6 +153,7 @@ class FullTraining:
             order=partial(seeded_generator, protocol.seed, "whole order", self._repeat),
             inputs=self._inputs,
             buffers=buffers,
+            loss=self._loss,
             watch=watch,
             after_epoch=report,
             graphs=self._graphs,
@@ -160,6 +174,12 @@ class FullTraining:
             return augmented(protocol.augmentation, images, change)
 
         return inputs
+
+    def _described(self) -> dict[str, str]:
+        """Return what the network is built from."""
+        network = self.network
+        shape = {"image_shape": network.image_shape, "num_classes": network.num_classes}
+        return {"network": network.name, **{name: json.dumps(value) for name, value in shape.items()}}
 
     def _finished(self, folder: RunFolder) -> FullState:
         """Read what training has left; momentum is of no use any more."""
@@ -194,6 +214,30 @@ def read_network(folder: RunFolder, network: Network, device: torch.device) -> T
     """Read a network that `FullTraining.run` wrote."""
     tensors, _ = read_tensors(folder.result)
     return TrainedNetwork(network, _group(tensors, "parameters", device), _group(tensors, "buffers", device))
+
+
+def load_network(path: Path | str) -> TrainedNetwork:
+    """Read a network that was trained on a full data set, or in a stage of continual learning.
+
+    Args:
+        path: The file, `network.safetensors`.
+
+    Returns:
+        Its structure, parameters and buffers, on the CPU: `network(parameters, images, buffers)` gives logits.
+
+    Raises:
+        InputError: There is no such file, it is damaged or older than its shape's record, or it names a network of the
+            user's own that this process has not built.
+    """
+    tensors, metadata = read_tensors(Path(path))
+    with reading(Path(path), "a trained network", "train it again"):
+        shape = {name: json.loads(metadata[name]) for name in ("image_shape", "num_classes")}
+        checked(shape, _Shape)
+        name = metadata["network"]
+    given = given_before(name, "--network") if ":" in name else name
+    network = build_network(given, tuple(shape["image_shape"]), shape["num_classes"])
+    cpu = torch.device("cpu")
+    return TrainedNetwork(network, _group(tensors, "parameters", cpu), _group(tensors, "buffers", cpu))
 
 
 def read_counts(folder: RunFolder) -> ForgettingCounts:

@@ -25,7 +25,7 @@ def study_record(result: StudyResult) -> dict[str, Any]:
     study = result.study
     return {
         "study": {name: getattr(study, name) for name in _WORDS},
-        "networks": _columns(result.frame),
+        "networks": frame_columns(result.frame),
         "published": [[*entry, *value] for entry, value in study.published.items()],
         "claims": [[claim.text, claim.better, claim.worse, claim.strict] for claim in study.claims],
         "paired": [[entry, partner] for entry, partner in study.paired.items()],
@@ -53,7 +53,7 @@ def _study_result(values: Mapping[str, Any]) -> StudyResult:
         ratios=values.get("ratios", {}),
     )
     if "networks" in values:
-        frame = _frame(values["networks"])
+        frame = frame_of(values["networks"])
     else:
         study, full = _reviewed(study), values["full"]
         entries = [*values["entries"], *([] if full is None else [{**full, "row": FULL, "column": "all"}])]
@@ -66,7 +66,7 @@ def noise_record(result: NoiseResult) -> dict[str, Any]:
     return {
         "networks": list(result.networks),
         "variants": list(result.variants),
-        "parts": _columns(result.frame),
+        "parts": frame_columns(result.frame),
         "environments": list(result.environments),
     }
 
@@ -83,7 +83,7 @@ def _noise_result(values: Mapping[str, Any]) -> NoiseResult:
     return NoiseResult(
         networks=tuple(values["networks"]),
         variants=tuple(values["variants"]),
-        frame=_frame(values["parts"]) if "parts" in values else pd.DataFrame(lines, columns=NOISE_COLUMNS),
+        frame=frame_of(values["parts"]) if "parts" in values else pd.DataFrame(lines, columns=NOISE_COLUMNS),
         environments=values["environments"],
     )
 
@@ -99,14 +99,14 @@ def _understood(what: str) -> Iterator[None]:
         ) from error
 
 
-def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def frame_columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
     """Return a frame as plain JSON values, column by column."""
     columns = frame.to_dict(orient="list").items()
     return {str(name): [None if pd.isna(value) else value for value in values] for name, values in columns}
 
 
-def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """Read what `_columns` wrote."""
+def frame_of(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Read what `frame_columns` wrote."""
     known = ((name, [nan if value is None else value for value in found]) for name, found in columns.items())
     return pd.DataFrame(dict(known), columns=list(columns))
 

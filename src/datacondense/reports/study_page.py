@@ -1,6 +1,6 @@
 """The numbers of a study as a Markdown page and a CSV table."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from math import isnan, nan
@@ -51,7 +51,9 @@ _CLAIM_NOTES = (
 )
 
 
-def write_study(result: StudyResult, facts: Mapping[str, str], folder: Path | str, stem: str) -> list[Path]:
+def write_study(
+    result: StudyResult, facts: Mapping[str, str], folder: Path | str, stem: str, parts: Sequence[str] = ()
+) -> list[Path]:
     """Write page, table and plot of a study, each atomically; the page shows the plot.
 
     Args:
@@ -59,6 +61,7 @@ def write_study(result: StudyResult, facts: Mapping[str, str], folder: Path | st
         facts: What the page begins with, such as data set, protocol and command: name and value, as plain text.
         folder: The folder; it is created if missing.
         stem: Name of the files without their suffixes.
+        parts: Further parts of the page, in Markdown.
 
     Returns:
         The paths of the page (.md), the table (.csv) and the plot (.png).
@@ -68,24 +71,27 @@ def write_study(result: StudyResult, facts: Mapping[str, str], folder: Path | st
     """
     from datacondense.reports.study_plots import plot_study  # noqa: PLC0415 — loads matplotlib
 
-    page = partial(markdown, result, facts)
+    page = partial(markdown, result, facts, parts=parts)
     return md.write_files(folder, stem, partial(plot_study, result), csv_text(result), page)
 
 
-def markdown(result: StudyResult, facts: Mapping[str, str], *, picture: str | None = None) -> str:
+def markdown(
+    result: StudyResult, facts: Mapping[str, str], *, picture: str | None = None, parts: Sequence[str] = ()
+) -> str:
     """Return a study as a Markdown page; the same numbers give the same page."""
     entries = _by_entry(result.table)
     counts = dict.fromkeys(_missing(found) for found in entries.values() if found["missing"])
     marks = {count: _MARKS[i % len(_MARKS)] * (1 + i // len(_MARKS)) for i, count in enumerate(counts)}
-    parts = [
+    every = [
         *_accuracies(result.study, entries, marks),
         _relative_part(result, entries, marks),
         _costs_part(result, entries),
         _paired_part(result, entries),
         _claims_part(result),
+        *parts,
         md.environments_part(result.environments),
     ]
-    return md.page_of(result.study.heading, facts, picture, parts)
+    return md.page_of(result.study.heading, facts, picture, every)
 
 
 def csv_text(result: StudyResult) -> str:

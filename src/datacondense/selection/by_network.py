@@ -23,7 +23,7 @@ from datacondense.evaluation.full_training import (
 )
 from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol
 from datacondense.facts import facts_of
-from datacondense.image_set import ImageSet
+from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.builder import build_network
 from datacondense.networks.features import features_of
 from datacondense.networks.names import network_name
@@ -129,6 +129,7 @@ class TrainFull(Task):
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Train, or continue, and test."""
         splits = self.data.read()
+        check_trainable(splits.train)
         training = FullTraining(splits.train.to(workspace.device), self.protocol, self.repeat)
         trained = training.run(self._folder(workspace))
         tested = None if splits.test is None else training.accuracy(trained, splits.test.to(workspace.device))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from datacondense.condensation.method import MethodConfig
 from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import NOISE, EvaluationConfig
+from datacondense.evaluation.protocol import NOISE, EvaluationConfig, ResolvedProtocol
 from datacondense.facts import facts_of
 from datacondense.networks.backend import Precision, has_bfloat16
 from datacondense.networks.names import evaluation_name, has_batch_norm, network_name
@@ -142,11 +142,7 @@ class TaskFactory:
         self, images: SetTask, repeats: int, changes: Changes, seed: int = _SEARCH_SEED
     ) -> list[Evaluate]:
         """Declare networks trained on one set."""
-        protocol = _changed(self._protocol(seed), changes)
-        if protocol.augmentation is None and has_batch_norm(protocol.network):
-            protocol = replace(protocol, augmentation=NOISE)
-        facts = facts_of(self.data.name)._asdict()
-        resolved = protocol.resolved(condensed_with=images.network, **facts)
+        resolved = self.protocol(seed, condensed_with=images.network, **changes)
         scored = partial(Evaluate, source=images, data=images.data, protocol=resolved)
         return [scored(repeat=repeat) for repeat in range(repeats)]
 
@@ -172,11 +168,29 @@ class TaskFactory:
 
     def _full(self, repeat: int) -> TrainFull:
         """Declare one network of full training."""
-        protocol = replace(self._protocol(0), epochs=self.config.full_epochs)
-        resolved = protocol.resolved(
-            condensed_with=network_name(self.config.method.network), **facts_of(self.data.name)._asdict()
-        )
+        network = network_name(self.config.method.network)
+        resolved = self.protocol(0, condensed_with=network, epochs=self.config.full_epochs)
         return TrainFull(data=self.data, protocol=resolved, repeat=repeat)
+
+    def protocol(self, seed: int, *, condensed_with: str | None = None, **changes: Any) -> ResolvedProtocol:
+        """Return the protocol of networks, with the settings of the study.
+
+        Args:
+            seed: Seed of the networks.
+            condensed_with: The network that a set was condensed with.
+            **changes: Fields of `EvaluationConfig`.
+
+        Returns:
+            The resolved protocol.
+
+        Raises:
+            InputError: A field is unknown or a value is invalid.
+        """
+        protocol: EvaluationConfig = _changed(self._protocol(seed), changes)
+        if protocol.augmentation is None and has_batch_norm(protocol.network):
+            protocol = replace(protocol, augmentation=NOISE)
+        facts = facts_of(self.data.name)._asdict()
+        return protocol.resolved(condensed_with=condensed_with, **facts)
 
     @property
     def _precision(self) -> Precision:

@@ -22,6 +22,7 @@ TITLES = {
     "masks": "Accuracy by share of the gradient",
     "noise-aware": "Difference to plain matching by noise-aware variant",
     "comparison": "Accuracy by images per class",
+    "continual": "Accuracy after each stage",
     "distillation": "Accuracy of Dataset Distillation and gradient matching",
 }
 # Their tables were once recalled and not checked, and records made then still have them.

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from datacondense.errors import InputError
-from datacondense.selection.by_network import TrainFull
-from datacondense.studies.tasks import Evaluate
 
 Entry: TypeAlias = tuple[str, str]  # labels of a row and a column
-ScoreTask: TypeAlias = Evaluate | TrainFull  # whose result has an accuracy, 0 to 1, and the environment
+ScoreTask: TypeAlias = Any
+"""A task with a protocol and a repeat, such as `Evaluate`, whose result has accuracy, 0 to 1, and environment."""
 PlotKind: TypeAlias = Literal["heat map", "curves", "differences"]
 
 
