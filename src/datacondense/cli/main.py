@@ -24,6 +24,7 @@ COMMANDS = {
     "study": ("study:Study", "Run a grid of experiments and write its table."),
     "continual": ("continual:Continual", "Compare memories in continual learning."),
     "noise": ("noise:Noise", "Measure how much of the matching gradient belongs to the data."),
+    "search": ("search:Search", "Compare architectures on small sets, and judge how these rank them."),
     "show": ("show:Show", "Plot a set as a picture."),
     "export": ("export:Export", "Write a set as an image folder, parquet or npz."),
     "info": ("info:Info", "Describe a set or a run."),

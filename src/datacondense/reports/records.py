@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from datacondense.applications.search_result import SearchResult
 from datacondense.errors import InputError
 from datacondense.renamed import current_names
 from datacondense.studies.noise import COLUMNS as NOISE_COLUMNS
@@ -86,6 +87,31 @@ def _noise_result(values: Mapping[str, Any]) -> NoiseResult:
         frame=frame_of(values["parts"]) if "parts" in values else pd.DataFrame(lines, columns=NOISE_COLUMNS),
         environments=values["environments"],
     )
+
+
+def search_record(result: SearchResult) -> dict[str, Any]:
+    """Return an architecture search as plain JSON values."""
+    return {
+        "proxies": list(result.proxies),
+        "networks": list(result.networks),
+        "reference": result.reference,
+        "scores": frame_columns(result.frame),
+        "set_seconds": dict(result.set_seconds),
+        "environments": list(result.environments),
+    }
+
+
+def read_search_record(values: Mapping[str, Any]) -> SearchResult:
+    """Read what `search_record` wrote; additional values are ignored."""
+    with _understood("an architecture search"):
+        return SearchResult(
+            proxies=tuple(values["proxies"]),
+            networks=tuple(values["networks"]),
+            reference=values["reference"],
+            frame=frame_of(values["scores"]),
+            set_seconds=values["set_seconds"],
+            environments=values["environments"],
+        )
 
 
 @contextmanager
