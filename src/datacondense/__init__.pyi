@@ -1,5 +1,9 @@
 """Public names and where they are; `__init__.py` loads each when it is used."""
 
+from .applications.continual_study import ContinualConfig, run_continual
+from .applications.distillation import DistillationConfig, distillation_loss
+from .applications.replay_memory import ReplayMemory
+from .applications.stream import Stream, class_stream, domain_stream
 from .condensation.dataset_distillation import DatasetDistillationConfig
 from .condensation.distribution_matching import DistributionMatchingConfig
 from .condensation.gradient_matching import GradientMatchingConfig, SiameseMatchingConfig
@@ -17,6 +21,7 @@ from .data.splits import DataSplits
 from .data.validation import hold_out
 from .errors import InputError
 from .evaluation.forgetting_counts import ForgettingCounts
+from .evaluation.full_training import load_network
 from .evaluation.protocol import EvaluationConfig, Score
 from .evaluation.scoring import evaluate
 from .image_set import ImageSet
@@ -24,6 +29,7 @@ from .matching.transforms import Transform
 from .networks.builder import build_network
 from .networks.network import Network
 from .networks.torch_state import deterministic
+from .reports.continual_page import write_continual
 from .reports.grid import draw_grid, plot_grid
 from .reports.noise_page import write_noise
 from .reports.study_page import write_study
@@ -44,10 +50,12 @@ from .tasks.workers import WorkersConfig
 
 __all__ = [
     "Claim",
+    "ContinualConfig",
     "DataConfig",
     "DataSource",
     "DataSplits",
     "DatasetDistillationConfig",
+    "DistillationConfig",
     "DistributionMatchingConfig",
     "EvaluationConfig",
     "ExportReport",
@@ -62,10 +70,12 @@ __all__ = [
     "NoiseConfig",
     "ParameterMatchingConfig",
     "Progress",
+    "ReplayMemory",
     "RunConfig",
     "Score",
     "SelectionConfig",
     "SiameseMatchingConfig",
+    "Stream",
     "Study",
     "StudyConfig",
     "Task",
@@ -74,9 +84,12 @@ __all__ = [
     "WorkersConfig",
     "Workspace",
     "build_network",
+    "class_stream",
     "condense",
     "declared",
     "deterministic",
+    "distillation_loss",
+    "domain_stream",
     "draw_grid",
     "evaluate",
     "export",
@@ -87,9 +100,11 @@ __all__ = [
     "hold_out",
     "load",
     "load_export",
+    "load_network",
     "method_named",
     "plot_grid",
     "published_schedule",
+    "run_continual",
     "run_noise",
     "run_study",
     "run_tasks",
@@ -98,6 +113,7 @@ __all__ = [
     "select_herding",
     "select_k_center",
     "select_random",
+    "write_continual",
     "write_noise",
     "write_study",
 ]

@@ -150,3 +150,29 @@ def test_test_images_of_no_use_stop_only_what_needs_them(tmp_path: Path) -> None
     for needing in (lambda: identified(full), lambda: full.read().test):
         with pytest.raises(InputError, match="The split 'test' has the label '-1'"):
             needing()
+
+
+def test_classes_and_scale_are_read_of_every_part(tmp_path: Path) -> None:
+    name = str(write(tmp_path / "a.npz"))
+    scale = ((0.25,), (0.75,))
+    source = DataSource(name=name, validation_fraction=0.25)
+    every = source.read()
+    second = replace(source, classes=("1",), normalisation=scale).read()
+    assert every.test is not None
+    assert second.test is not None
+    for found, whole in ((second.train, every.train), (second.test, every.test)):
+        assert torch.equal(found.images, whole.images[whole.labels == 1])
+        assert set(found.labels.tolist()) == {0}
+        assert (found.mean, found.std) == scale
+    few = replace(source, classes=("1",), num_images=1).read()
+    assert torch.equal(few.train.images, second.train.images[:1])
+
+
+def test_classes_and_scale_are_part_of_the_content(tmp_path: Path) -> None:
+    source = DataSource(name=str(write(tmp_path / "a.npz")))
+    contents = [
+        identified(replace(source, **changes)).content  # type: ignore[arg-type]
+        for changes in ({}, {"classes": ("1",)}, {"normalisation": ((0.25,), (0.75,))})
+    ]
+    assert contents[0]["train"] == contents[2]["train"] != contents[1]["train"]
+    assert contents[0]["mean"] == contents[1]["mean"] != contents[2]["mean"] == [0.25]

@@ -168,6 +168,7 @@ class Own(Task):
     options: Options
     data: DataSource = images_of("test")
     everything: DataSource = MNIST
+    stages: tuple[DataSource, ...] = images_of("train")
     left: Task | None = None
     right: Task | None = None
     many: tuple[Any, ...] = ()
@@ -175,12 +176,16 @@ class Own(Task):
     rate: float = 1.0
 
 
-OWN = Own(options=Options(size=3), data=MNIST)
+OWN = Own(options=Options(size=3), data=MNIST, stages=(MNIST, replace(MNIST, content={"train": "z"})))
 A, B, C = (MadeTask(name=name) for name in "abc")
 
 
 def test_settings_and_inputs_follow_from_fields() -> None:
-    data = {"data": {"test": "y"}, "everything": MNIST.content}
+    data = {
+        "data": {"test": "y"},
+        "everything": MNIST.content,
+        "stages": [{"train": "x"}, {"train": "z"}],
+    }
     assert settings_of(OWN) == {**data, "options": {"size": 3, "rate": 0.5}}
     assert settings_of(replace(OWN, options=Options(size=3, mirrored=True), rate=2)) == {
         **data,

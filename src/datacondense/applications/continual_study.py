@@ -37,7 +37,7 @@ class ContinualConfig:
 
     Attributes:
         protocol: "end-to-end" (Castro et al. 2018, as in the paper): one network goes on with the new images and the
-            memory, and is fine-tuned on equally many images of each stage; or "from-memory" (Prabhu et al. 2020): a
+            memory, and is fine-balanced on equally many images of each stage; or "from-memory" (Prabhu et al. 2020): a
             fresh network learns from the memory alone.
         memories: What fills the memory with `ipc` images per class of each stage: methods and selections as in
             `compare`, "package.module:name" of one's own, and the bounds "all" (everything is kept) and "nothing".
@@ -175,7 +175,7 @@ def _end_to_end(
     chain: list[LearnStage] = []
     before: LearnEndToEnd | None = None
     for stage, own in enumerate(kept):
-        tuned = before is not None and own is not None and not whole
+        balanced = before is not None and own is not None and not whole
         before = LearnEndToEnd(
             stages=stream.stages[: stage + 1],
             memory=tuple(each for each in kept[:stage] if each is not None),
@@ -183,8 +183,8 @@ def _end_to_end(
             before=before,
             steps=config.steps,
             distillation=config.distilling if distilled and before is not None else None,
-            own=own if tuned else None,
-            fine_tuning_steps=config.fine_tuning_steps if tuned else 0,
+            own=own if balanced else None,
+            fine_tuning_steps=config.fine_tuning_steps if balanced else 0,
         )
         chain.append(before)
     return chain
@@ -220,7 +220,7 @@ def run_continual(
     Args:
         stream: For each seed the stages, see `domain_stream` and `class_stream`.
         config: What to compare.
-        out: Output folder; records, networks and memories are in OUT/cells, and studies may share it.
+        out: Output folder; records, networks and memories are kept there, and studies may share it.
         workers: How many tasks run at once, and where; None means as many processes as cores.
         device: The device that each task computes on.
         observer: Called regularly with the progress, from another thread.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -36,12 +36,10 @@ class Continual(TaskCommand):
 
     datasets: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATASET")]
     stages: int | None = None
-    class_order: str = "seed"
+    class_order: Literal["seed", "given"] = "seed"
     continual: ContinualConfig = field(default_factory=ContinualConfig)
 
     def __post_init__(self) -> None:
-        if self.class_order not in {"seed", "given"}:
-            raise InputError(f"class_order is {self.class_order!r}: choose one of seed, given.")
         if self.stages is not None and len(self.datasets) > 1:
             raise InputError(
                 f"stages is {self.stages}, but {len(self.datasets)} data sets are stages themselves: leave --stages "

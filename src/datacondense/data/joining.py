@@ -14,9 +14,8 @@ def only_classes(images: ImageSet, names: Sequence[str]) -> ImageSet:
     for name in names:
         if name not in images.class_names:
             known = ", ".join(images.class_names[:10])
-            raise InputError(
-                f"There is no class {name!r} among {known}{', …' * (images.num_classes > 10)}: correct it."
-            )
+            more = ", …" * (images.num_classes > 10)
+            raise InputError(f"There is no class {name!r} among {known}{more}: correct its name.")
     numbers = [images.class_names.index(name) for name in names]
     renumbered = torch.full((images.num_classes,), -1)
     renumbered[numbers] = torch.arange(len(numbers))

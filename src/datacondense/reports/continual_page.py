@@ -11,7 +11,7 @@ from datacondense.applications.continual_results import COSTS, TESTS, ContinualR
 from datacondense.files import write_text
 from datacondense.reports import layout as md
 from datacondense.reports.layout import NOTHING, number, plain
-from datacondense.reports.records import frame_columns, frame_of, read_study_record, study_record
+from datacondense.reports.records import frame_columns, frame_of, read_study_record, study_record, understood
 from datacondense.reports.study_page import write_study
 
 _NOTES = (
@@ -41,11 +41,11 @@ def write_continual(
         InputError: The folder cannot be written.
     """
     tests = Path(folder) / f"{stem}-tests.csv"
-    write_text(tests, tests_csv_text(result))
+    write_text(tests, csv_of_tests(result))
     return [*write_study(result.means, facts, folder, stem, [last_stage_part(result)]), tests]
 
 
-def tests_csv_text(result: ContinualResult) -> str:
+def csv_of_tests(result: ContinualResult) -> str:
     """Return the accuracy on every test set after every stage as CSV, in percent.
 
     Args:
@@ -135,9 +135,14 @@ def read_continual_record(values: Mapping[str, Any]) -> ContinualResult:
     Raises:
         InputError: The values are no such record.
     """
+    with understood("continual learning"):
+        return _continual_result(values)
+
+
+def _continual_result(values: Mapping[str, Any]) -> ContinualResult:
     return ContinualResult(
         means=read_study_record(values),
-        tested=tuple(values.get("tested", ())),
-        tests=frame_of(values.get("tests", dict.fromkeys(TESTS, ()))),
-        costs=frame_of(values.get("costs", dict.fromkeys(COSTS, ()))),
+        tested=tuple(values["tested"]),
+        tests=frame_of({name: values["tests"][name] for name in TESTS}),
+        costs=frame_of({name: values["costs"][name] for name in COSTS}),
     )

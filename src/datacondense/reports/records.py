@@ -37,7 +37,7 @@ def study_record(result: StudyResult) -> dict[str, Any]:
 
 def read_study_record(values: Mapping[str, Any]) -> StudyResult:
     """Read what `study_record` wrote, in this or an earlier release; additional values are ignored."""
-    with _understood("a study"):
+    with understood("a study"):
         return _study_result(current_names(values))
 
 
@@ -74,7 +74,7 @@ def noise_record(result: NoiseResult) -> dict[str, Any]:
 
 def read_noise_record(values: Mapping[str, Any]) -> NoiseResult:
     """Read what `noise_record` wrote, in this or an earlier release; additional values are ignored."""
-    with _understood("gradient noise"):
+    with understood("gradient noise"):
         return _noise_result(values)
 
 
@@ -103,7 +103,7 @@ def search_record(result: SearchResult) -> dict[str, Any]:
 
 def read_search_record(values: Mapping[str, Any]) -> SearchResult:
     """Read what `search_record` wrote; additional values are ignored."""
-    with _understood("an architecture search"):
+    with understood("an architecture search"):
         return SearchResult(
             proxies=tuple(values["proxies"]),
             networks=tuple(values["networks"]),
@@ -115,7 +115,7 @@ def read_search_record(values: Mapping[str, Any]) -> SearchResult:
 
 
 @contextmanager
-def _understood(what: str) -> Iterator[None]:
+def understood(what: str) -> Iterator[None]:
     """Turn whatever is wrong with the values of a record into one sentence."""
     try:
         yield
