@@ -101,16 +101,15 @@ def proxy_numbers(result: SearchResult) -> list[ProxyNumbers]:
 
 
 def _numbers(result: SearchResult, proxy: str) -> ProxyNumbers:
-    own = _scores(result, proxy)
-    reference = _scores(result, REFERENCE)
-    both = own.join(reference, rsuffix="_reference", how="inner")
-    # The order of the space decides between equal ones.
-    both = both.sort_values("held_out_reference", ascending=False, kind="stable")
+    own, reference = _scores(result, proxy), _scores(result, REFERENCE)
+    # By the reference; the order of the space decides between equal ones.
+    both = own.assign(reference=reference["held_out"]).dropna(subset="reference")
+    both = both.sort_values("reference", ascending=False, kind="stable")
     network = str(own["held_out"].idxmax()) if len(own) else ""
 
     def over(number: int, statistic: Callable[[Array, Array], Array] = spearman) -> Correlation:
         best = both.head(number)
-        return correlation(best["held_out"], best["held_out_reference"], statistic)
+        return correlation(best["held_out"].tolist(), best["reference"].tolist(), statistic)
 
     return ProxyNumbers(
         proxy=proxy,

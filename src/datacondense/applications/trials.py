@@ -6,6 +6,7 @@ architecture is put into the queue again.
 """
 
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from datacondense.applications.search_space import Settings
 from datacondense.errors import InputError
@@ -76,15 +77,24 @@ class Storage:
     def open(self) -> RDBStorage:
         """Connect, and create the tables where there are none."""
         with self._explained(_OPENING, "cannot be opened", "check the URL, and that the database runs"):
-            options: dict[str, Any] = {"connect_args": {"timeout": _SECONDS_TO_WAIT}} if self._sqlite else {}
             with self._locked_file():
-                storage = RDBStorage(self.url, engine_kwargs={"pool_pre_ping": True, **options})
+                storage = self._created()
             # Set here since the arguments of the same names warn that they are experimental.
             storage.heartbeat_interval = self.heartbeat
             storage.grace_period = _SILENT_BEATS * self.heartbeat
             if self._sqlite:
                 _lock_from_the_beginning(storage.engine)
             return storage
+
+    def _created(self) -> RDBStorage:
+        """Connect, and once more where another machine creates the same tables at this moment."""
+        options: dict[str, Any] = {"connect_args": {"timeout": _SECONDS_TO_WAIT}} if self._sqlite else {}
+        engine = {"pool_pre_ping": True, **options}
+        try:
+            return RDBStorage(self.url, engine_kwargs=engine)
+        except DBAPIError:
+            time.sleep(1)
+            return RDBStorage(self.url, engine_kwargs=engine)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -112,9 +122,10 @@ class Storage:
 
     @contextmanager
     def _locked_file(self) -> Iterator[None]:
-        """Hold the lock beside an SQLite file, where there is one."""
-        path = sqlalchemy.make_url(self.url).database if self._sqlite else None
-        with locked(Path(f"{path}.lock"), wait=True) if path else nullcontext():
+        """Hold the lock beside an SQLite file, where there is one and a folder for it."""
+        path = Path(sqlalchemy.make_url(self.url).database or "") if self._sqlite else None
+        has_folder = path is not None and path.name and path.parent.is_dir()
+        with locked(Path(f"{path}.lock"), wait=True) if has_folder else nullcontext():
             yield
 
     @contextmanager
@@ -125,12 +136,12 @@ class Storage:
         except errors as error:
             cause: Any = error.__cause__ or error
             text = str(getattr(cause, "orig", cause)).strip().split("\n")[0].rstrip(".")
-            shown, password = "of this URL", ""
-            with suppress(SQLAlchemyError):
+            shown = ""
+            with suppress(SQLAlchemyError):  # no URL at all, of which nothing is printed
                 url = sqlalchemy.make_url(self.url)
-                shown, password = url.render_as_string(hide_password=True), str(url.password or "")
-                text = text.replace(password, "***") if password else text
-            raise InputError(f"The storage {shown} {failure} ({text}): {remedy}.") from error
+                shown = f" {url.render_as_string(hide_password=True)}"
+                text = text.replace(str(url.password), "***") if url.password else text
+            raise InputError(f"The storage{shown} {failure} ({text}): {remedy}.") from error
 
 
 def _lock_from_the_beginning(engine: sqlalchemy.Engine) -> None:
@@ -209,17 +220,17 @@ class TrialQueue:
 
     def run(self, trial: optuna.Trial, objective: Objective) -> None:
         """Run a claimed trial, and record what came out."""
-        value: float | None = None
-        try:
-            with self._beating(trial._trial_id):
-                value, state = objective(trial), TrialState.COMPLETE
-        except optuna.TrialPruned:
-            state = TrialState.PRUNED
-        except InputError as error:
-            state = TrialState.FAIL
-            trial.set_user_attr(ERROR, str(error))
         # Where this worker was silent for too long, the trial was given up and is somebody else's.
         with suppress(UpdateFinishedTrialError):
+            value: float | None = None
+            try:
+                with self._beating(trial._trial_id):
+                    value, state = objective(trial), TrialState.COMPLETE
+            except optuna.TrialPruned:
+                state = TrialState.PRUNED
+            except InputError as error:
+                state = TrialState.FAIL
+                trial.set_user_attr(ERROR, str(error))
             self.study.tell(trial, value, state, skip_if_finished=True)
 
     @contextmanager
