@@ -1,7 +1,8 @@
-"""Record a study, a measurement of gradient noise, or what the images of a study look like in benchmarks/results.
+"""Record a study, gradient noise, continual learning, or what the images of a study look like in benchmarks/results.
 
     python benchmarks/studies.py study activation mnist --iterations 100 --seeds 3 --repeats 5 --out studies
     python benchmarks/studies.py noise mnist --networks convnet lenet --variants none max-pool-1 --out studies
+    python benchmarks/studies.py continual local/mnist-m mnist usps --seeds 3 --out continual
     python benchmarks/studies.py images representatives mnist --networks convnet lenet --out studies
 
 takes what follows `datacondense` in a recorded command, so it also repeats a record: it runs what is missing. "images"
@@ -19,10 +20,14 @@ import pandas as pd
 import torch
 
 from datacondense import ImageSet, plot_grid
+from datacondense.applications.continual_results import collect_continual
+from datacondense.applications.continual_study import continual_study, tested_names
+from datacondense.cli.continual import Continual
 from datacondense.cli.main import parsed
 from datacondense.cli.study import Study
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
+from datacondense.reports.continual_page import continual_record
 from datacondense.reports.records import noise_record, study_record
 from datacondense.studies.catalogue import find_study
 from datacondense.studies.noise import collect_noise, noise_tasks
@@ -61,18 +66,25 @@ def record(command: Any) -> int:
         fraction = command.validation_fraction
         source = DataSource(name=command.dataset, config=command.data, validation_fraction=fraction)
         study = declared(find_study(command.name, trust_code=command.trust_code), source, command.study)
-        stem, tasks = f"study-{command.stem}", list(study.tasks)
+        stem, tasks, facts = f"study-{command.stem}", list(study.tasks), command.facts()
+    elif isinstance(command, Continual):
+        stream = command.stream()
+        study = continual_study(stream, command.continual)
+        stem, tasks, facts = command.stem, list(study.tasks), command.facts(stream(0))
     else:
         variants = noise_tasks(DataSource(name=command.dataset, config=command.data), command.noise)
-        stem, tasks = command.stem, list(variants.values())
+        stem, tasks, facts = command.stem, list(variants.values()), command.facts()
     device, graph = str(choose_device(command.device)), graph_of(tasks)
     store, outcome = run_recorded(tasks, command.out, command.workers, device, None)
     records = [store.record(key) for key in graph if store.finished(key)]
     if isinstance(command, Study):
         numbers = study_record(collect(study, store)) | {"searches": list(searches(graph.values(), store))}
+    elif isinstance(command, Continual):
+        numbers = continual_record(collect_continual(study, tested_names(stream), store))
     else:
         numbers = noise_record(collect_noise(variants, store))
-    numbers |= {"command": command.command(), "dataset": command.dataset, "facts": command.facts()}
+    numbers |= {"command": command.command(), "facts": facts}
+    numbers |= {} if isinstance(command, Continual) else {"dataset": command.dataset}
     numbers |= {"date": max(entry["finished"] for entry in records)[:10], "failed": dict(outcome.failed)}
     hours = sum(entry["seconds"] for entry in records) / 3600
     threads = min(entry["threads"] for entry in records)

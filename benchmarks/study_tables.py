@@ -15,6 +15,7 @@ from typing import Any
 
 from tables import interval, record, records, table
 
+from datacondense.reports.continual_page import last_stage_part, read_continual_record
 from datacondense.reports.layout import NOTHING, accuracy, number, points
 from datacondense.reports.noise_page import noise_markdown
 from datacondense.reports.records import read_noise_record, read_study_record
@@ -32,6 +33,7 @@ BOTH = "class-collective, iterate averaging"
 MADE = "{date}, {hardware[processor]}, {hardware[cores]} cores, {hardware[threads]} thread(s) per task; {tasks} tasks, "
 MADE += "{task_hours:.1f} core hours, beside other work"
 noise = cache(lambda stem: read_noise_record(record(stem)))
+continual = cache(lambda stem: read_continual_record(record(stem)))
 
 
 def stems(*kinds: str, dataset: str = "") -> list[str]:
@@ -64,10 +66,20 @@ def sections(*names: str) -> str:
         if stem.startswith("noise-"):
             text = noise_markdown(noise(stem), facts, picture=f"{stem}.png", by_class=False)
             text = text.replace("\n", f": {place(stem)}\n", 1)
+        elif stem.startswith("continual-"):
+            found = continual(stem)
+            text = markdown(found.means, facts, picture=f"{stem}.png", parts=[last_stage_part(found)])
         else:
             text = markdown(study(stem), facts, picture=f"{stem}.png")
         parts.append(re.sub("^#", "##", text, flags=re.MULTILINE))
     return "\n".join(parts)
+
+
+@table("memory | stage 1 | stage 2 | stage 3")
+def figure_4() -> Iterator[str]:
+    entries, _ = published_table("continual", "svhn-mnist-usps")
+    for row in dict.fromkeys(row for row, _ in entries):
+        yield " | ".join([row, *(accuracy(*entries[row, stage]) for stage in "123")])
 
 
 @table("ordering | better - worse, points | 95 % interval | n (sets × networks) | verdict")
@@ -225,3 +237,5 @@ if __name__ == "__main__":
         noise_plot.plot_noise(noise(name), DOCS / f"{name}.png")
     for name in records("study-*"):
         study_plots.plot_study(study(name), DOCS / f"{name}.png")
+    for name in records("continual-*"):
+        study_plots.plot_study(continual(name).means, DOCS / f"{name}.png")

@@ -13,7 +13,7 @@ import pytest
 
 from datacondense.cli.main import main
 from datacondense.evaluation.full_training import load_network
-from datacondense.reports.continual_page import read_continual_record, csv_of_tests
+from datacondense.reports.continual_page import csv_of_tests, read_continual_record
 
 SIZE = [
     "--ipc",
@@ -181,3 +181,21 @@ def test_a_class_with_too_few_images_for_the_memory_is_named(
     stream = ["continual", "digits", "--stages", "2", "--out", str(tmp_path), "--backend", "inline"]
     assert main([*stream, *options]) == 1
     assert "ipc is 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["end-to-end", "from-memory"])
+def test_a_dry_run_lists_every_kind_of_task(
+    protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--protocol", protocol, "--dry-run", "--threads", "1", "--jobs", "1", "--epochs", "4"]
+    assert main(command(tmp_path, *options)) == 0
+    printed = capsys.readouterr().out
+    kinds = ["keep all images", "select by random, ipc 2"]
+    kinds += (
+        ["20 steps, distilled"]
+        if protocol == "end-to-end"
+        else ["on 2 sets for 4 epochs", "on 1 set for 1 epochs"]
+    )
+    for kind in kinds:
+        assert kind in printed
+    assert not (tmp_path / "cells").exists()

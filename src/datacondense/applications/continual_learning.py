@@ -43,6 +43,11 @@ class KeepAll(Task):
     tag: ClassVar[str] = "KeepAll"
     data: DataSource = images_of(*TRAINING)
 
+    @property
+    def label(self) -> str:
+        """What it does."""
+        return "keep all images"
+
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Do nothing: the images are where they were."""
         return {"fingerprint": self.data.read().train.fingerprint, "condensing_seconds": 0.0}
@@ -136,7 +141,8 @@ class LearnFromMemory(LearnStage):
     @property
     def label(self) -> str:
         """The network, and how much it learns from."""
-        return f"train {network_name(self.protocol.network)} on {len(self.memory)} sets, {self.protocol.epochs} epochs"
+        sets = f"{len(self.memory)} set{'s' * (len(self.memory) > 1)}"
+        return f"train {network_name(self.protocol.network)} on {sets} for {self.protocol.epochs} epochs"
 
     def train(self, kept: list[ImageSet], workspace: Workspace) -> tuple[FullTraining, FullState]:
         """Train on all sets together."""

@@ -45,7 +45,7 @@ def domain_stream(names: Sequence[str], config: DataConfig) -> Stream:
             f"A stream of {', '.join(names)} has no stages: give two data sets or more, each once, or --stages to cut "
             "one into groups of classes."
         )
-    sources = [DataSource(name=name, config=config) for name in names]
+    sources = [identified(DataSource(name=name, config=config)) for name in names]
     sets = [source.read().train for source in sources]
     for name, images in zip(names, sets, strict=True):
         if images.class_names != sets[0].class_names:
@@ -56,17 +56,14 @@ def domain_stream(names: Sequence[str], config: DataConfig) -> Stream:
     channels = config.channels or max(images.image_shape[0] for images in sets)
     side = config.resize or max(max(images.image_shape[1:]) for images in sets)
     fitting = [
-        config
+        source
         if images.image_shape == (channels, side, side)
-        else replace(config, resize=side, channels=channels)
-        for images in sets
+        else replace(source, config=replace(source.config, resize=side, channels=channels))
+        for source, images in zip(sources, sets, strict=True)
     ]
-    first = replace(sources[0], config=fitting[0]).read().train
+    first = replace(fitting[0], content={}).read().train
     scale = (first.mean, first.std)
-    stages = [
-        identified(replace(source, config=own, normalisation=scale))
-        for source, own in zip(sources, fitting, strict=True)
-    ]
+    stages = [identified(replace(source, normalisation=scale, content={})) for source in fitting]
     return Stream(names=tuple(names), stages=tuple(stages))
 
 
@@ -85,7 +82,7 @@ def class_stream(name: str, config: DataConfig, number: int, seed: int | None) -
     Raises:
         InputError: The data set cannot be read, or a stage would have fewer than two classes.
     """
-    source = DataSource(name=name, config=config)
+    source = identified(DataSource(name=name, config=config))
     train = source.read().train
     most = train.num_classes // 2
     if not 2 <= number <= most:
@@ -102,7 +99,7 @@ def class_stream(name: str, config: DataConfig, number: int, seed: int | None) -
     size, longer = divmod(len(named), number)
     ends = [size * stage + min(stage, longer) for stage in range(number + 1)]
     groups = [tuple(named[begin:end]) for begin, end in pairwise(ends)]
-    stages = tuple(identified(replace(source, classes=group)) for group in groups)
+    stages = tuple(identified(replace(source, classes=group, content={})) for group in groups)
     return Stream(names=tuple(", ".join(group) for group in groups), stages=stages)
 
 

@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 
 import tyro
 
-from datacondense.applications.continual_study import ContinualConfig, run_continual
+from datacondense.applications.continual_study import ContinualConfig, continual_study, run_continual
 from datacondense.applications.stream import Stream, class_stream, domain_stream
 from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
+from datacondense.cli.study import print_estimate
 from datacondense.cli.tasks import TaskCommand, check_stem, reporter, stopped
 from datacondense.environment import choose_device
 from datacondense.errors import InputError
 from datacondense.reports.continual_page import continual_record, write_continual
 from datacondense.studies.published import shown
+from datacondense.studies.running import estimate_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +33,14 @@ class Continual(TaskCommand):
         stages: Number of groups into which the classes of a single data set are cut.
         class_order: Order of the classes in these groups: "seed" (at random, another one for each seed) or "given"
             (that of the data set).
+        dry_run: Print the tasks, and an estimate of their time and memory from a short pilot of each kind.
         continual: Memories and protocol.
     """
 
     datasets: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATASET")]
     stages: int | None = None
     class_order: Literal["seed", "given"] = "seed"
+    dry_run: bool = False
     continual: ContinualConfig = field(default_factory=ContinualConfig)
 
     def __post_init__(self) -> None:
@@ -58,7 +62,12 @@ class Continual(TaskCommand):
         printer = Printer(self.output)
         check_stem(self.stem, self.out)
         device = str(choose_device(self.device))
-        stream = self._stream()
+        stream = self.stream()
+        if self.dry_run:
+            study = continual_study(stream, self.continual)
+            return print_estimate(
+                estimate_study(study, self.out, workers=self.workers, device=device), printer
+            )
         with printer.ticker("continual") as tick:
             try:
                 run = run_continual(
@@ -71,10 +80,10 @@ class Continual(TaskCommand):
                 )
             except KeyboardInterrupt:
                 return stopped(printer)
-        write = partial(write_continual, run.result, self._facts(stream(0)), self.out, self.stem)
+        write = partial(write_continual, run.result, self.facts(stream(0)), self.out, self.stem)
         return self.report(run.outcome, write, continual_record(run.result), printer)
 
-    def _stream(self) -> Callable[[int], Stream]:
+    def stream(self) -> Callable[[int], Stream]:
         """Return what gives the stages of a seed; the data sets are read."""
         if self.stages is None:
             same = domain_stream(self.datasets, self.data)
@@ -94,7 +103,7 @@ class Continual(TaskCommand):
         protocol = self.continual.protocol
         return f"continual-{names}{cut}-{protocol}-ipc{self.continual.study.method.ipc}"
 
-    def _facts(self, stream: Stream) -> dict[str, str]:
+    def facts(self, stream: Stream) -> dict[str, str]:
         """Return how the numbers came about, independent of where tasks ran."""
         config, study = self.continual, self.continual.study
         shape = "×".join(map(str, stream.stages[0].read().train.image_shape))

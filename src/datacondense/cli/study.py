@@ -57,7 +57,7 @@ class Study(TaskCommand):
         source = DataSource(name=self.dataset, config=self.data, validation_fraction=self.validation_fraction)
         study = declared(find_study(self.name, trust_code=self.trust_code), source, self.study)
         if self.dry_run:
-            return _print_estimate(
+            return print_estimate(
                 estimate_study(study, self.out, workers=self.workers, device=device), printer
             )
         with printer.ticker(study.name) as tick:
@@ -139,7 +139,7 @@ class Study(TaskCommand):
         return f"{command_line(words, self.study, self.study.method, self.data)} --out OUT"
 
 
-def _print_estimate(estimate: StudyEstimate, printer: Printer) -> int:
+def print_estimate(estimate: StudyEstimate, printer: Printer) -> int:
     """Print the estimate of a study."""
     tasks, finished = (sum(getattr(kind, name) for kind in estimate.kinds) for name in ("tasks", "finished"))
     width = max(len(kind.kind) for kind in estimate.kinds)
