@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from datacondense.applications import continual_learning
 from datacondense.applications.continual_learning import KeepAll, LearnEndToEnd, LearnFromMemory, LearnStage
 from datacondense.applications.continual_study import ContinualConfig, continual_study
-from datacondense.applications.distillation import DistillationConfig
+from datacondense.applications.distillation import DistillationConfig, distilling, grown
 from datacondense.applications.stream import Stream, class_stream
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.config import DataConfig
@@ -21,6 +21,7 @@ from datacondense.evaluation import full_training
 from datacondense.evaluation.full_training import FullTraining, TrainedNetwork, load_network
 from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.image_set import ImageSet
+from datacondense.random import seeded_generator
 from datacondense.run_folder import RunFolder
 from datacondense.selection.by_network import Select
 from datacondense.studies.config import StudyConfig
@@ -29,7 +30,7 @@ from datacondense.tasks.scheduler import schedule
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.task import Task
 from datacondense.tasks.workers import inline
-from datacondense.training import train
+from datacondense.training import TrainState, train
 
 PROTOCOL = ResolvedProtocol(
     network="convnet-w4-d1-bn",
@@ -153,6 +154,34 @@ def test_without_distillation_only_labels_teach(
     assert [each["loss"] for each in trained_on] == [torch.nn.functional.cross_entropy] * 2
 
 
+def test_the_teacher_has_its_say(workspace: Workspace) -> None:
+    config = DistillationConfig()
+    found = run(end_to_end([kept(0)], distillation=config), workspace)
+    before, fresh = (
+        end_to_end([]).trained(workspace),
+        found.network.draw(seeded_generator(0, "whole network", 2)),
+    )
+    images = joined([kept(0).image_set(workspace), stream().stages[1].read().train])
+    numbers = (before.parameters, before.buffers)
+    own = partial(found.network, training=True)
+    model, loss = distilling(own, before.network, numbers, config, num_classes=7, old_only=True)
+    buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
+    epochs = round(STEPS / -(-len(images) // PROTOCOL.batch_size))
+    expected = train(
+        model,
+        TrainState.begun(grown(before.parameters, fresh)),
+        images.normalised(),
+        images.labels,
+        epochs=epochs,
+        sgd=lambda epoch: PROTOCOL.sgd(epoch, epochs),
+        order=partial(seeded_generator, 0, "whole order", 2),
+        loss=loss,
+        buffers=buffers,
+    )
+    for name, parameter in expected.parameters.items():
+        torch.testing.assert_close(found.parameters[name], parameter)
+
+
 def test_from_memory_a_fresh_network_sees_the_memory_alone(workspace: Workspace) -> None:
     sets = (kept(0), kept(1))
     task = LearnFromMemory(
@@ -220,10 +249,12 @@ def test_a_stopped_stage_goes_on_to_the_same_bytes(
         task.run(workspace)
     epochs: list[int] = []
 
-    def counted(*args: Any, after_epoch: Callable[[Any], None], **options: Any) -> Any:
-        return train(
-            *args, after_epoch=lambda state: (epochs.append(state.epoch), after_epoch(state)), **options
-        )
+    def counted(*args: Any, after_epoch: Callable[[TrainState], None], **options: Any) -> TrainState:
+        def after(state: TrainState) -> None:
+            epochs.append(state.epoch)
+            after_epoch(state)
+
+        return train(*args, after_epoch=after, **options)
 
     monkeypatch.setattr(full_training, "train", counted)
     task.run(workspace)

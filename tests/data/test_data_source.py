@@ -171,7 +171,7 @@ def test_classes_and_scale_are_read_of_every_part(tmp_path: Path) -> None:
 def test_classes_and_scale_are_part_of_the_content(tmp_path: Path) -> None:
     source = DataSource(name=str(write(tmp_path / "a.npz")))
     contents = [
-        identified(replace(source, **changes)).content  # type: ignore[arg-type]
+        identified(replace(source, **changes)).content
         for changes in ({}, {"classes": ("1",)}, {"normalisation": ((0.25,), (0.75,))})
     ]
     assert contents[0]["train"] == contents[2]["train"] != contents[1]["train"]
