@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,27 @@ def test_a_failed_variant_leaves_a_mark_and_the_other_rows(
     assert "† 2 of 2 networks are missing: failed or not yet run." in page
     assert "- Settings of single methods: dm.network=no_such_package:build" in page
     assert (tmp_path / "comparison-digits.png").exists()
+
+
+OWN = """
+from datacondense import DistributionMatchingConfig, select_random
+
+class Mine(DistributionMatchingConfig):
+    pass
+
+def later(images, ipc, seed):
+    return select_random(images, ipc, seed + 100)
+"""
+
+
+def test_methods_of_ones_own_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_rows", raising=False)
+    (tmp_path / "own_rows.py").write_text(OWN, encoding="utf-8")
+    methods = ("random", "own_rows:later", "own_rows:Mine")
+    assert main(compare(tmp_path, "--methods", *methods, "--ipcs", "1", "--full-networks", "0")) == 0
+    _, table = read(tmp_path)
+    assert [(line["row"], line["n"]) for line in table] == [(method, "2") for method in methods]
 
 
 def test_distillation_has_its_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,9 @@ class Compare(TaskCommand):
         dataset: Name, Hub id, folder or file, as in `condense`.
         methods: What to compare: random, herding, k-center, forgetting, forgetting-learned (without images that were
             never learned), gradient-matching (dc), siamese-matching (dsa), distribution-matching (dm),
-            parameter-matching, dataset-distillation (dd). Default: the first four and gradient-matching, as in the
-            paper's Table 1.
+            parameter-matching, dataset-distillation (dd), or "package.module:name" of your own, a method or a function
+            (images, ipc, seed) that returns a set. Default: the first four and gradient-matching, as in the paper's
+            Table 1.
         against_distillation: Write the paper's Table 3 instead: Dataset Distillation, trained with its own learned
             steps and by the common protocol, beside gradient matching.
         dry_run: Print the tasks, and an estimate of their time and memory from a short pilot of each kind.
