@@ -13,7 +13,7 @@ from datacondense.reports.study_curves import curves
 from datacondense.reports.study_plots import plot_study
 from datacondense.studies.results import StudyResult
 from datacondense.studies.study import Published
-from tests.reports.made_studies import CASES, Lines, curve_study, of_sets, scores
+from tests.reports.made_studies import CASES, Lines, curve_study, made, of_sets, rising, scores
 
 T = 4.302653 / 3**0.5  # Student's t of 2 degrees of freedom, over the root of the number of sets
 
@@ -170,3 +170,12 @@ def test_curves_need_numbers(label: str, tmp_path: Path) -> None:
     message = f"The column '{label}' of made is not a number, but curves .*: choose the plot 'heat map'"
     with pytest.raises(InputError, match=message):
         plot_study(curve_study(columns=("1", label)), tmp_path / "made.png")
+
+
+def test_many_rows_side_by_side_stay_within_the_axes() -> None:
+    rows = [f"row {number}" for number in range(9)]
+    axes = plotted(made(rows, ("1", "2"), rising, plot="curves"))
+    left, right = axes.get_xlim()
+    for line in axes.lines[: len(rows)]:
+        assert left < min(line.get_xdata())
+        assert max(line.get_xdata()) < right

@@ -58,7 +58,8 @@ def curves(result: StudyResult) -> Figure:
     plotting.add_legend(axes, 1.02, [*styles, *others.values()], [*labels[1:], *others], labels[0])
     kept = _apart(positions)
     axes.set_xticks(positions[kept], kept)
-    axes.set_xlim(-0.06, 1.06)
+    margin = max(0.06, step * (len(rows) - 1) / 2 + 0.01)  # room for the outer rows of a column
+    axes.set_xlim(-margin, 1 + margin)
     axes.set_xlabel(wrapped(study.column_axis, _PANEL[0]), fontsize=FONT)
     axes.set_ylabel("accuracy, %", fontsize=FONT)
     axes.set_title(wrapped(study.heading, _PANEL[0] + 0.4, TITLE), fontsize=TITLE, pad=8)
