@@ -1,8 +1,12 @@
 """Public names and where they are; `__init__.py` loads each when it is used."""
 
+from .applications.architecture_search import run_search
 from .applications.continual_study import ContinualConfig, run_continual
 from .applications.distillation import DistillationConfig, distillation_loss
 from .applications.replay_memory import ReplayMemory
+from .applications.search_config import SearchConfig
+from .applications.search_objective import objective
+from .applications.search_space import SearchSpace
 from .applications.stream import Stream, class_stream, domain_stream
 from .condensation.dataset_distillation import DatasetDistillationConfig
 from .condensation.distribution_matching import DistributionMatchingConfig
@@ -32,6 +36,7 @@ from .networks.torch_state import deterministic
 from .reports.continual_page import write_continual
 from .reports.grid import draw_grid, plot_grid
 from .reports.noise_page import write_noise
+from .reports.search_page import write_search
 from .reports.study_page import write_study
 from .selection.by_network import SelectionConfig, select
 from .selection.forgetting import select_forgetting
@@ -73,6 +78,8 @@ __all__ = [
     "ReplayMemory",
     "RunConfig",
     "Score",
+    "SearchConfig",
+    "SearchSpace",
     "SelectionConfig",
     "SiameseMatchingConfig",
     "Stream",
@@ -102,10 +109,12 @@ __all__ = [
     "load_export",
     "load_network",
     "method_named",
+    "objective",
     "plot_grid",
     "published_schedule",
     "run_continual",
     "run_noise",
+    "run_search",
     "run_study",
     "run_tasks",
     "select",
@@ -115,5 +124,6 @@ __all__ = [
     "select_random",
     "write_continual",
     "write_noise",
+    "write_search",
     "write_study",
 ]

@@ -1,8 +1,10 @@
 """Results of searches, made by hand."""
 
 from collections.abc import Mapping
+from math import prod
 
 import pandas as pd
+from torch import Tensor, nn
 
 from datacondense.applications.search_result import COLUMNS, REFERENCE, SearchResult
 
@@ -31,3 +33,17 @@ def made(scores: Mapping[str, Scores]) -> SearchResult:
         set_seconds={"random": 3.0},
         environments=[{"engine": "fused", "threads": 1}],
     )
+
+
+class Fragile(nn.Module):
+    """A network that cannot be trained on a set of 20 images."""
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(prod(image_shape), num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) == 20:
+            raise RuntimeError("too many images")
+        logits: Tensor = self.linear(images.flatten(1))
+        return logits

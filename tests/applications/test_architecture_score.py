@@ -1,5 +1,6 @@
 """What the networks of a search are trained and measured on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from datacondense.applications.search_space import SearchSpace
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
+from datacondense.evaluation.full_training import FullTraining
 from datacondense.evaluation.scoring import evaluate_one
 from datacondense.image_set import ImageSet
 from datacondense.selection.random import select_random
@@ -52,8 +54,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """Collect the images that networks are trained on, batch by batch."""
     batches: list[Tensor] = []
 
-    class Watched(architecture_score.FullTraining):
-        def _inputs(self, epoch: int):  # type: ignore[no-untyped-def]
+    class Watched(FullTraining):
+        def _inputs(self, epoch: int) -> Callable[[Tensor], Tensor]:
             inputs = super()._inputs(epoch)
 
             def watched(positions: Tensor) -> Tensor:

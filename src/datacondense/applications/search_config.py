@@ -75,6 +75,11 @@ class SearchConfig:
         check_at_least(self, 1, "epochs", "repeats", "trials")
         check_at_least(self, 0, "seed")
         check_strategy(self.augmentation)
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction is {self.validation_fraction}, but must be above 0 and below 1: held-out images "
+                "rank the architectures."
+            )
         if self.reference_epochs != 0 and self.reference_epochs < 2:
             raise InputError(
                 f"reference_epochs is {self.reference_epochs}, but must be 2 or more, since the learning rate drops "
@@ -105,7 +110,11 @@ class SearchConfig:
         self.study_config()
 
     def study_config(self) -> StudyConfig:
-        """Return what sets are made by, as a study would make them."""
+        """Return the settings of a study that makes the same sets.
+
+        Returns:
+            The settings.
+        """
         return StudyConfig(
             iterations=self.iterations,
             image_lrs=self.image_lrs,
@@ -124,6 +133,13 @@ def declared_scorers(data: DataSource, config: SearchConfig) -> Sequence[Scorer]
     """Declare how architectures are scored on each proxy, then for reference where there is one.
 
     Everything is made of training images that are not held out.
+
+    Args:
+        data: The data set; it is read.
+        config: The settings.
+
+    Returns:
+        One scorer for each proxy, and one for the reference.
 
     Raises:
         InputError: The data set cannot be read, a network does not fit its images, or a proxy or a setting is wrong.

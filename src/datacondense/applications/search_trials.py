@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import count
@@ -77,6 +78,20 @@ def _queue(storage: Storage, name: str, **settings: Any) -> TrialQueue:
 def opened(storage: Storage) -> RDBStorage:
     """Return a storage, connected to once for each process."""
     return storage.open()
+
+
+@contextmanager
+def open_storage(url: str, heartbeat: int) -> Iterator[Storage]:
+    """Open a storage in this process, and close it at the end."""
+    storage = Storage(url, heartbeat)
+    database = opened(storage)
+    try:
+        yield storage
+    finally:
+        for cached in (_queue, opened):
+            cached.cache_clear()
+        database.remove_session()
+        database.engine.dispose()
 
 
 class Trials:
@@ -189,7 +204,8 @@ def run_next(search: Search, workspace: Workspace, threads: int, gpu: int | None
 
 def _score(search: Search, workspace: Workspace, threads: int, gpu: int | None, trial: Trial) -> float:
     """Train the networks of the architecture that a trial suggests, and return their mean held-out accuracy."""
-    network, results = suggested(trial, search.config.space), []
+    network = suggested(trial, search.config.space)
+    results: list[dict[str, Any]] = []
     trial.set_user_attr("network", network)
     for task in search.scorer.tasks(network):
         if results and trial.should_prune():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from datacondense.applications.search_result import COLUMNS as SEARCH_COLUMNS
 from datacondense.applications.search_result import SearchResult
 from datacondense.errors import InputError
 from datacondense.renamed import current_names
@@ -108,7 +109,7 @@ def read_search_record(values: Mapping[str, Any]) -> SearchResult:
             proxies=tuple(values["proxies"]),
             networks=tuple(values["networks"]),
             reference=values["reference"],
-            frame=frame_of(values["scores"]),
+            frame=frame_of(values["scores"])[list(SEARCH_COLUMNS)],
             set_seconds=values["set_seconds"],
             environments=values["environments"],
         )
