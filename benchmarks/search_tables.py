@@ -1,0 +1,49 @@
+"""The tables of docs/architecture-search.md, filled in by cog from the records.
+
+`python benchmarks/search_tables.py` writes the plots of all records to docs/.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from study_tables import DOCS, MADE
+from tables import record, records, table
+
+from datacondense.reports.records import read_search_record
+from datacondense.reports.search_page import search_markdown
+from datacondense.studies.published import published_table, shown
+
+NAMES = "search-*"
+search = cache(lambda stem: read_search_record(record(stem)))
+
+
+def sections() -> str:
+    """Return a section for each record: how it was made, its plot, its table."""
+    parts = []
+    for stem, values in records(NAMES).items():
+        facts = {
+            **values["facts"],
+            "Made": MADE.format_map(values),
+            "Record": f"benchmarks/results/{stem}.json",
+        }
+        text = search_markdown(search(stem), facts, picture=f"{stem}.png")
+        text = re.sub("^# .*", f"# {shown(values['dataset'])}", text)
+        parts.append(re.sub("^#", "##", text, flags=re.MULTILINE))
+    return "\n".join(parts)
+
+
+@table("trained on | accuracy, % | rank correlation, top 10 | minutes | images")
+def table_4() -> Iterator[str]:
+    entries, _ = published_table("search", "cifar10")
+    columns = list(dict.fromkeys(column for _, column in entries))
+    for row in dict.fromkeys(row for row, _ in entries):
+        accuracy, correlation, minutes, images = (entries[row, column].mean for column in columns)
+        yield f"{row} | {accuracy} | {correlation:.2f} | {minutes} | {images:,.0f}"
+
+
+if __name__ == "__main__":
+    from datacondense.reports.search_plot import plot_search
+
+    for name in records(NAMES):
+        plot_search(search(name), DOCS / f"{name}.png")
