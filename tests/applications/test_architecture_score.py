@@ -97,7 +97,7 @@ def test_early_stopping_keeps_the_first_learning_rate() -> None:
 def test_held_out_images_are_never_trained_on_and_test_images_are_apart(
     seen: list[Tensor], tmp_path: Path
 ) -> None:
-    scorers = declared_scorers(DIGITS, config("random", "herding", "dm", "early-stopped"))
+    scorers = declared_scorers(DIGITS, config("random", "herding", "dm", "early-stopped", ipc=20))
     full = DIGITS.read()
     held_out = scorers[0].data.read().test
     assert held_out is not None

@@ -5,12 +5,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
@@ -60,7 +61,9 @@ def work_beside_another(storage: Storage, meeting: Path) -> list[int]:
     """Fill and empty a grid and a queue for a sampler, once two have come to a folder; return numbers of trials."""
     queues = {name: fill(storage, wanted, name=name) for name, wanted in STUDIES.items()}
     (meeting / str(os.getpid())).touch()
+    latest = time.monotonic() + 60
     while len(list(meeting.iterdir())) < 2:
+        assert time.monotonic() < latest, "the other one did not come"
         time.sleep(0.01)
     numbers = []
     for queue in queues.values():
@@ -132,6 +135,37 @@ def test_two_processes_share_the_trials_of_one_storage(storage: Storage, tmp_pat
         assert min(shares) > 0, "one process did everything"
         assert states(queue_of(storage, name)) == {"COMPLETE": len(STUDIES[name])}
     assert pairs(trial.params for trial in queue_of(storage, "grid").trials()) == pairs(GRID)
+
+
+def test_of_two_who_claim_a_trial_at_the_same_time_one_gets_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, read = fill(storage, GRID[:1]), RDBStorage.check_trial_is_updatable
+
+    def slow(self: RDBStorage, *given: Any) -> None:
+        read(self, *given)
+        time.sleep(0.3)  # in which the other one reads that the trial waits
+
+    monkeypatch.setattr(RDBStorage, "check_trial_is_updatable", slow)
+    with ThreadPoolExecutor(2) as pool:
+        claims = [pool.submit(queue_of(storage).claim) for _ in range(2)]
+    assert sum(claim.result() is not None for claim in claims) == 1
+    assert states(queue) == {"RUNNING": 1}
+
+
+def test_of_two_who_fill_a_queue_at_the_same_time_one_does(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, enqueue = queue_of(storage), optuna.Study.enqueue_trial
+
+    def slow(self: optuna.Study, settings: dict[str, Any]) -> None:
+        time.sleep(0.1)
+        enqueue(self, settings)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", slow)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fill, [storage] * 2, [GRID[:3]] * 2))
+    assert states(queue) == {"WAITING": 3}
 
 
 def test_a_half_filled_queue_is_completed_without_duplicates(storage: Storage) -> None:
@@ -237,6 +271,12 @@ def test_a_storage_that_cannot_be_opened_is_one_sentence_without_password(url: s
     with pytest.raises(InputError, match=sentence) as refused:
         Storage(url, 1).open()
     assert "geheim" not in str(refused.value)
+
+
+def test_what_a_driver_says_is_repeated_without_the_password() -> None:
+    storage = Storage("postgresql+psycopg://me:geheim@localhost/x", 1)
+    with pytest.raises(InputError, match=r"\(no user me with \*\*\*\)"), storage.in_use():
+        raise StorageInternalError("no user me with geheim.")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -190,17 +190,21 @@ def test_a_database_may_go_away(
 
 
 def test_a_sampler_suggests_and_a_pruner_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--sampler", "tpe", "--trials", "5", "--pruner", "median", "--repeats", "2", "--epochs", "20"]
-    assert main(command(tmp_path, *options, "--proxies", "random", "--backend", "inline", "--json")) == 0
+    networks = ["mlp", *(f"convnet-w{width}-d1" for width in (2, 4, 8, 16, 32))]
+    options = ["--sampler", "tpe", "--trials", "12", "--pruner", "median", "--repeats", "2", "--epochs", "60"]
+    options += ["--proxies", "random", "--networks", *networks, "--backend", "inline", "--json"]
+    assert main(command(tmp_path, *options)) == 0
     result = read_search_record(json.loads(capsys.readouterr().out))
     tried = {name: set(lines["network"]) for name, lines in result.frame.groupby("proxy")}
-    assert 1 <= len(tried["random"]) <= 5
+    assert 2 <= len(tried["random"]) <= len(networks)
     assert tried["reference"] <= tried["random"], "the reference trains what was tried"
     storage = RDBStorage(f"sqlite:///{tmp_path / 'search.db'}")
     (name,) = (each for each in optuna.get_all_study_names(storage) if each.startswith("random"))
     trials = optuna.load_study(study_name=name, storage=storage).trials
-    assert len(trials) == 5
-    assert {len(trial.intermediate_values) for trial in trials} <= {1, 2}
+    lengths = {state: set[int]() for state in ("COMPLETE", "PRUNED")}
+    for trial in trials:
+        lengths[trial.state.name].add(len(trial.intermediate_values))
+    assert (len(trials), lengths) == (12, {"COMPLETE": {2}, "PRUNED": {1}})
     storage.remove_session()
     storage.engine.dispose()
 
@@ -266,3 +270,6 @@ def test_the_architectures_may_be_in_a_file(tmp_path: Path, capsys: pytest.Captu
     page = (tmp_path / f"{STEM}.md").read_text(encoding="utf-8")
     assert f"--space {path}" in page
     assert "- Reference: none\n" in page
+    path.write_text('networks = ["mlp", "lenet", "convnet-w4-d1"]', encoding="utf-8")
+    assert main(command(tmp_path, *options, "--proxies", "random")) == 0
+    assert len(read_search_record(json.loads(capsys.readouterr().out)).frame) == 3
