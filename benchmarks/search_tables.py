@@ -6,6 +6,7 @@
 import re
 from collections.abc import Iterator
 from functools import cache
+from statistics import median
 
 from study_tables import DOCS, MADE
 from tables import record, records, table
@@ -31,6 +32,26 @@ def sections() -> str:
         text = re.sub("^# .*", f"# {shown(values['dataset'])}", text)
         parts.append(re.sub("^#", "##", text, flags=re.MULTILINE))
     return "\n".join(parts)
+
+
+def stacked() -> str:
+    """Return the table of stacks against networks one by one, and how it was made."""
+    made = record("stacked")
+
+    @table("network | networks | torch's own layers, float32 | as `auto` chooses")
+    def lines() -> Iterator[str]:
+        for one, other in zip(made["rows"][::2], made["rows"][1::2], strict=True):
+            yield " | ".join([
+                one["network"],
+                str(one["number"]),
+                *(f"{median(each['ratios']):.1f}" for each in (one, other)),
+            ])
+
+    chosen = ", ".join(made["rows"][1][name] for name in ("engine", "precision"))
+    facts = (
+        f"Medians of {made['rows'][0]['n']} interleaved pairs; `auto` is {chosen} here. `{made['command']}`, "
+    )
+    return f"{lines()}\n\n*{facts}{made['date']}, {made['hardware']['processor']}, one thread.*"
 
 
 @table("trained on | accuracy, % | rank correlation, top 10 | minutes | images")
