@@ -2,10 +2,10 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
@@ -110,41 +110,40 @@ class ScoreArchitecture(Task):
         """Train, or continue, and measure."""
         device = workspace.device
         parts = {"held_out": self.data.read().test, "test": self.tested_on.read().test}
-        train = self.data.read().train if self.source is None else self.source.image_set(workspace)
-        part = train if self.stop_after is None else self._part(train)
-        found: dict[str, Any] = {"images": len(part), "environment": environment(device)}
+        full = self.data.read().train if self.source is None else self.source.image_set(workspace)
+        images = full if self.stop_after is None else self._part(full)
+        found: dict[str, Any] = {"images": len(images), "environment": environment(device)}
         began = time.perf_counter()
         try:
-            measure = self._trained(part.to(device), workspace, found)
-            found["training_seconds"] = time.perf_counter() - began
-            return found | {name: measure(images.to(device)) for name, images in parts.items() if images}
+            trained = self._trained(images.to(device), workspace)
+            found |= {"training_seconds": time.perf_counter() - began, "environment": trained.environment}
+            return found | {name: trained.accuracy(part.to(device)) for name, part in parts.items() if part}
         except DivergedError as error:
             warnings.warn(str(error), stacklevel=2)  # recorded with the task
-            seconds = {"training_seconds": time.perf_counter() - began}
-            return seconds | found | dict.fromkeys(parts)
+            return {"training_seconds": time.perf_counter() - began} | found | dict.fromkeys(parts)
 
-    def _trained(self, images: ImageSet, workspace: Workspace, found: dict[str, Any]) -> Any:
-        """Train a network; return what measures its accuracy on other images, and note the environment."""
+    def _trained(self, images: ImageSet, workspace: Workspace) -> "_Trained":
+        """Train a network on a set, or on the full data set to the end or until it is stopped."""
         protocol = self.protocol
         if self.source is not None:
             network = build_network(protocol.network, images.image_shape, images.num_classes)
             backend = choose_backend(
                 network, workspace.device, precision=protocol.precision, engine=protocol.engine
             )
-            found["environment"] |= backend._asdict()
-            trained = train_one(network, images, protocol, self.repeat)
-            check_finite(trained[0], protocol.lr)
-            return lambda other: accuracy(first_order_model(network, backend), *trained, other, images)
-        if self.stop_after is not None:
-            epochs = max(1, self.stop_after // len(images))
-            protocol = narrowed(StoppedProtocol, protocol, epochs=epochs)
-        training = FullTraining(images, protocol, self.repeat)
-        found["environment"] = training.environment
+            numbers = train_one(network, images, protocol, self.repeat)
+            check_finite(numbers[0], protocol.lr)
+            measure = partial(accuracy, first_order_model(network, backend), *numbers, scale=images)
+            return _Trained(measure, environment(workspace.device) | backend._asdict())
         if self.stop_after is None:
-            return partial(training.accuracy, training.run(RunFolder(workspace.folder(self), NETWORK)))
-        reached = training.trained(training.start())
-        check_finite(reached.state.parameters, protocol.lr)
-        return partial(training.accuracy, reached)
+            training = FullTraining(images, protocol, self.repeat)
+            reached = training.run(RunFolder(workspace.folder(self), NETWORK))
+        else:
+            epochs = max(1, self.stop_after // len(images))
+            stopped = narrowed(StoppedProtocol, protocol, epochs=epochs)
+            training = FullTraining(images, stopped, self.repeat)
+            reached = training.trained(training.start())
+            check_finite(reached.state.parameters, protocol.lr)
+        return _Trained(partial(training.accuracy, reached), training.environment)
 
     def _part(self, images: ImageSet) -> ImageSet:
         """Return the images that training sees before it is stopped."""
@@ -153,6 +152,13 @@ class ScoreArchitecture(Task):
             return images
         generator = seeded_generator(self.protocol.seed, "early stopping", self.repeat)
         return images.subset(torch.randperm(len(images), generator=generator)[: self.stop_after])
+
+
+class _Trained(NamedTuple):
+    """A trained network: from images to its accuracy on them, and where it was trained."""
+
+    accuracy: Callable[[ImageSet], float]
+    environment: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

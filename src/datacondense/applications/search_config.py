@@ -145,9 +145,7 @@ def declared_scorers(data: DataSource, config: SearchConfig) -> Sequence[Scorer]
         InputError: The data set cannot be read, a network does not fit its images, or a proxy or a setting is wrong.
     """
     tested_on = data if data.content else identified(data)
-    held_out = identified(
-        replace(tested_on, validation_fraction=config.validation_fraction, content={}), needs_test=True
-    )
+    held_out = identified(replace(tested_on, validation_fraction=config.validation_fraction, content={}))
     train = held_out.read().train
     config.space.check(train.image_shape, train.num_classes)
     factory = TaskFactory(data=held_out, config=config.study_config(), held_out=held_out)
