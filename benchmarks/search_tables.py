@@ -47,9 +47,9 @@ def stacked() -> str:
                 *(f"{median(each['ratios']):.1f}" for each in (one, other)),
             ])
 
-    chosen = ", ".join(made["rows"][1][name] for name in ("engine", "precision"))
+    resolved = ", ".join(made["rows"][1][name] for name in ("engine", "precision"))
     facts = (
-        f"Medians of {made['rows'][0]['n']} interleaved pairs; `auto` is {chosen} here. `{made['command']}`, "
+        f"Medians of {made['rows'][0]['n']} interleaved pairs; `auto` is {resolved} here. `{made['command']}`, "
     )
     return f"{lines()}\n\n*{facts}{made['date']}, {made['hardware']['processor']}, one thread.*"
 

@@ -287,7 +287,7 @@ def test_the_first_stage_is_shared_by_all_memories() -> None:
     assert len({study.entries[row, "2"][0].key for row in study.rows}) == len(study.rows)
 
 
-def test_bounds_keep_all_or_nothing_and_are_not_fine_tuned() -> None:
+def test_bounds_keep_all_or_nothing_and_skip_fine_tuning() -> None:
     study = continual_study(lambda seed: stream(), CONFIG)
     upper, lower = (study.entries[row, "3"][0] for row in ("all", "nothing"))
     assert [each.data for each in upper.memory] == list(stream().stages[:2])
