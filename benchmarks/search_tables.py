@@ -48,9 +48,7 @@ def stacked() -> str:
             ])
 
     resolved = ", ".join(made["rows"][1][name] for name in ("engine", "precision"))
-    facts = (
-        f"Medians of {made['rows'][0]['n']} interleaved pairs; `auto` is {resolved} here. `{made['command']}`, "
-    )
+    facts = f"Medians of {made['rows'][0]['n']} interleaved pairs; `auto` is {resolved} here. `{made['command']}`, "
     return f"{lines()}\n\n*{facts}{made['date']}, {made['hardware']['processor']}, one thread.*"
 
 
