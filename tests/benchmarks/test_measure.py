@@ -129,7 +129,15 @@ def test_options_are_read_by_their_defaults(monkeypatch: pytest.MonkeyPatch) -> 
 RECORDS = [
     path
     for path in sorted(measure.RESULTS.glob("*.json"))
-    if not path.stem.startswith(("study-", "noise-", "image-content-", "stopped-runs"))
+    if not path.stem.startswith((
+        "study-",
+        "noise-",
+        "image-content-",
+        "continual-",
+        "search-",
+        "stacked",
+        "stopped-runs",
+    ))
 ]
 
 
