@@ -80,7 +80,7 @@ def record(command: Any) -> int:
     if isinstance(command, Study):
         numbers = study_record(collect(study, store)) | {"searches": list(searches(graph.values(), store))}
     elif isinstance(command, Continual):
-        numbers = continual_record(collect_continual(study, tested_names(stream), store))
+        numbers = continual_record(collect_continual(study, tested_names(stream, command.continual), store))
     else:
         numbers = noise_record(collect_noise(variants, store))
     numbers |= {"command": command.command(), "facts": facts}

@@ -233,10 +233,12 @@ def run_continual(
     """
     study = continual_study(stream, config)
     store, outcome = run_recorded(study.tasks, out, workers, device, observer)
-    return Run(collect_continual(study, tested_names(stream), store), outcome)
+    return Run(collect_continual(study, tested_names(stream, config), store), outcome)
 
 
-def tested_names(stream: Callable[[int], Stream]) -> tuple[str, ...]:
+def tested_names(stream: Callable[[int], Stream], config: ContinualConfig) -> tuple[str, ...]:
     """Return what the test set of each stage is called: by its number where seeds have other stages."""
-    first, second = stream(0).names, stream(1).names
-    return tuple(map(shown, first)) if first == second else tuple(f"stage {n + 1}" for n in range(len(first)))
+    first, *others = [stream(seed).names for seed in range(config.study.seeds)]
+    if all(names == first for names in others):
+        return tuple(map(shown, first))
+    return tuple(f"stage {number + 1}" for number in range(len(first)))
