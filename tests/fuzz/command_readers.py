@@ -26,6 +26,8 @@ _ARGUMENTS = {
     "compare": ["given.npz", "--out", "out"],
     "study": ["ipc", "given.npz", "--out", "out"],
     "noise": ["given.npz", "--out", "out"],
+    "continual": ["given.npz", "--stages", "2", "--out", "out"],
+    "search": ["given.npz", "--out", "out"],
     "show": ["given.safetensors", "--out", "o.png"],
     "export": ["given.safetensors", "--out", "out", "--format", "npz"],
     "info": ["given.safetensors"],
