@@ -86,11 +86,11 @@ class LearnStage(Task):
         """Train, or continue, and test."""
         kept = [each.image_set(workspace) for each in self.memory]
         training, trained = self.train(kept, workspace)
-        accuracies = []
+        accuracies, names = [], self.class_names
         for stage in self.stages:
             test = stage.read().test
             assert test is not None, "stages are identified"
-            own = numbered(test, self.class_names).to(workspace.device)
+            own = numbered(test, names).to(workspace.device)
             accuracies.append(training.accuracy(trained, own))
         return {
             "accuracy": fmean(accuracies),

@@ -37,7 +37,7 @@ class ContinualConfig:
 
     Attributes:
         protocol: "end-to-end" (Castro et al. 2018, as in the paper): one network goes on with the new images and the
-            memory, and is fine-balanced on equally many images of each stage; or "from-memory" (Prabhu et al. 2020): a
+            memory, and is fine-tuned on equally many images of each stage; or "from-memory" (Prabhu et al. 2020): a
             fresh network learns from the memory alone.
         memories: What fills the memory with `ipc` images per class of each stage: methods and selections as in
             `compare`, "package.module:name" of one's own, and the bounds "all" (everything is kept) and "nothing".

@@ -113,10 +113,10 @@ def _read(source: DataSource) -> DataSplits:
         return DataSplits(
             train=change(full.train), test=kept(lambda: None if full.test is None else change(full.test))
         )
-    splits = load(source.name, source.config)
     if not source.validation_fraction:
-        return splits
-    rest, held_out = hold_out(splits.train, source.validation_fraction, _HOLD_OUT_SEED)
+        return load(source.name, source.config)
+    full = _read(replace(source, validation_fraction=0.0))  # decoded once for both
+    rest, held_out = hold_out(full.train, source.validation_fraction, _HOLD_OUT_SEED)
     return DataSplits(train=rest, test=held_out)
 
 
