@@ -12,6 +12,7 @@ from pathlib import Path
 from datacondense.cli.main import main
 
 SECONDS = 60.0  # after which a command hangs
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 BROKEN = 70  # the exit code of an exception that escaped
 
 
@@ -24,9 +25,11 @@ class Child:
         self._log = log
         self._code: int | None = None
         self.began = time.monotonic()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child can catch them
         self.process = os.fork()
         if self.process == 0:
             _work(words, folder, log, arrange)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def kill(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
@@ -64,7 +67,6 @@ class Child:
 def _work(words: list[str], folder: Path, log: Path, arrange: Callable[[], None] | None) -> None:
     """Run the command in the forked process, and leave it without cleaning up what the parent owns."""
     code = BROKEN
-    signals = {signal.SIGINT, signal.SIGTERM}
     try:
         os.chdir(folder)
         descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -72,14 +74,15 @@ def _work(words: list[str], folder: Path, log: Path, arrange: Callable[[], None]
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         if arrange is not None:
             arrange()
         code = main(words)
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else BROKEN
     except BaseException as error:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         if _is_ours(error):
             with suppress(OSError):
                 traceback.print_exc()
