@@ -169,11 +169,11 @@ class TestDamagedFile:
         self.write(tmp_path / "a", {}, record=json.dumps(record))
         assert facts(ImageSet.load(tmp_path / "a")) == expected
 
-    @pytest.mark.parametrize("version", ["2", "0", None])
+    @pytest.mark.parametrize("version", ["3", "0", None])
     def test_other_version(self, tmp_path: Path, version: str | None) -> None:
         self.write(tmp_path / "a", {}, format_version=version)
         with pytest.raises(
-            InputError, match=f"has format version {version}, but this release reads version 1: install"
+            InputError, match=f"has format version {version}, but this release reads versions 1 and 2: install"
         ):
             ImageSet.load(tmp_path / "a")
 

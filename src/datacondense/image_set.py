@@ -9,33 +9,41 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datacondense.cuda_graphs import sent
+from datacondense.decoder import check_factor, decode
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.files import checked, reading
 from datacondense.renamed import current_names
+from datacondense.set_checks import (
+    check_labels,
+    check_normalisation,
+    check_soft_labels,
+    checked_range,
+)
 from datacondense.set_metadata import ENTRIES, Metadata
 from datacondense.tensor_files import read_tensors, write_tensors
 
 FORMAT = "datacondense.image_set"
 FORMAT_VERSION = "1"
+_VERSION_OF_DECODED = "2"  # of sets with a factor or soft labels, which the first release would misread
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ImageSet:
     """A labelled set of images with its pixel scale.
 
+    A stored image may hold several images that networks see (multi-formation, see `decoder`): `decoded()` gives those.
+
     Attributes:
-        images: Pixels `[N, C, H, W]`: uint8 in 0-255 for images that were read, or float32 in pixel scale
+        images: Stored pixels `[N, C, H, W]`: uint8 in 0-255 for images that were read, or float32 in pixel scale
             (0 to 1, not clamped) for images that were learned.
         labels: Class numbers `[N]`, int64, in 0..K-1.
         class_names: The K names, in the order of the labels.
@@ -45,6 +53,9 @@ class ImageSet:
         dataset: Name of the data set that it stands for, as in `load`; None where it has none.
         may_be_mirrored: Whether a mirrored image keeps its class.
         augmentation: The strategy with which published evaluation trains on the data set.
+        factor: Tiles a side of each stored image, f: it is decoded to f² images.
+        soft_labels: A distribution over the classes for each decoded image `[N·f², K]`, float32, to train on in the
+            place of the class numbers; None where there are none.
     """
 
     images: Tensor
@@ -56,11 +67,15 @@ class ImageSet:
     dataset: str | None = None
     may_be_mirrored: bool = True
     augmentation: str = "none"
+    factor: int = 1
+    soft_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
-        low, high = _checked_range(self.images)
-        _check_labels(self.labels, len(self.images), len(self.class_names))
-        _check_normalisation(self.mean, self.std, self.images.shape[1], (low, high))
+        low, high = checked_range(self.images)
+        check_factor(self.factor, self.image_shape)
+        check_labels(self.labels, len(self.images), len(self.class_names))
+        check_soft_labels(self.soft_labels, len(self.images) * self.factor**2, len(self.class_names))
+        check_normalisation(self.mean, self.std, self.images.shape[1], (low, high))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,6 +84,8 @@ class ImageSet:
         pixels = f"{'×'.join(map(str, self.image_shape))} {str(self.images.dtype).removeprefix('torch.')}"
         origin = [text for text in (self.dataset, self.provenance.get("method")) if text]
         counts = f"{len(self)} images of {self.num_classes} classes"
+        if self.factor > 1:
+            counts += f", {self.factor**2} decoded from each"
         return f"ImageSet({', '.join([counts, pixels, *map(str, origin)])})"
 
     @property
@@ -94,9 +111,10 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change with any pixel, label or class name."""
-        digest = hashlib.sha256(repr((self.image_shape, str(self.images.dtype), self.class_names)).encode())
-        for tensor in (self.images, self.labels):
+        """Sixteen hexadecimal digits that change with any pixel, label, class name or factor."""
+        facts = (self.image_shape, str(self.images.dtype), self.class_names)
+        digest = hashlib.sha256(repr(facts if self.factor == 1 else (*facts, self.factor)).encode())
+        for tensor in (self.images, self.labels, *([] if self.soft_labels is None else [self.soft_labels])):
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
@@ -128,6 +146,25 @@ class ImageSet:
         )
         return (pixels - mean) / std
 
+    @property
+    def targets(self) -> Tensor:
+        """What networks are trained to answer: soft labels `[N·f², K]` where there are some, else the class numbers.
+
+        One for each decoded image where they are soft; class numbers `[N]` are those of the stored images.
+        """
+        return self.labels if self.soft_labels is None else self.soft_labels
+
+    def decoded(self) -> Self:
+        """Return the images that networks see, f² for each stored one, in its place.
+
+        Returns:
+            A set with factor 1 and float32 images in pixel scale; itself where the factor is 1.
+        """
+        if self.factor == 1:
+            return self
+        images = decode(self.pixels(), self.factor).flatten(0, 1)
+        return replace(self, images=images, labels=self.labels.repeat_interleave(self.factor**2), factor=1)
+
     def subset(self, indices: Tensor) -> Self:
         """Return some images, in the order given.
 
@@ -137,7 +174,23 @@ class ImageSet:
         Returns:
             The smaller set; all else is the same.
         """
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        soft = self.soft_labels
+        if soft is not None:
+            soft = soft.unflatten(0, (len(self), -1))[indices].flatten(0, 1)
+        return replace(self, images=self.images[indices], labels=self.labels[indices], soft_labels=soft)
+
+    def first(self, ipc: int) -> Self:
+        """Return the first images of each class: the smaller set of a selection that selects one image after the other.
+
+        Random, herding and k-center selections are nested in this way.
+
+        Args:
+            ipc: Images per class; a class with fewer gives all of its own.
+
+        Returns:
+            The smaller set, class by class.
+        """
+        return self.subset(torch.cat([members[:ipc] for members in self.class_indices]))
 
     def to(self, device: torch.device | str) -> Self:
         """Move pixels and labels to a device.
@@ -150,18 +203,24 @@ class ImageSet:
         """
         if self.images.device == torch.device(device):
             return self
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        soft = None if self.soft_labels is None else self.soft_labels.to(device)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), soft_labels=soft)
 
-    def torch_dataset(self, *, normalised: bool = True) -> TensorDataset:
+    def torch_dataset(self, *, normalised: bool = True, decoded: bool = True) -> TensorDataset:
         """Return a map-style torch data set of (image, label) pairs, for any training code.
 
         Args:
             normalised: Whether images are normalised, as training needs them, or in pixel scale.
+            decoded: Whether images are those that networks see, with soft labels where the set has some, or the stored
+                ones with their class numbers; the same where the factor is 1 and labels are class numbers.
 
         Returns:
             The data set, in memory.
         """
-        return TensorDataset(self.normalised() if normalised else self.pixels(), self.labels)
+        shown = self.decoded() if decoded else self
+        return TensorDataset(
+            shown.normalised() if normalised else shown.pixels(), shown.targets if decoded else self.labels
+        )
 
     def save(self, path: Path | str) -> None:
         """Write the set as one safetensors file, atomically; see `load`.
@@ -199,10 +258,10 @@ class ImageSet:
                 f"{path} is a safetensors file but not an image set (its format entry is "
                 f"{metadata.get('format')!r}, not {FORMAT!r}): give a file that datacondense wrote."
             )
-        if metadata.get("format_version") != FORMAT_VERSION:
+        if metadata.get("format_version") not in {FORMAT_VERSION, _VERSION_OF_DECODED}:
             raise InputError(
-                f"{path} has format version {metadata.get('format_version')}, but this release reads version "
-                f"{FORMAT_VERSION}: install the release that wrote it."
+                f"{path} has format version {metadata.get('format_version')}, but this release reads versions "
+                f"{FORMAT_VERSION} and {_VERSION_OF_DECODED}: install the release that wrote it."
             )
         remedy = "it is damaged; copy it again or create it anew"
         with reading(path, "an image set", remedy):
@@ -216,7 +275,13 @@ class ImageSet:
                 name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
             }
             try:
-                return cls(images=tensors["images"], labels=tensors["labels"], provenance=provenance, **facts)
+                return cls(
+                    images=tensors["images"],
+                    labels=tensors["labels"],
+                    soft_labels=tensors.get("soft_labels"),
+                    provenance=provenance,
+                    **facts,
+                )
             except InputError as error:
                 raise InputError(f"{path} cannot be read as an image set ({error}): {remedy}.") from error
 
@@ -234,7 +299,14 @@ def file_content(images: ImageSet) -> tuple[dict[str, Tensor], dict[str, str]]:
         "may_be_mirrored": json.dumps(images.may_be_mirrored),
         "augmentation": json.dumps(images.augmentation),
     }
-    return {"images": images.images, "labels": images.labels}, metadata
+    tensors = {"images": images.images, "labels": images.labels}
+    if images.soft_labels is not None:
+        tensors["soft_labels"] = images.soft_labels
+    if images.factor > 1:
+        metadata["factor"] = json.dumps(images.factor)
+    if images.factor > 1 or images.soft_labels is not None:
+        metadata["format_version"] = _VERSION_OF_DECODED
+    return tensors, metadata
 
 
 def check_trainable(images: ImageSet) -> None:
@@ -249,67 +321,4 @@ def check_trainable(images: ImageSet) -> None:
         raise InputError(
             f"No training image has the class {empty[0]!r} ({len(empty)} of {images.num_classes} classes are "
             "empty): add images of it or remove the class."
-        )
-
-
-def _checked_range(images: Tensor) -> tuple[float, float]:
-    """Check type, shape and values of the pixels, and return the ends of their range, in pixel scale."""
-    if images.dim() != 4:
-        raise InputError(
-            f"Images have shape {tuple(images.shape)}, but 4 axes are needed, [N, C, H, W]: add the missing axis."
-        )
-    if images.dtype not in {torch.uint8, torch.float32}:
-        raise InputError(
-            f"Images are {images.dtype}, but must be uint8 (0 to 255) or float32 (0 to 1): convert them."
-        )
-    if images.numel() == 0:
-        raise InputError("The image set is empty: it needs at least one image of one pixel.")
-    if images.dtype == torch.uint8:
-        return 0.0, 1.0
-    low, high = map(float, images.aminmax())  # NaN if any pixel is
-    if not isfinite(low) or not isfinite(high):
-        bad = torch.nonzero(~images.isfinite().flatten(1).all(1)).flatten()
-        raise InputError(
-            f"{len(bad)} images hold NaN or infinite pixels (the first at position {int(bad[0])}), but pixels "
-            "must be finite: remove or repair them."
-        )
-    return low, high
-
-
-def _check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
-    """Check that there is one label per image and that each names a class."""
-    if labels.dtype != torch.int64 or labels.shape != (num_images,):
-        raise InputError(
-            f"Labels are {labels.dtype} of shape {tuple(labels.shape)}, but must be int64 of shape "
-            f"({num_images},), one for each image."
-        )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        raise InputError(
-            f"Labels run from {low} to {high}, but {num_classes} classes need labels 0 to {num_classes - 1}: "
-            "renumber the labels or name every class."
-        )
-
-
-def _check_normalisation(
-    mean: tuple[float, ...], std: tuple[float, ...], channels: int, ends: tuple[float, float]
-) -> None:
-    """Check that there is one usable mean and std per channel, and that networks see finite numbers by them."""
-    if len(mean) != channels or len(std) != channels:
-        raise InputError(
-            f"Normalisation has {len(mean)} means and {len(std)} stds, but images have {channels} channels: "
-            "give one of each per channel."
-        )
-    # Networks see float32, in which a std of 1e-300 is 0.
-    with np.errstate(all="ignore"):
-        means, stds = (np.array(given, dtype=np.float32) for given in (mean, std))
-        seen = [(np.float32(end) - means) / stds for end in ends]
-    if not np.isfinite([means, stds]).all() or not (stds > 0).all():
-        raise InputError(
-            f"Normalisation mean {mean}, std {std} must be finite in float32 with every std above 0."
-        )
-    if not np.isfinite(seen).all():
-        raise InputError(
-            f"With the normalisation mean {mean}, std {std} these pixels are beyond float32: give the normalisation of "
-            "the data set, or scale the pixels."
         )

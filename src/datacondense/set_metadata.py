@@ -28,6 +28,10 @@ class _Learned(TypedDict, total=False):
     step_lrs: list[float]
 
 
+class _SoftLabels(TypedDict, total=False):
+    temperature: float
+
+
 class _Provenance(TypedDict, total=False):
     """What is read again of a provenance, which may hold anything else."""
 
@@ -36,6 +40,7 @@ class _Provenance(TypedDict, total=False):
     source: _Source
     run: _Run
     learned: _Learned
+    soft_labels: _SoftLabels
     iterations_done: float
 
 
@@ -49,6 +54,7 @@ class Metadata(TypedDict):
     dataset: NotRequired[str | None]
     may_be_mirrored: NotRequired[bool]
     augmentation: NotRequired[str]
+    factor: NotRequired[int]
 
 
 ENTRIES = get_type_hints(Metadata)

@@ -1,7 +1,7 @@
 """What all settings have in common: things by name or as objects, checks, and their plain form."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from datacondense.errors import InputError
@@ -44,6 +44,14 @@ _MOST_OF = {
 }
 """The largest numbers that can be meant, of settings that need another bound than most."""
 _LARGEST_RATE, _SMALLEST_RATE = 3.4e38, 1.5e-45  # of float32, in which they are used
+
+
+def added(default: Any) -> Any:
+    """Return the field of an option that a later release added, whose default is what was done before.
+
+    It is left out of what identifies a recorded task while it is at its default, so that old records are still found.
+    """
+    return field(default=default, metadata={"added": True})
 
 
 def plain_settings(settings: Any) -> dict[str, Any]:
