@@ -1,7 +1,7 @@
 """What a method is: settings that build it, a first state, and a step from one state to the next."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -219,11 +219,22 @@ FirstOrderT = TypeVar("FirstOrderT", bound=FirstOrderConfig)
 
 
 class DescentMethod(Method[FirstOrderT]):
-    """A method that moves the images against a gradient."""
+    """A method that moves the images, and what it learns beside them, against a gradient."""
 
     @abstractmethod
     def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Compute the loss of normalised synthetic images `[K, S, C, H, W]`, and its gradient in them."""
+
+    def gradients(
+        self, images: Tensor, learned: Mapping[str, Tensor], step: Step
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Compute the loss of the images, its gradient in them, and those in what is learned beside them, by name."""
+        return *self.gradient(images, step), {}
+
+    @property
+    def learned_lrs(self) -> dict[str, float]:
+        """Learning rates of what is learned beside the images, by name."""
+        return {}
 
     def step(self, state: State, step: Step) -> tuple[State, float]:
         """Move the images once.
@@ -235,9 +246,10 @@ class DescentMethod(Method[FirstOrderT]):
         Returns:
             The new state, and the loss before the update.
         """
-        loss, gradient = self.gradient(state.images, step)
+        loss, gradient, beside = self.gradients(state.images, state.learned, step)
         settings = self.settings
         new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
+        new = new.learned_descended(beside, lrs=self.learned_lrs, momentum=settings.image_momentum)
         self.draw_ahead(step)
         return new, float(loss)
 

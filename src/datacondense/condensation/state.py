@@ -69,6 +69,17 @@ class State:
         velocity = momentum * self.velocity + gradient
         return replace(self, images=self.images - lr * velocity, velocity=velocity)
 
+    def learned_descended(
+        self, gradients: Mapping[str, Tensor], *, lrs: Mapping[str, float], momentum: float
+    ) -> "State":
+        """Move what is learned beside the images likewise, each by its own rate; its momentum is in `other`."""
+        learned, other = dict(self.learned), dict(self.other)
+        for name, gradient in gradients.items():
+            key = f"{name}_velocity"
+            other[key] = gradient + (momentum * other[key] if key in other else 0)
+            learned[name] = learned[name] - lrs[name] * other[key]
+        return replace(self, learned=learned, other=other)
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Return every tensor by a unique name, for a file."""
         alone = {"images": self.images, "velocity": self.velocity}
