@@ -1,6 +1,6 @@
 """Gradient descent that can itself be differentiated, for methods that learn images through the training on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ class InnerStep(NamedTuple):
 
     Attributes:
         images: Normalised images `[N, C, H, W]`, all of the batch.
-        labels: Their classes `[N]`.
+        labels: Their classes `[N]`, int64, or a distribution over the classes for each `[N, K]`.
         lr: Learning rate, a number or a scalar tensor.
     """
 
@@ -31,12 +31,60 @@ def unrolled_sgd(model: Model, parameters: Parameters, steps: Sequence[InnerStep
     With the mean cross-entropy L of a batch, step i is θ_{i+1} = θ_i - η_i ∇_θ L(θ_i; x_i, y_i). The result is
     differentiable in the steps' images and learning rates, but not in θ_0. Memory grows with the number of steps.
     """
-    parameters = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
-    for images, labels, lr in steps:
-        loss = F.cross_entropy(model(parameters, images), labels)
-        gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
-        parameters = {
-            name: parameter - lr * gradient
-            for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
-        }
+    parameters = _leaves(parameters)
+    for step in steps:
+        parameters = _descended(model, parameters, step, differentiable=True)
     return parameters
+
+
+def gradients_step_by_step(
+    model: Model,
+    parameters: Parameters,
+    steps: Sequence[Callable[[Mapping[str, Tensor]], InnerStep]],
+    learned: Mapping[str, Tensor],
+    loss: Callable[[Parameters], Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Differentiate a loss of where plain gradient descent ends, in the memory of one step (Cui et al., ICML 2023).
+
+    Since θ_n = θ_0 - Σ_i η_i ∇_θ L(θ_i; x_i, y_i), a loss F(θ_n) has the slope -η_i (∂F/∂θ_n)·∂/∂x_i ∇_θ L(θ_i; x_i,
+    y_i) in x_i, where the later θ_j count as constants ("TESLA", section 3.2). The first pass finds θ_n and ∂F/∂θ_n; the
+    second goes the same way again and differentiates every step by itself.
+
+    Args:
+        model: The network as a function of (parameters, images).
+        parameters: θ_0, constant.
+        steps: For each step, what makes it of the tensors that are learned.
+        learned: The tensors that are learned, by name; each step uses all of them.
+        loss: The loss F of θ_n, a scalar.
+
+    Returns:
+        The loss, and its gradients in the tensors that are learned, by name; none with a graph.
+    """
+    leaves = _leaves(learned)
+    end = parameters
+    for make in steps:
+        end = _descended(model, _leaves(end), make(learned), differentiable=False)
+    end = _leaves(end)
+    value = loss(end)
+    slopes = torch.autograd.grad(value, list(end.values()))
+    gradients = [torch.zeros_like(tensor) for tensor in leaves.values()]
+    for make in steps:
+        parameters = _descended(model, _leaves(parameters), make(leaves), differentiable=True)
+        found = torch.autograd.grad(list(parameters.values()), list(leaves.values()), slopes)
+        gradients = [total + own for total, own in zip(gradients, found, strict=True)]
+    return value.detach(), dict(zip(leaves, gradients, strict=True))
+
+
+def _descended(model: Model, parameters: Parameters, step: InnerStep, *, differentiable: bool) -> Parameters:
+    """Take one step of gradient descent from parameters that require a gradient."""
+    loss = F.cross_entropy(model(parameters, step.images), step.labels)
+    gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=differentiable)
+    return {
+        name: parameter - step.lr * gradient
+        for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
+    }
+
+
+def _leaves(tensors: Mapping[str, Tensor]) -> Parameters:
+    """Return the same tensors as leaves that require a gradient."""
+    return {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
