@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from datacondense import training
-from datacondense.augment.strategies import augmented
+from datacondense.augment.strategies import changed
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Network, Parameters, moved
@@ -36,7 +37,7 @@ def captured_setting(
         return Learner(
             TrainState.begun(moved(network.draw(generator), device, torch.float64)),
             seeds,
-            lambda _: partial(augmented, "crop-noise", generator=change),
+            lambda _: partial(changed, "crop-noise", generator=change),
             moved(network.buffers(), device, torch.float64),
         )
 
@@ -195,9 +196,33 @@ def test_what_every_epoch_shows_alike_is_copied_once(monkeypatch: pytest.MonkeyP
     go(epochs=5, graphs=graphs)
     assert sum("batch" in key for key in copied) == 1
     # Epochs that are changed in turn are not taken for one another.
-    inputs = lambda epoch: lambda batch: batch if epoch % 2 else -batch  # noqa: E731
-    found, expected = (go(epochs=5, inputs=inputs, graphs=own).parameters for own in (graphs, None))
-    assert close(found, expected)
+    inputs = lambda epoch: lambda x, y: (x if epoch % 2 else -x, y)  # noqa: E731
+    others = lambda epoch: lambda x, y: (x, y if epoch % 2 else 2 - y)  # noqa: E731
+    ones = torch.eye(3, dtype=torch.float64)
+    kinds = lambda epoch: lambda x, y: (x, y if epoch % 2 else ones[2 - y])  # noqa: E731
+    for change in (inputs, others, kinds):
+        found, expected = (go(epochs=5, change=change, graphs=own).parameters for own in (graphs, None))
+        assert close(found, expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_distributions_and_a_loss_are_captured_side_by_side(device: str) -> None:
+    def halved(logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits / 2, targets)
+
+    graphs, found = graphs_on(device), []
+    for own in (graphs, CudaGraphs("cpu")):
+        network, learners, images, _ = captured_setting(device, number=2)
+        soft = torch.rand(10, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        soft = (soft / soft.sum(1, keepdim=True)).to(device)
+        options: dict[str, Any] = {"images": images, "labels": soft, "epochs": 3, "sgd": lambda _: HARD}
+        model = partial(network, training=True)
+        found.append(train_side_by_side(model, learners, graphs=own, loss=halved, **options))
+        expected = train(model, **learners[0]._asdict(), **options)
+        assert not close(found[-1][0].parameters, expected.parameters)  # the loss counts
+    assert not graphs.eager
+    for one, other in zip(*found, strict=True):
+        assert close(one.parameters, other.parameters)
 
 
 def test_training_goes_on_where_capture_fails() -> None:

@@ -93,14 +93,14 @@ def test_every_image_is_seen_once_an_epoch_in_a_drawn_order() -> None:
     network, parameters, images, labels = setting()
     seen: list[Tensor] = []
 
-    def remember(batch: Tensor) -> Tensor:
+    def remember(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         seen.append(batch[:, 0, 0, 0])
-        return batch
+        return batch, labels
 
     sgd = SGD(lr=0.1, batch_size=4)
     go = partial(train, network, TrainState.begun(parameters), images, labels, sgd=lambda _: sgd)
     for seed in (1, 1, 2):
-        go(epochs=1, order=orders(seed), inputs=lambda _: remember)
+        go(epochs=1, order=orders(seed), change=lambda _: remember)
     assert [len(batch) for batch in seen] == [4, 4, 2] * 3
     first, second, other = (torch.cat(seen[start : start + 3]) for start in (0, 3, 6))
     assert torch.equal(first, second)
@@ -108,19 +108,37 @@ def test_every_image_is_seen_once_an_epoch_in_a_drawn_order() -> None:
     assert not torch.equal(first, other)
 
 
-def test_augmented_batches_take_the_place_of_the_images() -> None:
+def test_changed_batches_take_the_place_of_images_and_labels() -> None:
     network, parameters, images, labels = setting()
-    go = partial(
-        train, network, TrainState.begun(parameters), labels=labels, sgd=lambda _: SGD(lr=0.1), epochs=2
-    )
-    changed = go(images=images, inputs=lambda epoch: lambda batch: (0.5 + epoch) * batch).parameters
-    first = train(
-        network, TrainState.begun(parameters), 0.5 * images, labels, sgd=lambda _: SGD(lr=0.1), epochs=1
-    )
-    expected = train(network, first, 1.5 * images, labels, sgd=lambda _: SGD(lr=0.1), epochs=2).parameters
-    plain = go(images=images).parameters
+    go = partial(train, network, sgd=lambda _: SGD(lr=0.1))
+    start, other = TrainState.begun(parameters), 2 - labels
+    change = lambda epoch: lambda x, y: ((0.5 + epoch) * x, 2 - y if epoch else y)  # noqa: E731
+    changed = go(start, images, labels, epochs=2, change=change).parameters
+    first = go(start, 0.5 * images, labels, epochs=1)
+    expected = go(first, 1.5 * images, other, epochs=2).parameters
+    plain = go(start, images, labels, epochs=2).parameters
     assert all(torch.equal(changed[name], value) for name, value in expected.items())
     assert not any(torch.allclose(changed[name], value, atol=1e-4) for name, value in plain.items())
+
+
+@pytest.mark.parametrize("batch_size", [4, 10])
+def test_class_numbers_are_distributions_on_one_class(batch_size: int) -> None:
+    network, parameters, images, labels = setting()
+    sgd = SGD(lr=0.1, momentum=0.9, batch_size=batch_size)
+    go = partial(train, network, TrainState.begun(parameters), images, sgd=lambda _: sgd, epochs=3)
+    ones = torch.eye(3, dtype=torch.float64)
+    found, expected = (go(each, order=orders()).parameters for each in (ones[labels], labels))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-12)
+    halves = (ones[labels] + ones[2 - labels]) / 2
+
+    def of_both(logits: Tensor, both: Tensor) -> Tensor:
+        return (F.cross_entropy(logits, both[:, 0]) + F.cross_entropy(logits, both[:, 1])) / 2
+
+    found = go(halves, order=orders()).parameters
+    expected = go(torch.stack([labels, 2 - labels], 1), order=orders(), loss=of_both).parameters
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-12)
 
 
 def test_several_batches_need_an_order() -> None:
@@ -136,9 +154,9 @@ def test_a_watcher_sees_each_batch_as_it_was_before_its_update(batch_size: int) 
     seen: list[tuple[Tensor, Tensor]] = []
     shown: list[Tensor] = []
 
-    def changed(batch: Tensor) -> Tensor:
+    def changed(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         shown.append(-batch)
-        return -batch
+        return -batch, labels
 
     sgd = SGD(lr=0.1, momentum=0.9, batch_size=batch_size)
     go = partial(train, network, TrainState.begun(parameters), images, labels, sgd=lambda _: sgd, epochs=3)
@@ -146,7 +164,7 @@ def test_a_watcher_sees_each_batch_as_it_was_before_its_update(batch_size: int) 
     def note(positions: Tensor, logits: Tensor) -> None:
         seen.append((positions, logits))
 
-    watched = go(order=orders(), inputs=lambda _: changed, watch=note).parameters
+    watched = go(order=orders(), change=lambda _: changed, watch=note).parameters
     per_epoch = -(-10 // batch_size)
     assert len(seen) == 3 * per_epoch
     for epoch in range(3):
@@ -158,5 +176,5 @@ def test_a_watcher_sees_each_batch_as_it_was_before_its_update(batch_size: int) 
         assert not logits.requires_grad
     assert torch.equal(seen[0][1], network(parameters, shown[0]))
     assert not torch.equal(seen[per_epoch][1], network(parameters, shown[per_epoch]))
-    unwatched = go(order=orders(), inputs=lambda _: changed).parameters
+    unwatched = go(order=orders(), change=lambda _: changed).parameters
     assert all(torch.equal(watched[name], value) for name, value in unwatched.items())

@@ -15,14 +15,16 @@ from datacondense.networks.network import Parameters
 
 Model: TypeAlias = Callable[..., Tensor]
 """From parameters and inputs to logits, such as a `Network`; with buffers in third place where there are some."""
-Inputs: TypeAlias = Callable[[Tensor], Tensor]
+Change: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From images and labels of a batch to those that are trained on, such as an augmentation."""
 Watcher: TypeAlias = Callable[[Tensor, Tensor], None]
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From what the model returns for a batch, and its labels, to a scalar."""
 
-
 _Tensors: TypeAlias = tuple[Parameters, Parameters, Parameters]
 """Parameters, velocity and buffers of a network."""
+_Part: TypeAlias = tuple[Tensor | None, tuple[Tensor, Tensor]]
+"""The positions of a batch, None for all images in their order, and its images and labels."""
 
 
 class DivergedError(InputError):
@@ -76,14 +78,14 @@ class Learner(NamedTuple):
     Attributes:
         start: Its state at the beginning; not changed.
         order: From the number of an epoch to the generator that draws its order; needed for more than one batch.
-        inputs: From the number of an epoch to what makes a batch's network inputs of its images.
+        change: From the number of an epoch to what changes its batches.
         buffers: What the model takes in third place, and may change in place, such as the statistics of batch
             normalisation; a model without takes two arguments.
     """
 
     start: TrainState
     order: Callable[[int], torch.Generator] | None = None
-    inputs: Callable[[int], Inputs] | None = None
+    change: Callable[[int], Change] | None = None
     buffers: Parameters | None = None
 
 
@@ -96,7 +98,7 @@ def train(
     epochs: int,
     sgd: Callable[[int], SGD],
     order: Callable[[int], torch.Generator] | None = None,
-    inputs: Callable[[int], Inputs] | None = None,
+    change: Callable[[int], Change] | None = None,
     buffers: Parameters | None = None,
     loss: Loss = F.cross_entropy,
     watch: Watcher | None = None,
@@ -107,17 +109,17 @@ def train(
 
     Each batch's `loss` is minimised, by default the mean cross-entropy. What an epoch needs is a function of its
     number, so that training which was stopped after one goes on with the next: `sgd`, the generator that draws its
-    `order` (needed for more than one batch), and `inputs`, which makes a batch's network inputs of its images, such as
-    an augmentation. Images are normalised `[N, C, H, W]`, or whatever `inputs` makes them of, such as positions `[N]`.
-    `buffers` are what the model takes in third place and changes in place. `watch` is called for each batch with
-    positions `[B]` and logits `[B, K]` from before its update; `after_epoch` with a state that changes in place later
-    on.
+    `order` (needed for more than one batch), and the `change` of its batches, such as an augmentation. Images are
+    normalised `[N, C, H, W]`, or whatever `change` makes them of, such as positions `[N]`; labels are class numbers
+    `[N]`, int64, or distributions `[N, K]` of the type of the logits. `buffers` are what the model takes in third place
+    and changes in place. `watch` is called for each batch with positions `[B]` and logits `[B, K]` from before its
+    update; `after_epoch` with a state that changes in place later on.
 
     With `graphs`, an update is captured where the device captures, and replayed in every later call with this very
     model and these shapes. The model must then take whatever changes between calls as an argument, buffers above all,
     and neither wait for the device nor draw random numbers: a user's own network trains without.
     """
-    learner = Learner(start, order, inputs, buffers)
+    learner = Learner(start, order, change, buffers)
     if graphs is not None and graphs.captures:
         captured = _Captured(model, [learner], images, labels, graphs, loss)
         return captured.train(epochs, sgd, watch=watch, after_epoch=after_epoch)[0]
@@ -125,12 +127,12 @@ def train(
     velocity = {name: tensor.clone() for name, tensor in start.velocity.items()}
     for epoch in range(start.epoch, epochs):
         settings = sgd(epoch)
-        for batch, seen in _batches(images, settings.batch_size, learner, epoch):
+        for batch, (seen, targets) in _batches(images, labels, settings.batch_size, learner, epoch):
             logits = model(parameters, seen, *((buffers,) if buffers else ()))
             if watch is not None:
                 watch(_positions(batch, images), logits.detach())
-            lost = loss(logits, labels if batch is None else labels[batch])
-            _update(parameters, velocity, torch.autograd.grad(lost, list(parameters.values())), settings)
+            gradients = torch.autograd.grad(loss(logits, targets), list(parameters.values()))
+            _update(parameters, velocity, gradients, settings)
         if after_epoch is not None:
             after_epoch(TrainState(epoch + 1, _detached(parameters), velocity))
     return TrainState(max(start.epoch, epochs), _detached(parameters), velocity)
@@ -145,6 +147,7 @@ def train_side_by_side(
     epochs: int,
     sgd: Callable[[int], SGD],
     graphs: CudaGraphs,
+    loss: Loss = F.cross_entropy,
 ) -> list[TrainState]:
     """Return the states of networks after training each as `train` does, with the same numbers as alone.
 
@@ -152,21 +155,19 @@ def train_side_by_side(
     same epoch. See `train` for what the model must be.
     """
     if graphs.captures:
-        return _Captured(model, learners, images, labels, graphs).train(epochs, sgd)
-    return [
-        train(model, images=images, labels=labels, epochs=epochs, sgd=sgd, **each._asdict())
-        for each in learners
-    ]
+        return _Captured(model, learners, images, labels, graphs, loss).train(epochs, sgd)
+    alone = partial(train, model, images=images, labels=labels, epochs=epochs, sgd=sgd, loss=loss)
+    return [alone(**each._asdict()) for each in learners]
 
 
-def networks_at_once(model: Model, learner: Learner, images: Tensor, labels: Tensor, sgd: SGD) -> int:
+def networks_at_once(
+    model: Model, learner: Learner, images: Tensor, labels: Tensor, sgd: SGD, loss: Loss = F.cross_entropy
+) -> int:
     """Return how many networks like this one can train side by side in the memory that the images' device has free."""
     parameters, velocity, buffers = map(_copied, _tensors(learner))
     state = (parameters, velocity, buffers)
     batch = images[: sgd.batch_size], labels[: sgd.batch_size]
-    step = partial(
-        _step, model, F.cross_entropy, sgd.momentum, sgd.weight_decay, state, batch, _zero_rate(learner)
-    )
+    step = partial(_step, model, loss, sgd.momentum, sgd.weight_decay, state, batch, _zero_rate(learner))
     return fitting(step, images.device)
 
 
@@ -191,7 +192,7 @@ class _Captured:
         images: Tensor,
         labels: Tensor,
         graphs: CudaGraphs,
-        loss: Loss = F.cross_entropy,
+        loss: Loss,
     ) -> None:
         self._model, self._learners, self._graphs, self._loss = model, learners, graphs, loss
         self._images, self._labels = images, labels
@@ -199,7 +200,7 @@ class _Captured:
         self._states = graphs.static((self._key, "states"), list(map(_tensors, learners)))
         self._rate = graphs.static((self._key, "rate"), _zero_rate(learners[0]))
         self._batches: dict[int, tuple[Tensor, Tensor]] = {}
-        self._shown: dict[int, Tensor] = {}
+        self._unchanged: dict[int, bool] = {}
         self._updates: dict[Hashable, Captured] = {}
 
     def train(
@@ -214,7 +215,8 @@ class _Captured:
         for epoch in range(begun, epochs):
             settings = sgd(epoch)
             self._rate.fill_(settings.lr)
-            batches = [_batches(self._images, settings.batch_size, each, epoch) for each in self._learners]
+            of_each = partial(_batches, self._images, self._labels, settings.batch_size, epoch=epoch)
+            batches = [of_each(each) for each in self._learners]
             for parts in zip(*batches, strict=True):
                 logits = self._update(settings, parts)
                 if watch is not None:
@@ -226,16 +228,16 @@ class _Captured:
             for epoch, parameters, velocity in self._reached(max(begun, epochs))
         ]
 
-    def _update(self, settings: SGD, parts: Sequence[tuple[Tensor | None, Tensor]]) -> list[Tensor]:
+    def _update(self, settings: SGD, parts: Sequence[_Part]) -> list[Tensor]:
         """Move every network by one step on its own batch; return their logits."""
-        for number, (positions, seen) in enumerate(parts):
+        for number, (_, batch) in enumerate(parts):
             # What is shown in every epoch alike is copied once.
-            if seen is not self._images or self._shown.get(number) is not seen:
-                labels = self._labels if positions is None else self._labels[positions]
-                self._batches[number] = self._graphs.static((self._key, "batch", number), (seen, labels))
-                self._shown[number] = seen
+            unchanged = batch[0] is self._images and batch[1] is self._labels
+            if not (unchanged and self._unchanged.get(number)):
+                self._batches[number] = self._graphs.static((self._key, "batch", number), batch)
+                self._unchanged[number] = unchanged
         numbers = (settings.momentum, settings.weight_decay)
-        name = (numbers, parts[0][1].shape)
+        name = (numbers, *((each.shape, each.dtype) for _, batch in parts for each in batch))
         if name not in self._updates:
             self._updates[name] = self._graphs.captured(
                 (self._key, numbers),
@@ -308,11 +310,9 @@ def _zero_rate(learner: Learner) -> Tensor:
     return next(iter(learner.start.parameters.values())).new_zeros(())
 
 
-def _batches(
-    images: Tensor, size: int, learner: Learner, epoch: int
-) -> Iterator[tuple[Tensor | None, Tensor]]:
-    """Yield the positions and network inputs of each batch; None stands for all images in their order."""
-    change = None if learner.inputs is None else learner.inputs(epoch)
+def _batches(images: Tensor, labels: Tensor, size: int, learner: Learner, epoch: int) -> Iterator[_Part]:
+    """Yield the batches of an epoch."""
+    change = None if learner.change is None else learner.change(epoch)
     order: list[Tensor | None] = [None]
     # One batch needs no order: the mean over it does not depend on one, and gathering costs time.
     if len(images) > size:
@@ -320,8 +320,8 @@ def _batches(
         drawn = torch.randperm(len(images), generator=learner.order(epoch))
         order = [*sent(drawn, images.device).split(size)]
     for positions in order:
-        seen = images if positions is None else images[positions]
-        yield positions, seen if change is None else change(seen)
+        batch = (images, labels) if positions is None else (images[positions], labels[positions])
+        yield positions, batch if change is None else change(*batch)
 
 
 def _positions(batch: Tensor | None, images: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """What the networks of a search are trained and measured on."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from datacondense.settings import narrowed
 from datacondense.tasks.scheduler import schedule
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tasks.workers import inline
+from datacondense.training import Change
 
 DIGITS = DataSource(name="digits")
 SPACE = SearchSpace(
@@ -55,12 +55,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     batches: list[Tensor] = []
 
     class Watched(FullTraining):
-        def _inputs(self, epoch: int) -> Callable[[Tensor], Tensor]:
-            inputs = super()._inputs(epoch)
+        def _change(self, epoch: int) -> Change:
+            change = super()._change(epoch)
 
-            def watched(positions: Tensor) -> Tensor:
+            def watched(positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
                 batches.append(self._images.images[positions])
-                return inputs(positions)
+                return change(positions, labels)
 
             return watched
 

@@ -222,9 +222,9 @@ def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
     def spied(model: Any, *args: Any, **options: Any) -> TrainState:
         shown: Any = []
 
-        def inputs(epoch: int) -> Any:
-            images_at = options["inputs"](epoch)
-            return lambda positions: (shown.append(positions), images_at(positions))[1]
+        def change(epoch: int) -> Any:
+            made = options["change"](epoch)
+            return lambda positions, labels: (shown.append(positions), made(positions, labels))[1]
 
         def spy(parameters: Any, x: Any) -> Any:
             logits = model(parameters, x)
@@ -232,7 +232,7 @@ def test_forgetting_is_what_the_network_got_wrong_when_it_was_trained(
                 history[position].append(found == int(images.labels[position]))
             return logits
 
-        return train(spy, *args, **options | {"inputs": inputs})
+        return train(spy, *args, **options | {"change": change})
 
     monkeypatch.setattr(full_training, "train", spied)
     task = training(protocol)

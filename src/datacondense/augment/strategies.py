@@ -28,6 +28,13 @@ def augmented(strategy: str, images: Tensor, generator: torch.Generator) -> Tens
     return apply_augmentation(draw_augmentation(strategy, (n, c, h, w), generator), images)
 
 
+def changed(
+    strategy: str, images: Tensor, labels: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return a batch to train on: images `[B, C, H, W]`, augmented, and their labels."""
+    return augmented(strategy, images, generator), labels
+
+
 def check_strategy(strategy: str) -> None:
     """Check the name of a strategy: "none", "dsa", or operations joined by hyphens, Siamese ones after "dsa:"."""
     names = strategy.removeprefix(_PREFIX).split("-")

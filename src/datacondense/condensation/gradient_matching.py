@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from datacondense.augment.strategies import augmented, check_siamese, resolved_strategy
+from datacondense.augment.strategies import changed, check_siamese, resolved_strategy
 from datacondense.condensation.method import Method, MethodConfig, Start
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.schedule import published_schedule
@@ -315,7 +315,7 @@ class GradientMatching(Method[_Resolved]):
             epochs=settings.network_epochs,
             sgd=lambda _: sgd,
             order=lambda _: order,
-            inputs=lambda _: partial(augmented, settings.siamese, generator=change),
+            change=lambda _: partial(changed, settings.siamese, generator=change),
             buffers=buffers,
             graphs=self.graphs,
         )

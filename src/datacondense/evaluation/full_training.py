@@ -18,7 +18,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.augment.strategies import augmented
+from datacondense.augment.strategies import changed
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.environment import environment
 from datacondense.errors import InputError
@@ -34,7 +34,7 @@ from datacondense.random import seeded_generator
 from datacondense.run_folder import Checkpoint, ResumeError, RunFolder
 from datacondense.settings import plain_settings
 from datacondense.tensor_files import flattened, group_of, read_tensors
-from datacondense.training import Loss, Model, TrainState, check_finite, train
+from datacondense.training import Change, Loss, Model, TrainState, check_finite, train
 from datacondense.user_code import given_before
 
 NETWORK = "network.safetensors"
@@ -151,7 +151,7 @@ class FullTraining:
             epochs=protocol.epochs,
             sgd=lambda epoch: protocol.sgd(epoch, protocol.epochs),
             order=partial(seeded_generator, protocol.seed, "whole order", self._repeat),
-            inputs=self._inputs,
+            change=self._change,
             buffers=buffers,
             loss=self._loss,
             watch=watch,
@@ -164,16 +164,16 @@ class FullTraining:
         """Compute the share of right answers on test images, 0 to 1."""
         return accuracy(self._model, reached.state.parameters, reached.buffers, test, self._images)
 
-    def _inputs(self, epoch: int) -> Callable[[Tensor], Tensor]:
-        """Return what makes the network's inputs of positions: images, each augmented in its own way."""
+    def _change(self, epoch: int) -> Change:
+        """Return what makes images, each augmented in its own way, of positions."""
         protocol = self._protocol
-        change = seeded_generator(protocol.seed, "whole augmentation", self._repeat, epoch)
+        random = seeded_generator(protocol.seed, "whole augmentation", self._repeat, epoch)
 
-        def inputs(positions: Tensor) -> Tensor:
+        def change(positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             images = self._images.normalised(positions).to(self._dtype)
-            return augmented(protocol.augmentation, images, change)
+            return changed(protocol.augmentation, images, labels, random)
 
-        return inputs
+        return change
 
     def _described(self) -> dict[str, str]:
         """Return what the network is built from."""
