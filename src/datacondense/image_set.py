@@ -139,7 +139,17 @@ class ImageSet:
         Returns:
             float32 `[M, C, H, W]`.
         """
-        pixels = self.pixels(indices)
+        return self.normalise(self.pixels(indices))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Return pixels of any images in the scale of networks that are trained on this set.
+
+        Args:
+            pixels: float32 `[..., C, H, W]` in pixel scale.
+
+        Returns:
+            `(pixels - mean) / std`, of the same shape.
+        """
         mean, std = (
             sent(torch.tensor(v, dtype=torch.float32), pixels.device).view(-1, 1, 1)
             for v in (self.mean, self.std)

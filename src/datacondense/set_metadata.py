@@ -7,6 +7,7 @@ class _Settings(TypedDict, total=False):
     """Those of a method that are read again."""
 
     ipc: int
+    factor: int
     network: str
     siamese: str
     initial_values: str

@@ -1,6 +1,6 @@
 """What all settings have in common: things by name or as objects, checks, and their plain form."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -8,6 +8,7 @@ from datacondense.errors import InputError
 from datacondense.user_code import name_of
 
 _NAME: Any = None
+_IPC_OF: Any = None
 REPEATED: Any = None
 """Marks a setting whose option is given once for each value."""
 
@@ -25,9 +26,19 @@ else:
         is_instance=lambda value: isinstance(value, str) or callable(value),
         str_from_instance=lambda value: [name_of(value)],
     )
+    _IPC_OF = PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="CLASS=N,…",
+        instance_from_str=lambda words: _ipc_of(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, Mapping),
+        str_from_instance=lambda value: [",".join(f"{name}={n}" for name, n in (value or {}).items())],
+    )
 
 Named: TypeAlias = Annotated[str | Callable[..., Any], _NAME]
 """A built-in name, "package.module:name" of one's own, or, in Python, the object itself."""
+
+IpcOf: TypeAlias = Annotated[Mapping[str, int] | None, _IPC_OF]
+"""Images per class of some classes by their names; on the command line as "CLASS=N,CLASS=N"."""
 
 SettingsT = TypeVar("SettingsT")
 
@@ -83,6 +94,36 @@ def check_number(name: str, value: int | None, least: int) -> None:
         raise InputError(f"{name} is {value}, but must be {least} or more.")
     if value is not None and value > most:
         raise InputError(f"{name} is {value}, but can be {most} at most: give a smaller number.")
+
+
+def images_per_class(
+    ipc: int, ipc_of: Mapping[str, int] | None, class_names: Sequence[str]
+) -> tuple[int, ...]:
+    """Return the images of each class: `ipc`, or what `ipc_of` says of some."""
+    numbers = dict(ipc_of or {})
+    for name, number in numbers.items():
+        if name not in class_names:
+            few = ", ".join(class_names[:5]) + (", …" if len(class_names) > 5 else "")
+            raise InputError(
+                f"ipc_of names the class {name!r}, but the classes are {few}: give names of these."
+            )
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise InputError(
+                f"ipc_of is {number!r} for the class {name!r}, but must be a whole number from 1 on."
+            )
+        check_number("ipc", number, 1)
+    return tuple(numbers.get(name, ipc) for name in class_names)
+
+
+def _ipc_of(text: str) -> dict[str, int]:
+    """Read "CLASS=N,CLASS=N"; a name may have an equals sign."""
+    found = {}
+    for part in text.split(","):
+        name, sign, number = part.rpartition("=")
+        if not sign or not name or not number.isascii() or not number.isdigit():
+            raise ValueError(f"{part!r} is no CLASS=N such as cat=50")
+        found[name] = int(number)
+    return found
 
 
 def check_rates(settings: object, *names: str) -> None:

@@ -76,6 +76,11 @@ class DatasetDistillationConfig(MethodConfig):
                 f"ipc is {self.ipc}, but must be a multiple of images_per_step, which is {self.images_per_step}: give "
                 f"such as --ipc {(self.ipc // self.images_per_step + 1) * self.images_per_step}."
             )
+        if self.ipc_of:
+            raise InputError(
+                "ipc_of is given, but every step of dataset distillation takes as many images of each class: leave it "
+                "out, or choose another method."
+            )
         if self.engine == "fused":
             raise InputError(
                 "engine is 'fused', but dataset distillation differentiates all training twice, which only torch's own "
@@ -92,7 +97,7 @@ class DatasetDistillationConfig(MethodConfig):
         """The network, and what else takes time."""
         fixed = ", always the same" if self.fixed_network else ""
         return (
-            f"{self.name} with {network_name(self.network)}{fixed}, ipc {self.ipc}, {self.inner_steps} inner steps, "
+            f"{self.name} with {network_name(self.network)}{fixed}, {self.size}, {self.inner_steps} inner steps, "
             f"B = {self.real_batch}"
         )
 
@@ -194,13 +199,15 @@ class DatasetDistillation(Method[_Resolved]):
         """Return the loss of real images and its gradients in the synthetic ones and the learning rates."""
         model = partial(self.network, buffers=buffers)
         leaves = [tensor.detach().requires_grad_() for tensor in (images, raw_lrs)]
-        trained = unrolled_sgd(model, parameters, self._inner_steps(leaves[0], F.softplus(leaves[1])))
+        trained = unrolled_sgd(
+            model, parameters, self._inner_steps(self.decoded(leaves[0]), F.softplus(leaves[1]))
+        )
         loss = F.cross_entropy(model(trained, real), targets)
         return loss.detach(), torch.autograd.grad(loss, leaves)
 
     def _inner_steps(self, images: Tensor, step_lrs: Tensor) -> list[InnerStep]:
         """List the training steps: through the images in order, in every epoch with the next learning rates."""
-        size = self.settings.images_per_step
+        size = self.settings.images_per_step * self.settings.factor**2
         labels = self.labels.repeat_interleave(size)
         batches = [part.flatten(0, 1) for part in images.split(size, dim=1)] * self.settings.inner_epochs
         return [InnerStep(batch, labels, lr) for batch, lr in zip(batches, step_lrs, strict=True)]

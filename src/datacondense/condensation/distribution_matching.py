@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from datacondense.augment.strategies import check_siamese, resolved_strategy
-from datacondense.condensation.method import DescentMethod, FirstOrderConfig, Start, differentiated
+from datacondense.condensation.method import (
+    DescentMethod,
+    FirstOrderConfig,
+    Start,
+    carried_back,
+    differentiated,
+)
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.state import Step
 from datacondense.networks.features import embedding_network
@@ -43,7 +49,7 @@ class DistributionMatchingConfig(FirstOrderConfig):
     def kind(self) -> str:
         """The network, and what else takes time."""
         siamese = "" if self.siamese == "none" else f", {self.siamese}"
-        return f"{network_name(self.network)} by distribution matching{siamese}, ipc {self.ipc}, B = {self.real_batch}"
+        return f"{network_name(self.network)} by distribution matching{siamese}, {self.size}, B = {self.real_batch}"
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "DistributionMatchingConfig":
         """Return the settings with the augmentation spelled out.
@@ -84,12 +90,12 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
             replay("real", self._mean_features, parameters, buffers, view(k, self.real_batch(k, step)))
             for k in range(len(images))
         ])
-        leaf = images.detach().requires_grad_()
-        seen = by_class(view, leaf)
-        loss, gradient = replay(
-            "synthetic", partial(differentiated, self._loss), seen.detach(), parameters, buffers, real
-        )
-        return loss, torch.autograd.grad(seen, leaf, gradient)[0]
+
+        def compute(seen: Tensor) -> tuple[Tensor, Tensor]:
+            loss = partial(differentiated, self._loss)
+            return replay("synthetic", loss, seen, parameters, buffers, real)
+
+        return carried_back(images, partial(by_class, view), compute)
 
     @torch.no_grad()
     def _mean_features(self, parameters: Parameters, buffers: Parameters, images: Tensor) -> Tensor:
@@ -98,6 +104,7 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
 
     def _loss(self, images: Tensor, parameters: Parameters, buffers: Parameters, real: Tensor) -> Tensor:
         """Compare the mean features of synthetic images `[K, S, C, H, W]` with those of real ones."""
-        found = self.model(parameters, images.flatten(0, 1), buffers).flatten(1)
-        loss: Tensor = (real - found.unflatten(0, images.shape[:2]).mean(1)).square().sum()
+        found = self.model(parameters, self.in_one_batch(images)[0], buffers).flatten(1)
+        means = torch.stack([own.mean(0) for own in found.split(self.sizes)])
+        loss: Tensor = (real - means).square().sum()
         return loss

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datacondense.augment.strategies import changed, check_siamese, resolved_strategy
-from datacondense.condensation.method import Method, MethodConfig, Start
+from datacondense.condensation.method import Method, MethodConfig, Start, carried_back
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.schedule import published_schedule
 from datacondense.condensation.state import State, Step
@@ -108,6 +108,10 @@ class GradientMatchingConfig(MethodConfig):
             raise InputError(f"transform is {given!r}, but must be a list: give [{given!r}].")
         for name in self.transform:
             parse_transform(name)
+        if self.class_collective and self.ipc_of:
+            raise InputError(
+                "ipc_of goes with class_collective only where classes have equally many images: leave one of them out."
+            )
 
     @property
     def steps_per_iteration(self) -> int:
@@ -121,7 +125,7 @@ class GradientMatchingConfig(MethodConfig):
         collective = ["class-collective"] if self.class_collective else []
         changed = "".join(f", {name}" for name in (*self._transform_names(), *collective, *siamese))
         trained = "" if self.steps_per_iteration == 1 else f", {self.network_epochs} epochs between"
-        return f"{network_name(self.network)}{changed}{trained}, ipc {self.ipc}, B = {self.real_batch}"
+        return f"{network_name(self.network)}{changed}{trained}, {self.size}, B = {self.real_batch}"
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "_Resolved":
         """Return the settings with the published schedule and rate filled in.
@@ -215,17 +219,18 @@ class GradientMatching(Method[_Resolved]):
     def _classes_at_once(self, maps: MapSizes, *, equal: bool) -> tuple[int, int]:
         """Return how many classes are taken together, on the synthetic side and on the real one."""
         settings, device = self.settings, self.labels.device
+        images = max(self.sizes)
         limit = (settings.graph_memory or _graph_memory(device)) * 2**20 // _FLOAT
         synthetic, real = (
-            max(1, limit // (copies * (maps.total * images + self.network.num_parameters)))
-            for copies, images in ((_KEPT_TWICE, settings.ipc), (_KEPT_ONCE, settings.real_batch))
+            max(1, limit // (copies * (maps.total * number + self.network.num_parameters)))
+            for copies, number in ((_KEPT_TWICE, images), (_KEPT_ONCE, settings.real_batch))
         )
         if settings.class_collective:
             # In one pass all images weigh the same, so classes must have as many.
             return synthetic, max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch) if equal else 1
         if device.type == "cpu":
             cached = max(1, _CACHED // (_FLOAT * maps.largest))
-            synthetic = min(synthetic, max(1, cached // settings.ipc))
+            synthetic = min(synthetic, max(1, cached // images))
             real = max(1, cached // settings.real_batch)
         apart = zip((synthetic, real), self.obstacles, strict=True)
         synthetic, real = (1 if reason else number for number, reason in apart)
@@ -291,14 +296,17 @@ class GradientMatching(Method[_Resolved]):
 
         objective = replace(self._objective, perturbed=perturbed)
         numbers = {**parameters, **buffers}
-        match = class_collective_gradient if settings.class_collective else matching_gradient
-        if settings.siamese == "none":
-            return match(objective, numbers, real, images)
+        if settings.class_collective:
+            match = partial(class_collective_gradient, objective, numbers)
+        else:
+            match = partial(matching_gradient, objective, numbers, sizes=self.sizes)
         view = sampler.view(settings.siamese, f"{purpose} view", *index)
-        leaf = images.detach().requires_grad_()
-        seen = by_class(view, leaf)
-        distances, gradient = match(objective, numbers, lambda label: view(label, real(label)), seen.detach())
-        return distances, torch.autograd.grad(seen, leaf, gradient)[0]
+        plain = settings.siamese == "none"
+        return carried_back(
+            images,
+            self.decoded if plain else lambda stored: by_class(view, self.decoded(stored)),
+            lambda seen: match(lambda label: view(label, real(label)), synthetic=seen),
+        )
 
     def _trained(self, start: TrainState, buffers: Parameters, images: Tensor, step: Step) -> TrainState:
         """Train the network on the synthetic images, each augmented in its own way where the method augments."""
@@ -310,8 +318,7 @@ class GradientMatching(Method[_Resolved]):
         return train(
             self.model,
             start,
-            images.flatten(0, 1),
-            self.labels.repeat_interleave(settings.ipc),
+            *self.in_one_batch(self.decoded(images)),
             epochs=settings.network_epochs,
             sgd=lambda _: sgd,
             order=lambda _: order,

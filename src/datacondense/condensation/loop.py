@@ -156,7 +156,7 @@ def condense(
             if found is not None and not is_prolonged(found, provenance, folder):
                 return found
         state, end = _Loop(built, resolved, train, validation, folder, observer).run()
-        result = frozen(state, facts_of_set(train), {**provenance, **_done(built, provenance, end)})
+        result = frozen(state, facts_of_set(train, built), {**provenance, **_done(built, provenance, end)})
         if folder is not None:
             folder.save_result(*file_content(result))
         return result
@@ -235,7 +235,11 @@ class _Loop:
 
     def _save(self, state: State, step: Step) -> None:
         if self._folder is not None:
-            progress = {"position": step, "seconds": self._seconds(), "facts": facts_of_set(self._train)}
+            progress = {
+                "position": step,
+                "seconds": self._seconds(),
+                "facts": facts_of_set(self._train, self._method),
+            }
             self._folder.save_checkpoint(state.to_tensors(), progress)
 
     def _logged(self, state: State, done: Step, loss: float) -> Progress:
@@ -276,7 +280,7 @@ class _Loop:
             repeats=self._run.validation_networks, augmentation="none", seed=self._run.seed
         )
         settings = plain_settings(self._method.settings)
-        images = frozen(state, facts_of_set(self._train), {"settings": settings})
+        images = frozen(state, facts_of_set(self._train, self._method), {"settings": settings})
         return evaluate(images, self._validation, protocol, device=self._train.images.device)
 
 

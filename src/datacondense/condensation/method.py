@@ -14,8 +14,10 @@ from datacondense.condensation.sampler import Sampler
 from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.data.budget import check_memory
+from datacondense.decoder import check_factor, decode, encode
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.matching.gradients import used_images
 from datacondense.networks.backend import (
     Backend,
     Engine,
@@ -27,7 +29,15 @@ from datacondense.networks.backend import (
 from datacondense.networks.builder import build_network
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Network
-from datacondense.settings import Named, check_at_least, check_momenta, check_rates
+from datacondense.settings import (
+    IpcOf,
+    Named,
+    added,
+    check_at_least,
+    check_momenta,
+    check_rates,
+    images_per_class,
+)
 from datacondense.user_code import name_of
 
 _FLOAT = 4  # bytes of a float32
@@ -46,6 +56,9 @@ class MethodConfig:
         start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
         image_lr: Learning rate of the images, in normalised pixel units. Default: the method's published one.
         real_batch: Real images per class and step. A class with fewer gives all of its own, as in the published code.
+        factor: Tiles a side of each stored image, f (multi-formation, Kim et al. 2022): networks see f² images for
+            each, cut out and upsampled, so that the same storage teaches more. "real" images begin shrunk into tiles.
+        ipc_of: Other numbers of images for some classes, by their names: CLASS=N,CLASS=N, in Python a mapping.
         precision: Of first-order derivatives: "bfloat16", "float32", or "auto": bfloat16 where a GPU or the fused
             engine's processor is made for it, else float32. The rest is float32. "float64" is for everything, slow, for
             checks.
@@ -61,11 +74,13 @@ class MethodConfig:
     start: Start = "noise"
     image_lr: float | None = None
     real_batch: int = 256
+    factor: int = added(1)
+    ipc_of: IpcOf = added(None)
     precision: Precision = "auto"
     engine: Engine = "auto"
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "ipc", "real_batch")
+        check_at_least(self, 1, "ipc", "real_batch", "factor")
         check_rates(self, "image_lr")
         if self.start not in get_args(Start):
             raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
@@ -84,7 +99,13 @@ class MethodConfig:
     @property
     def kind(self) -> str:
         """What a step does, in a few words; steps of one kind take about the same time."""
-        return f"{self.name} with {network_name(self.network)}, ipc {self.ipc}, B = {self.real_batch}"
+        return f"{self.name} with {network_name(self.network)}, {self.size}, B = {self.real_batch}"
+
+    @property
+    def size(self) -> str:
+        """How many images are learned, and how many networks see in each."""
+        others = "".join(f", {number} of {name}" for name, number in (self.ipc_of or {}).items())
+        return f"ipc {self.ipc}{others}" + ("" if self.factor == 1 else f", factor {self.factor}")
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "MethodConfig":
         """Return the settings with every default filled in and the network by its canonical name.
@@ -116,12 +137,14 @@ class MethodConfig:
             InputError: The network cannot take these images, `start` needs more real images than a class has, or
                 another setting does not fit them.
         """
+        check_factor(self.factor, train.image_shape)
         built = self.method(self.resolved(may_be_mirrored=train.may_be_mirrored), train, seed)
         _check_class_sizes(train, built.settings)
         return built
 
 
 SettingsT = TypeVar("SettingsT", bound=MethodConfig)
+T = TypeVar("T")
 
 
 class Method(ABC, Generic[SettingsT]):
@@ -135,6 +158,8 @@ class Method(ABC, Generic[SettingsT]):
         model: The network in its fastest form for first-order derivatives.
         graphs: What a GPU captures of the steps; nothing of a user's own network, which may do what no graph repeats.
         labels: The classes `[K]`.
+        stored: Stored images of each class. Where they differ, S is the largest, and the rest of a class stays unused.
+        sizes: Decoded images of each class.
     """
 
     def __init__(self, settings: SettingsT, train: ImageSet, seed: int) -> None:
@@ -143,6 +168,12 @@ class Method(ABC, Generic[SettingsT]):
             train, seed, torch.float64 if settings.precision == "float64" else torch.float32
         )
         self.labels = torch.arange(train.num_classes, device=train.images.device)
+        self.stored = images_per_class(settings.ipc, settings.ipc_of, train.class_names)
+        self.sizes = tuple(number * settings.factor**2 for number in self.stored)
+        grey = torch.full((1, 1, 1), 0.5, device=train.images.device)
+        self._grey = train.normalise(grey).to(
+            self.sampler.dtype
+        )  # beyond sides that are no multiple of the factor
         self.network = self.adapted(build_network(settings.network, train.image_shape, train.num_classes))
         self.backend = self._choose_backend()
         self.model = first_order_model(self.network, self.backend)
@@ -167,12 +198,29 @@ class Method(ABC, Generic[SettingsT]):
 
     def init(self) -> State:
         """Return the state before the first step: noise or real images at rest, equal at every call."""
-        settings, sampler = self.settings, self.sampler
-        if settings.start == "real":
-            images = torch.stack([sampler.real(k, settings.ipc, "start") for k in range(len(self.labels))])
-        else:
-            images = sampler.noise((len(self.labels), settings.ipc, *sampler.train.image_shape), "start")
+        shape = (len(self.stored), max(self.stored), *self.sampler.train.image_shape)
+        if self.settings.start == "noise":
+            return State.begun(self.sampler.noise(shape, "start"))
+        images = self._grey.new_zeros(shape)
+        for label, number in enumerate(self.stored):
+            images[label, :number] = self._real_start(label, number)
         return State.begun(images)
+
+    def _real_start(self, label: int, number: int) -> Tensor:
+        """Draw the real images with which a class begins, shrunk where a stored image holds several."""
+        factor = self.settings.factor
+        images = self.sampler.real(label, number * factor**2, "start")
+        return images if factor == 1 else encode(images.unflatten(0, (number, -1)), factor)
+
+    def decoded(self, images: Tensor) -> Tensor:
+        """Return what networks see of stored images `[K, S, C, H, W]`: `[K, S·f², C, H, W]`, differentiable."""
+        factor = self.settings.factor
+        return images if factor == 1 else decode(images, factor, self._grey).flatten(1, 2)
+
+    def in_one_batch(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return decoded images `[K, S·f², C, H, W]` as one batch `[N, C, H, W]`, and their classes `[N]`."""
+        labels = [label.expand(size) for label, size in zip(self.labels, self.sizes, strict=True)]
+        return used_images(images, self.sizes), torch.cat(labels)
 
     @abstractmethod
     def step(self, state: State, step: Step) -> tuple[State, float]:
@@ -223,7 +271,7 @@ class DescentMethod(Method[FirstOrderT]):
 
     @abstractmethod
     def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Compute the loss of normalised synthetic images `[K, S, C, H, W]`, and its gradient in them."""
+        """Compute the loss of normalised decoded images `[K, S·f², C, H, W]`, and its gradient in them."""
 
     def gradients(
         self, images: Tensor, learned: Mapping[str, Tensor], step: Step
@@ -246,7 +294,12 @@ class DescentMethod(Method[FirstOrderT]):
         Returns:
             The new state, and the loss before the update.
         """
-        loss, gradient, beside = self.gradients(state.images, state.learned, step)
+
+        def compute(seen: Tensor) -> tuple[Any, Tensor]:
+            loss, gradient, beside = self.gradients(seen, state.learned, step)
+            return (loss, beside), gradient
+
+        (loss, beside), gradient = carried_back(state.images, self.decoded, compute)
         settings = self.settings
         new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
         new = new.learned_descended(beside, lrs=self.learned_lrs, momentum=settings.image_momentum)
@@ -282,6 +335,25 @@ class FirstOrderMethod(DescentMethod[FirstOrderT]):
         return differentiated(partial(self.loss, step=step), images)
 
 
+def carried_back(
+    images: Tensor, change: Callable[[Tensor], Tensor], compute: Callable[[Tensor], tuple[T, Tensor]]
+) -> tuple[T, Tensor]:
+    """Return a value of changed images, and a gradient in them carried back through the change.
+
+    Args:
+        images: Images `[K, S, C, H, W]`.
+        change: What is done to them first, differentiable; it may return them as they are.
+        compute: From changed images, without a graph, to a value and a gradient in them.
+
+    Returns:
+        The value, and the gradient `[K, S, C, H, W]`.
+    """
+    leaf = images.detach().requires_grad_()
+    seen = change(leaf)
+    value, gradient = compute(seen.detach())
+    return value, gradient if seen is leaf else torch.autograd.grad(seen, leaf, gradient)[0]
+
+
 def differentiated(loss: Callable[..., Tensor], images: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
     """Return a loss of images and other arguments, and its gradient in the images, without a graph."""
     leaf = images.detach().requires_grad_()
@@ -291,13 +363,14 @@ def differentiated(loss: Callable[..., Tensor], images: Tensor, *arguments: Any)
 
 def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:
     """Check that there is memory for the synthetic images, and that classes have the real ones to start from."""
-    numbers = train.num_classes * settings.ipc * prod(train.image_shape)
-    what = f"{settings.ipc} images of each class and their momentum"
+    wanted = images_per_class(settings.ipc, settings.ipc_of, train.class_names)
+    numbers = len(wanted) * max(wanted) * prod(train.image_shape)
+    what = f"{max(wanted)} images of each class and their momentum"
     check_memory(2 * _FLOAT * numbers, what, "give a smaller --ipc")
-    sizes = dict(zip(train.class_names, train.class_sizes, strict=True))
-    name, smallest = min(sizes.items(), key=lambda item: item[1])
-    if settings.start == "real" and settings.ipc > smallest:
-        raise InputError(
-            f"ipc is {settings.ipc}, but the class {name!r} has only {smallest} images to start from: give a smaller "
-            "--ipc or --start noise."
-        )
+    for name, size, number in zip(train.class_names, train.class_sizes, wanted, strict=True):
+        if settings.start == "real" and number * settings.factor**2 > size:
+            each = "" if settings.factor == 1 else f" of {settings.factor**2} tiles"
+            raise InputError(
+                f"ipc is {number}{each}, but the class {name!r} has only {size} images to start from: give a smaller "
+                "--ipc or --start noise."
+            )

@@ -1,14 +1,16 @@
 """From the state of a run to an image set: at its end or at a checkpoint; and whether an end is what is wanted."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from msgspec import Meta
 
+from datacondense.condensation.method import Method
 from datacondense.condensation.state import State
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.matching.gradients import used_images
 from datacondense.run_folder import (
     CHANGEABLE,
     SETTINGS,
@@ -18,6 +20,7 @@ from datacondense.run_folder import (
     different_settings,
 )
 
+_TAKEN = ("class_names", "mean", "std", "dataset", "may_be_mirrored", "augmentation")
 # What the result of a run has of its own: how far it went, what it learned, and where.
 _OF_RESULTS = ("iterations_done", "learned", "environment.")
 
@@ -31,6 +34,8 @@ class _Facts(TypedDict):
     dataset: str | None
     may_be_mirrored: bool
     augmentation: str
+    factor: NotRequired[int]
+    stored: NotRequired[list[int]]
 
 
 class Saved(TypedDict):
@@ -52,21 +57,25 @@ def restored(saved: Checkpoint, device: torch.device | str = "cpu") -> State:
         ) from error
 
 
-def facts_of_set(train: ImageSet) -> dict[str, Any]:
-    """Return what the result takes over from the real images."""
-    return {name: getattr(train, name) for name in get_type_hints(_Facts)}
+def facts_of_set(train: ImageSet, method: Method[Any]) -> dict[str, Any]:
+    """Return what the result takes over from the real images, and how its own are stored."""
+    taken = {name: getattr(train, name) for name in _TAKEN}
+    return {**taken, "factor": method.settings.factor, "stored": method.stored}
 
 
 def frozen(state: State, facts: Mapping[str, Any], provenance: dict[str, Any]) -> ImageSet:
     """Freeze the images: from normalised units to pixel scale, class by class."""
-    images = state.result.flatten(0, 1).float().cpu()
     facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    result = state.result.float().cpu()
+    stored = facts.pop("stored", (result.shape[1],) * len(result))
+    labels = torch.arange(len(stored)).repeat_interleave(torch.tensor(stored))
     mean, std = (torch.tensor(facts[name], dtype=torch.float32).view(-1, 1, 1) for name in ("mean", "std"))
-    labels = torch.arange(len(state.result)).repeat_interleave(state.result.shape[1])
     if state.learned:
         learned = {name: tensor.tolist() for name, tensor in state.learned.items()}
         provenance = {**provenance, "learned": learned}
-    return ImageSet(images=images * std + mean, labels=labels, provenance=provenance, **facts)
+    return ImageSet(
+        images=used_images(result, stored) * std + mean, labels=labels, provenance=provenance, **facts
+    )
 
 
 def unfinished(folder: RunFolder) -> ImageSet:

@@ -95,21 +95,27 @@ def compared_parameters(parameters: Parameters, compare: str = "weights") -> tup
 
 
 def matching_gradient(
-    objective: Objective, parameters: Parameters, real_batch: RealBatch, synthetic: Tensor
+    objective: Objective,
+    parameters: Parameters,
+    real_batch: RealBatch,
+    synthetic: Tensor,
+    sizes: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the distances `[K]` (paper, equation 9), and the gradient of their sum in all images `[K, S, C, H, W]`.
 
     `real_batch` gives the normalised images `[B, C, H, W]` of a class and is called once per class, so that no more
-    need be in memory than are differentiated together.
+    need be in memory than are differentiated together. Of each class the first images are used where `sizes` says so.
     """
     labels = torch.arange(len(synthetic), device=synthetic.device)
+    sizes = [synthetic.shape[1]] * len(synthetic) if sizes is None else sizes
     values, gradients = [], []
     for group in ranges(0, len(synthetic), objective.classes_at_once):
         real = _real_by_class(objective, parameters, real_batch, labels, group)
         own = slice(group.start, group.stop)
+        used = tuple(sizes[own])
         value, gradient = objective.graphs.replay(
-            "synthetic side",
-            partial(_pixel_gradients, objective),
+            ("synthetic side", used),
+            partial(_pixel_gradients, objective, used),
             parameters,
             real,
             synthetic[own],
@@ -118,6 +124,13 @@ def matching_gradient(
         values.append(value)
         gradients.append(gradient)
     return torch.cat(values), torch.cat(gradients)
+
+
+def used_images(images: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Join the first images of each class of `[K, S, C, H, W]` into one batch `[N, C, H, W]`."""
+    if min(sizes) == images.shape[1]:
+        return images.flatten(0, 1)
+    return torch.cat([own[:size] for own, size in zip(images, sizes, strict=True)])
 
 
 def distance_of(objective: Objective, real: RealTensors, synthetic: Gradients) -> Tensor:
@@ -251,12 +264,16 @@ def _stacked(found: Sequence[Gradients]) -> Gradients:
 
 
 def _pixel_gradients(
-    objective: Objective, parameters: Parameters, real: RealTensors, synthetic: Tensor, labels: Tensor
+    objective: Objective,
+    sizes: Sequence[int],
+    parameters: Parameters,
+    real: RealTensors,
+    synthetic: Tensor,
+    labels: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return the distances of some classes `[G]` and their gradients in the images `[G, S, C, H, W]`."""
     leaf = synthetic.detach().requires_grad_()
-    sizes = [synthetic.shape[1]] * len(synthetic)
-    found = _by_class(objective, parameters, leaf.flatten(0, 1), labels, sizes, real=False)
+    found = _by_class(objective, parameters, used_images(leaf, sizes), labels, sizes, real=False)
     values = _distances(objective, real, found)
     (gradient,) = torch.autograd.grad(values.sum(), leaf)
     return values.detach(), gradient
