@@ -86,6 +86,27 @@ def test_training_equals_the_steps_by_hand(
         assert_equal(found, expected)
 
 
+def test_each_step_sees_all_images_that_its_own_are_decoded_to(make: MakeSet) -> None:
+    images = replace(distilled(make, rates=[0.9, 0.1, 0.4, 0.02]), factor=2)
+    network = build_network(NETWORK, images.image_shape, 3)
+    found, _ = train_one(network, images, resolved(BY_STEPS, images), 0)
+    decoded = images.decoded()
+    expected = network.draw(seeded_generator(1, "evaluation network", 0))
+    parameters = {name: value.double() for name, value in expected.items()}
+    for number, lr in zip([0, 1] * EPOCHS, images.provenance["learned"]["step_lrs"], strict=True):
+        # Four tiles of image 0, then of image 1, for each of the classes.
+        positions = torch.tensor([label * 8 + number * 4 + tile for label in range(3) for tile in range(4)])
+        leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+        logits = network(leaves, decoded.normalised(positions).double())
+        slopes = torch.autograd.grad(
+            F.cross_entropy(logits, decoded.labels[positions]), list(leaves.values())
+        )
+        parameters = {
+            name: parameters[name] - lr * slope for name, slope in zip(parameters, slopes, strict=True)
+        }
+    assert_equal(found, parameters)
+
+
 def test_the_order_of_rates_and_images_matters(make: MakeSet) -> None:
     images = distilled(make, rates=[0.9, 0.1, 0.4, 0.02])
     network, protocol = build_network(NETWORK, images.image_shape, 3), resolved(BY_STEPS, images)

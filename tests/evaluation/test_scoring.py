@@ -105,7 +105,7 @@ def test_a_score_carries_every_accuracy_and_the_whole_protocol(tiny: ImageSet, m
     assert [repeat for repeat, _ in seen] == [0, 1, 2]
     assert score.n == 3
     assert score.mean == pytest.approx(sum(score.accuracies) / 3)
-    assert score.protocol == QUICK
+    assert score.protocol == replace(QUICK, labels="hard", temperature=1.0)
     assert score.trained_on == tiny.fingerprint
     assert score.tested_on == {"name": "made", "fingerprint": test.fingerprint, "num_images": 36}
     assert score.environment["threads"] == torch.get_num_threads()

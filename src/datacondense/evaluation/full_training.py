@@ -16,7 +16,6 @@ from typing import Annotated, NamedTuple, TypedDict
 import torch
 from msgspec import Meta
 from torch import Tensor
-from torch.nn import functional as F
 
 from datacondense.augment.strategies import changed
 from datacondense.cuda_graphs import CudaGraphs
@@ -71,7 +70,8 @@ class FullTraining:
     """
 
     def __init__(self, images: ImageSet, protocol: ResolvedProtocol, repeat: int) -> None:
-        self._images, self._protocol, self._repeat = images, protocol, repeat
+        protocol = protocol.for_labels_of(images)
+        self._images, self._protocol, self._repeat = images.decoded(), protocol, repeat
         self._device, self._dtype = images.labels.device, dtype_of(protocol)
         self.network = build_network(protocol.network, images.image_shape, images.num_classes)
         backend = choose_backend(
@@ -79,7 +79,8 @@ class FullTraining:
         )
         self._model = first_order_model(self.network, backend)
         self._in_training: Model = partial(self._model, training=True)
-        self._loss: Loss = F.cross_entropy
+        self._labels = protocol.targets(self._images, self._dtype)
+        self._loss: Loss = protocol.loss
         # A network of one's own may do what no graph repeats.
         self._graphs = CudaGraphs("cpu" if ":" in self.network.name else self._device)
         self.environment = {**environment(self._device), **backend._asdict()}
@@ -147,7 +148,7 @@ class FullTraining:
             self._in_training,
             start.state,
             positions,
-            self._images.labels[positions],
+            self._labels,
             epochs=protocol.epochs,
             sgd=lambda epoch: protocol.sgd(epoch, protocol.epochs),
             order=partial(seeded_generator, protocol.seed, "whole order", self._repeat),

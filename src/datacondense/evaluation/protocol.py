@@ -1,16 +1,23 @@
 """How a set is scored: the paper's protocol, and the score that carries it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from datacondense.augment.strategies import check_strategy, resolved_strategy
 from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
 from datacondense.networks.backend import Engine, Precision, check_backend
 from datacondense.networks.names import canonical_network, evaluation_name
 from datacondense.settings import (
     Named,
+    added,
     check_at_least,
     check_momenta,
     check_rates,
@@ -18,7 +25,7 @@ from datacondense.settings import (
     narrowed,
     plain_settings,
 )
-from datacondense.training import SGD
+from datacondense.training import SGD, Loss
 
 EPOCHS = 300
 EPOCHS_AUGMENTED = 1000
@@ -49,6 +56,10 @@ class EvaluationConfig:
         momentum: Momentum of the network's updates, 0 to 1.
         weight_decay: Weight of the squared norm of the parameters.
         batch_size: Images per update.
+        labels: What is learned of each image: "hard", its class; "soft", the set's own distribution over the classes;
+            or "auto", soft where the set has such labels.
+        temperature: T of the loss `T² · cross-entropy(label, softmax(logits / T))`.
+            Default: for soft labels the one that the set was made with; else 1.
         seed: Seed of the networks, orders and augmentations.
         precision: Of training and test: "bfloat16" (convolutions, products and feature maps), "float32", "float64", or
             "auto": bfloat16 where a GPU or the fused engine's processor is made for it, else float32.
@@ -65,6 +76,8 @@ class EvaluationConfig:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
+    labels: Literal["auto", "hard", "soft"] = added("auto")
+    temperature: float | None = added(None)
     seed: int = 0
     precision: Precision = "auto"
     engine: Engine = "auto"
@@ -74,6 +87,8 @@ class EvaluationConfig:
         check_at_least(self, 0, "seed")
         check_rates(self, "lr")
         check_momenta(self, "momentum")
+        if self.temperature is not None and not is_rate(self.temperature):
+            raise InputError(f"temperature is {self.temperature}, but must be above 0 and below 3e38.")
         if self.weight_decay != 0 and not is_rate(self.weight_decay):
             raise InputError(f"weight_decay is {self.weight_decay}, but must be at least 0 and below 3e38.")
         if self.augmentation is not None:
@@ -121,7 +136,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedProtocol(EvaluationConfig):
-    """A protocol without None.
+    """A protocol without None, but for the temperature, which follows from the set (see `for_labels_of`).
 
     Attributes:
         network: Network to train.
@@ -132,6 +147,54 @@ class ResolvedProtocol(EvaluationConfig):
     network: Named = field()
     epochs: int = field()
     augmentation: str = field()
+
+    def for_labels_of(self, images: ImageSet) -> Self:
+        """Return the protocol with what depends on the labels of a set: which are learned, and the temperature.
+
+        Args:
+            images: The set to train on.
+
+        Returns:
+            The protocol with hard or soft labels.
+
+        Raises:
+            InputError: Soft labels are to be learned, but the set has none.
+        """
+        has_soft = images.soft_labels is not None
+        if self.labels == "soft" and not has_soft:
+            raise InputError(
+                'labels is "soft", but the set has class numbers only: leave it out, or give a set with soft labels.'
+            )
+        soft = has_soft and self.labels != "hard"
+        known = images.provenance.get("soft_labels", {}).get("temperature", 1.0) if soft else 1.0
+        temperature = known if self.temperature is None else self.temperature
+        return replace(self, labels="soft" if soft else "hard", temperature=temperature)
+
+    def targets(self, images: ImageSet, dtype: torch.dtype) -> Tensor:
+        """Return the labels that networks learn.
+
+        Args:
+            images: The set, decoded.
+            dtype: Type of the logits.
+
+        Returns:
+            Class numbers `[N]`, or distributions `[N, K]` of that type.
+        """
+        return images.targets.to(dtype) if self.labels == "soft" else images.labels
+
+    @property
+    def loss(self) -> Loss:
+        """From logits `[B, K]` and labels to `T² · cross-entropy(labels, softmax(logits / T))`, a mean over the batch.
+
+        The factor keeps gradients of the size that they have at T = 1 (Hinton et al. 2015, section 2.1).
+        """
+        if self.temperature in {None, 1}:
+            return F.cross_entropy
+        return partial(_tempered, self.temperature)
+
+
+def _tempered(temperature: float, logits: Tensor, labels: Tensor) -> Tensor:
+    return temperature**2 * F.cross_entropy(logits / temperature, labels)
 
 
 @dataclass(frozen=True, kw_only=True)

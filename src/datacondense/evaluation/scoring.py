@@ -117,9 +117,10 @@ def resolved(config: EvaluationConfig, images: ImageSet, test: ImageSet | None =
     augmentation = known.augmentation if siamese == "none" else siamese
     if has_batch_norm(config.network):
         augmentation = NOISE
-    return config.resolved(
+    protocol = config.resolved(
         condensed_with=network, augmentation=augmentation, may_be_mirrored=known.may_be_mirrored
     )
+    return protocol.for_labels_of(images)
 
 
 def train_one(
@@ -133,9 +134,11 @@ class _Training:
     """Trains fresh networks on a set; those of one's own as they are, since they may do what no graph repeats."""
 
     def __init__(self, network: Network, images: ImageSet, protocol: ResolvedProtocol) -> None:
-        device = images.images.device
+        device, decoded = images.images.device, images.decoded()
+        protocol = protocol.for_labels_of(images)
         self._network, self._images, self._protocol = network, images, protocol
-        self._inputs = images.normalised().to(dtype_of(protocol))
+        self._inputs = decoded.normalised().to(dtype_of(protocol))
+        self._labels, self._loss = protocol.targets(decoded, self._inputs.dtype), protocol.loss
         self.model = first_order_model(network, _backend(network, protocol, device))
         self._in_training = partial(self.model, training=True)
         captured = ":" not in network.name and not protocol.learned_steps
@@ -144,7 +147,8 @@ class _Training:
     def fitting(self) -> int:
         """Return how many networks can be trained side by side."""
         sgd = self._protocol.sgd(0, self._protocol.epochs)
-        return networks_at_once(self._in_training, self._learner(0), self._inputs, self._images.labels, sgd)
+        batches = (self._inputs, self._labels)
+        return networks_at_once(self._in_training, self._learner(0), *batches, sgd, self._loss)
 
     def fresh(self) -> tuple[Parameters, Parameters]:
         """Return parameters and buffers of a network that is not trained."""
@@ -165,10 +169,11 @@ class _Training:
             self._in_training,
             learners,
             self._inputs,
-            self._images.labels,
+            self._labels,
             epochs=protocol.epochs,
             sgd=lambda epoch: protocol.sgd(epoch, protocol.epochs),
             graphs=self.graphs,
+            loss=self._loss,
         )
         return [(state.parameters, each.buffers or {}) for state, each in zip(states, learners, strict=True)]
 
