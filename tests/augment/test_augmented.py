@@ -4,7 +4,7 @@ from torch import Tensor
 
 from datacondense.augment.per_image import apply_augmentation, draw_augmentation
 from datacondense.augment.siamese import apply_siamese, draw_siamese
-from datacondense.augment.strategies import augmented
+from datacondense.augment.strategies import apply_view, augmented, draw_view
 from datacondense.errors import InputError
 
 
@@ -44,10 +44,48 @@ def test_a_batch_gets_one_operation_and_each_image_its_numbers(images: Tensor) -
     assert len(same.unique(dim=0)) == 6
 
 
+def test_several_operations_are_applied_in_order_and_one_of_the_geometric_ones(images: Tensor) -> None:
+    used, again = generator(), generator()
+    moves = set()
+    for _ in range(24):
+        expected = images
+        for group in ("color", "crop-scale-rotate", "flip", "cutout"):
+            draw = draw_siamese(group, 6, (3, 8, 8), again)
+            moves |= {draw.operation} if "-" in group else set()
+            expected = apply_siamese(draw, expected)
+        assert torch.equal(augmented("idc:flip-crop-scale-color-rotate-cutout", images, used), expected)
+    assert moves == {"crop", "scale", "rotate"}
+    assert torch.equal(used.get_state(), again.get_state())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "operations"),
+    [
+        ("idc:cutout-color", ["color", "cutout"]),
+        ("idc:flip-rotate", ["rotate", "flip"]),
+        ("idc:scale", ["scale"]),
+        ("dsa:flip", ["flip"]),
+    ],
+)
+def test_only_listed_operations_are_drawn(images: Tensor, strategy: str, operations: list[str]) -> None:
+    drawn = draw_view(strategy, 1, (3, 8, 8), generator())
+    assert [draw.operation for draw in drawn] == operations
+    assert torch.equal(apply_view(drawn, images)[2:4], apply_view(drawn, images[2:4]))  # all by one draw
+    own = augmented(strategy, images[:1].repeat(6, 1, 1, 1), generator())
+    assert len(own.unique(dim=0)) > 1
+
+
+def test_a_view_of_several_operations_is_differentiable() -> None:
+    drawn = draw_view("idc:color-rotate-flip-cutout", 1, (2, 4, 4), generator())
+    images = torch.rand(2, 2, 4, 4, generator=generator(), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: apply_view(drawn, x), (images,))
+
+
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
         ("dsa", "'dsa' names no Siamese operations: spell them out"),
+        ("idc", "'idc' names no Siamese operations: spell them out"),
         ("blur", "'blur' is unknown"),
         ("dsa:blur", "'dsa:blur' is unknown"),
     ],

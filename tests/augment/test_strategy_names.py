@@ -25,7 +25,9 @@ ALL = "dsa:color-crop-cutout-flip-scale-rotate"
         "dsa",
         ALL,
         "dsa:flip-color",
-        *(f"dsa:{name}" for name in SIAMESE_OPERATIONS),
+        *(f"{kind}:{name}" for kind in ("dsa", "idc") for name in SIAMESE_OPERATIONS),
+        "idc",
+        "idc:cutout-flip",
     ],
 )
 def test_known_strategies_pass(strategy: str) -> None:
@@ -56,12 +58,17 @@ def test_known_strategies_pass(strategy: str) -> None:
         "dsa:Color",
         "dsa: color",
         "dsax",
+        "idc:",
+        "idc:noise",
+        "idc:dsa",
+        "idc:flip-flip",
+        "crop:flip",
     ],
 )
 def test_unknown_strategies_are_refused(strategy: str) -> None:
     message = (
         rf"^Augmentation strategy '{strategy}' is unknown: give 'none', or some of crop, scale, rotate, noise "
-        r".*or 'dsa', or 'dsa:' before some of color, crop, cutout, flip, scale, rotate"
+        r".*or 'dsa' or 'idc', or 'dsa:' or 'idc:' before some of color, crop, cutout, flip, scale, rotate"
     )
     with pytest.raises(InputError, match=message):
         check_strategy(strategy)
@@ -72,18 +79,21 @@ def test_unknown_strategies_are_refused(strategy: str) -> None:
 
 
 def test_siamese_strategies_are_recognised() -> None:
-    assert all(map(is_siamese, ("dsa", "dsa:crop", ALL)))
-    assert not any(map(is_siamese, (*STRATEGIES, "dsax")))
+    assert all(map(is_siamese, ("dsa", "dsa:crop", ALL, "idc", "idc:crop")))
+    assert not any(map(is_siamese, (*STRATEGIES, "dsax", "idcx")))
 
 
-def test_dsa_is_resolved_for_the_data_set() -> None:
+def test_dsa_and_idc_are_resolved_for_the_data_set() -> None:
     assert resolved_strategy("dsa", mirrored=True) == ALL
     assert resolved_strategy("dsa", mirrored=False) == "dsa:color-crop-cutout-scale-rotate"
+    assert resolved_strategy("idc", mirrored=True) == "idc" + ALL.removeprefix("dsa")
+    assert resolved_strategy("idc", mirrored=False) == "idc:color-crop-cutout-scale-rotate"
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_listed_operations_are_only_sorted(mirrored: bool) -> None:
     assert resolved_strategy("dsa:rotate-flip-color", mirrored=mirrored) == "dsa:color-flip-rotate"
+    assert resolved_strategy("idc:rotate-flip-color", mirrored=mirrored) == "idc:color-flip-rotate"
     for strategy in (*STRATEGIES, "noise-crop"):
         assert resolved_strategy(strategy, mirrored=mirrored) == strategy
 
@@ -99,7 +109,7 @@ def test_operations_are_returned_in_order() -> None:
     assert siamese_operations(ALL) == "-".join(SIAMESE_OPERATIONS)
 
 
-@pytest.mark.parametrize("strategy", ["dsa", "none", "crop-scale"])
+@pytest.mark.parametrize("strategy", ["dsa", "idc", "none", "crop-scale"])
 def test_names_without_siamese_operations_are_refused(strategy: str) -> None:
     with pytest.raises(
         InputError, match=rf"strategy '{strategy}' names no Siamese operations: spell them out"

@@ -157,7 +157,7 @@ def test_kinds_of_steps_have_names_of_their_own() -> None:
         ({"image_momentum": 1.0}, "image_momentum is 1.0, but must be at least 0 and below 1"),
         (
             {"siamese": "crop"},
-            "siamese is 'crop', but must be 'none', 'dsa', or operations such as 'dsa:color-crop-flip'",
+            "siamese is 'crop', but must be 'none', 'dsa', 'idc', or operations such as 'dsa:color-crop-flip'",
         ),
         ({"siamese": "dsa:blur"}, "Augmentation strategy 'dsa:blur' is unknown: give 'none', or some of"),
     ],

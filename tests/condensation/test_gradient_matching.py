@@ -214,7 +214,7 @@ def test_settings_take_the_place_of_defaults() -> None:
         ({"network_lr": float("nan")}, "network_lr is nan, but a learning rate must be"),
         ({"image_momentum": 1.0}, "image_momentum is 1.0, but must be at least 0 and below 1"),
         ({"distance": "l1"}, "no distance 'l1'"),
-        ({"siamese": "flip"}, "siamese is 'flip', but must be 'none', 'dsa', or operations such as"),
+        ({"siamese": "flip"}, "siamese is 'flip', but must be 'none', 'dsa', 'idc', or operations such as"),
         ({"siamese": "dsa:"}, "Augmentation strategy 'dsa:' is unknown"),
         ({"siamese": "dsa:crop-crop"}, "Augmentation strategy 'dsa:crop-crop' is unknown"),
         ({"siamese": "dsa:noise"}, "Augmentation strategy 'dsa:noise' is unknown"),

@@ -95,8 +95,9 @@ def test_batches_of_all_classes_take_every_image_once_in_each_epoch(make: MakeSe
     assert len(everything) == 18
 
 
-def test_a_view_changes_all_images_of_a_class_alike(tiny: ImageSet) -> None:
-    view = Sampler(tiny, 4, torch.float32).view("dsa:rotate", "view", 0)
+@pytest.mark.parametrize("strategy", ["dsa:rotate", "idc:color-rotate-cutout"])
+def test_a_view_changes_all_images_of_a_class_alike(tiny: ImageSet, strategy: str) -> None:
+    view = Sampler(tiny, 4, torch.float32).view(strategy, "view", 0)
     images = tiny.normalised()
     together = view(2, images)
     torch.testing.assert_close(torch.cat([view(2, images[:5]), view(2, images[5:])]), together)

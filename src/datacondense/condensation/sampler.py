@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from datacondense.augment.siamese import apply_siamese, draw_siamese
-from datacondense.augment.strategies import siamese_operations
+from datacondense.augment.strategies import apply_view, draw_view
 from datacondense.cuda_graphs import sent
 from datacondense.image_set import ImageSet
 from datacondense.networks.network import Network, Parameters
@@ -94,11 +93,10 @@ class Sampler:
         """
         if strategy == "none":
             return lambda _, images: images
-        operations, shape = siamese_operations(strategy), self.train.image_shape
 
         def change(label: int, images: Tensor) -> Tensor:
-            drawn = draw_siamese(operations, 1, shape, self.generator(purpose, *index, label))
-            return apply_siamese(drawn, images)
+            generator = self.generator(purpose, *index, label)
+            return apply_view(draw_view(strategy, 1, self.train.image_shape, generator), images)
 
         return change
 
