@@ -40,6 +40,15 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "shrink-pixels": ("gradient-matching", {"shrink_pixels": True}),
     "small-network-batch": ("gradient-matching", {"network_batch": 4}),
     "fixed-network": ("dataset-distillation", {"fixed_network": True}),
+    "distilled-labels": ("dataset-distillation", {"learn_labels": True, "label_lr": 0.1}),
+    "step-by-step": ("parameter-matching", {"constant_memory": True, "inner_batch": 3, "inner_steps": 3}),
+    "experts": (
+        "parameter-matching",
+        {
+            **{"experts": 2, "expert_epochs": 3, "start_epochs": 1, "inner_batch": 4, "inner_steps": 3},
+            **{"learn_rate": True, "learn_labels": True},
+        },
+    ),
     "two-images-per-step": ("dataset-distillation", {"images_per_step": 2}),
     "no-augmentation": ("distribution-matching", {"siamese": "none"}),
     **{f"factor-{name}": (name, {"factor": 2}) for name in METHODS},
@@ -154,6 +163,7 @@ def test_the_result_holds_the_images_class_by_class_and_all_settings(
     assert torch.equal(saved.images, condensed.images)
     assert saved.labels.tolist() == [0, 0, *([1] * (3 if settings.ipc_of else 2)), 2, 2]
     assert saved.factor == settings.factor
+    assert (saved.soft_labels is not None) == getattr(settings, "learn_labels", False)
     assert (saved.mean, saved.std, saved.class_names) == (tiny.mean, tiny.std, tiny.class_names)
     assert bool(saved.images.isfinite().all())
     record = saved.provenance

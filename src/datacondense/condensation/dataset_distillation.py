@@ -6,6 +6,7 @@ learning rates, and Adam moves both.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, NamedTuple, TypeAlias, get_args
@@ -14,18 +15,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datacondense.condensation.learned_labels import LABEL_LOGITS, current_labels, first_logits
 from datacondense.condensation.method import Method, MethodConfig
 from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
-from datacondense.matching.unrolled import InnerStep, unrolled_sgd
+from datacondense.matching.unrolled import InnerStep, unrolled_gradients
 from datacondense.networks.backend import Backend
 from datacondense.networks.initial_values import with_xavier_values
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Network, Parameters
-from datacondense.settings import check_at_least, check_rates, narrowed
+from datacondense.settings import added, check_at_least, check_rates, narrowed
 
 InitialValues: TypeAlias = Literal["xavier", "default"]
 
+_RAW_LRS = "raw_lrs"
 _BETAS = (0.5, 0.999)
 _EPSILON = 1e-8
 
@@ -45,6 +48,8 @@ class DatasetDistillationConfig(MethodConfig):
         step_lr: What the learning rate of each training step begins as; every step learns its own. Default: 0.02, and
             0.001 for alexcifarnet.
         fixed_network: Learn for one network, always the same for a seed, instead of a fresh one in every iteration.
+        learn_labels: Learn a distribution over the classes for each decoded image, which begins with 0.9 for its class.
+        label_lr: Learning rate of Adam for the labels' logits.
         halve_every: Iterations after which the learning rate is halved, again and again.
         precision: "float64", slow, for checks; everything is float32 with "auto", "float32" and "bfloat16" alike, since
             nothing here is of first order only.
@@ -61,12 +66,14 @@ class DatasetDistillationConfig(MethodConfig):
     inner_epochs: int = 3
     step_lr: float | None = None
     fixed_network: bool = False
+    learn_labels: bool = False
+    label_lr: float = added(0.01)
     halve_every: int = 2360
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "images_per_step", "inner_epochs", "halve_every")
-        check_rates(self, "step_lr")
+        check_rates(self, "step_lr", "label_lr")
         if self.initial_values not in get_args(InitialValues):
             raise InputError(
                 f"initial_values is {self.initial_values!r}: choose one of 'xavier' and 'default'."
@@ -159,73 +166,86 @@ class DatasetDistillation(Method[_Resolved]):
         return Backend("eager", "float64" if self.settings.precision == "float64" else "float32")
 
     def init(self) -> State:
-        """Return the images and learning rates with which the run begins."""
+        """Return the images and learning rates with which the run begins, and the labels where they are learned."""
         images = super().init().images
         raw_lrs = images.new_full((self.settings.inner_steps,), _inverse_softplus(self.settings.step_lr))
-        return _state(*(Moving(value, *[torch.zeros_like(value)] * 2) for value in (images, raw_lrs)))
+        values = {"images": images, _RAW_LRS: raw_lrs}
+        if self.settings.learn_labels:
+            _, classes = self.in_one_batch(self.decoded(images))
+            values[LABEL_LOGITS] = first_logits(classes, len(self.labels)).to(images)
+        return _state({name: Moving(value, *[torch.zeros_like(value)] * 2) for name, value in values.items()})
 
     def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move images and learning rates once."""
-        images = Moving(state.images, state.velocity, state.other["images_square"])
-        raw_lrs = Moving(*(state.other[name] for name in ("raw_lrs", "raw_lrs_mean", "raw_lrs_square")))
-        loss, gradients = self._gradients(images.value, raw_lrs.value, step)
-        lr = self.settings.image_lr * 0.5 ** (step.outer // self.settings.halve_every)
-        moved = [
-            adam_step(moving, gradient, lr=lr, number=step.outer + 1)
-            for moving, gradient in zip((images, raw_lrs), gradients, strict=True)
-        ]
-        return _state(*moved), loss
+        """Move images, learning rates and labels once."""
+        moving = _moving(state)
+        loss, gradients = self._gradients({name: each.value for name, each in moving.items()}, step)
+        lrs = dict.fromkeys(moving, self.settings.image_lr) | {LABEL_LOGITS: self.settings.label_lr}
+        halved = 0.5 ** (step.outer // self.settings.halve_every)
+        return _state({
+            name: adam_step(each, gradients[name], lr=lrs[name] * halved, number=step.outer + 1)
+            for name, each in moving.items()
+        }), loss
 
-    def _gradients(self, images: Tensor, raw_lrs: Tensor, step: Step) -> tuple[float, tuple[Tensor, ...]]:
+    def _gradients(self, learned: Parameters, step: Step) -> tuple[float, Parameters]:
         """Differentiate the loss of real images through the training on synthetic ones."""
         number = 0 if self.settings.fixed_network else step.outer
         parameters = self.sampler.network(self.network, "network", number)
         buffers = self.sampler.frozen_buffers(self.network, parameters, number)
         real = self.sampler.real_of_all(self.settings.real_batch, "real", step.outer)
         loss, gradients = self.graphs.replay(
-            "synthetic", self._differentiated, images, raw_lrs, parameters, buffers, *real
+            "synthetic", self._differentiated, learned, parameters, buffers, *real
         )
         return float(loss), gradients
 
     def _differentiated(
         self,
-        images: Tensor,
-        raw_lrs: Tensor,
+        learned: Parameters,
         parameters: Parameters,
         buffers: Parameters,
         real: Tensor,
         targets: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the loss of real images and its gradients in the synthetic ones and the learning rates."""
+    ) -> tuple[Tensor, Parameters]:
+        """Return the loss of real images, and its gradients in all that is learned."""
         model = partial(self.network, buffers=buffers)
-        leaves = [tensor.detach().requires_grad_() for tensor in (images, raw_lrs)]
-        trained = unrolled_sgd(
-            model, parameters, self._inner_steps(self.decoded(leaves[0]), F.softplus(leaves[1]))
+        steps = [partial(self._inner_step, number) for number in range(self.settings.inner_steps)]
+        return unrolled_gradients(
+            model, parameters, steps, learned, lambda end: F.cross_entropy(model(end, real), targets)
         )
-        loss = F.cross_entropy(model(trained, real), targets)
-        return loss.detach(), torch.autograd.grad(loss, leaves)
 
-    def _inner_steps(self, images: Tensor, step_lrs: Tensor) -> list[InnerStep]:
-        """List the training steps: through the images in order, in every epoch with the next learning rates."""
-        size = self.settings.images_per_step * self.settings.factor**2
-        labels = self.labels.repeat_interleave(size)
-        batches = [part.flatten(0, 1) for part in images.split(size, dim=1)] * self.settings.inner_epochs
-        return [InnerStep(batch, labels, lr) for batch, lr in zip(batches, step_lrs, strict=True)]
+    def _inner_step(self, number: int, learned: Mapping[str, Tensor]) -> InnerStep:
+        """Return a training step: through the images in order, in every epoch with the next learning rates."""
+        size, tiles = self.settings.images_per_step, self.settings.factor**2
+        first = number * size % self.settings.ipc
+        images = self.decoded(learned["images"][:, first : first + size]).flatten(0, 1)
+        classes = self.labels.repeat_interleave(self.settings.ipc * tiles)
+        labels = current_labels(learned, classes).unflatten(0, (len(self.labels), -1))
+        own = labels[:, first * tiles : (first + size) * tiles].flatten(0, 1)
+        return InnerStep(images, own, F.softplus(learned[_RAW_LRS][number]))
 
 
-def _state(images: Moving, raw_lrs: Moving) -> State:
+def _state(moving: Mapping[str, Moving]) -> State:
     """Name what a run keeps; the rates once as they are used and once as they are moved."""
+    images, raw_lrs = moving["images"], moving[_RAW_LRS]
+    other = {"images_square": images.square, _RAW_LRS: raw_lrs.value}
+    for name in moving.keys() - {"images"}:
+        other |= {f"{name}_mean": moving[name].mean, f"{name}_square": moving[name].square}
+    learned = {name: moving[name].value for name in moving.keys() & {LABEL_LOGITS}}
     return State(
         images=images.value,
         velocity=images.mean,
-        learned={"step_lrs": F.softplus(raw_lrs.value)},
-        other={
-            "images_square": images.square,
-            "raw_lrs": raw_lrs.value,
-            "raw_lrs_mean": raw_lrs.mean,
-            "raw_lrs_square": raw_lrs.square,
-        },
+        learned={"step_lrs": F.softplus(raw_lrs.value), **learned},
+        other=other,
     )
+
+
+def _moving(state: State) -> dict[str, Moving]:
+    """Return by name what Adam moves."""
+    other = state.other
+    values = {_RAW_LRS: other[_RAW_LRS]}
+    values |= {name: state.learned[name] for name in state.learned.keys() & {LABEL_LOGITS}}
+    return {"images": Moving(state.images, state.velocity, other["images_square"])} | {
+        name: Moving(value, other[f"{name}_mean"], other[f"{name}_square"]) for name, value in values.items()
+    }
 
 
 def _inverse_softplus(value: float) -> float:

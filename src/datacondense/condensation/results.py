@@ -6,6 +6,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import torch
 from msgspec import Meta
 
+from datacondense.condensation.learned_labels import LABEL_LOGITS
 from datacondense.condensation.method import Method
 from datacondense.condensation.state import State
 from datacondense.errors import InputError
@@ -70,11 +71,14 @@ def frozen(state: State, facts: Mapping[str, Any], provenance: dict[str, Any]) -
     stored = facts.pop("stored", (result.shape[1],) * len(result))
     labels = torch.arange(len(stored)).repeat_interleave(torch.tensor(stored))
     mean, std = (torch.tensor(facts[name], dtype=torch.float32).view(-1, 1, 1) for name in ("mean", "std"))
-    if state.learned:
-        learned = {name: tensor.tolist() for name, tensor in state.learned.items()}
-        provenance = {**provenance, "learned": learned}
+    learned = {name: tensor.tolist() for name, tensor in state.learned.items() if name != LABEL_LOGITS}
+    logits = state.learned.get(LABEL_LOGITS)
     return ImageSet(
-        images=used_images(result, stored) * std + mean, labels=labels, provenance=provenance, **facts
+        images=used_images(result, stored) * std + mean,
+        labels=labels,
+        provenance={**provenance, "learned": learned} if learned else provenance,
+        soft_labels=None if logits is None else logits.softmax(1).float().cpu(),
+        **facts,
     )
 
 

@@ -23,7 +23,6 @@ def train_by_learned_steps(
             "them; leave it out for others."
         )
     size, epochs = settings.get("images_per_step", 0), settings.get("inner_epochs", 0)
-    size *= settings.get("factor", 1) ** 2  # `images` are decoded
     steps = epochs * (len(images) // max(1, images.num_classes * size))
     if len(set(images.class_sizes)) > 1 or steps == 0 or len(rates) != steps:
         raise InputError(
@@ -38,11 +37,12 @@ def train_by_learned_steps(
         drawn = network.draw(seeded_generator(seed, "evaluation network", repeat))
     device = images.images.device
     parameters, buffers = (moved(tensors, device, dtype) for tensors in (drawn, network.buffers()))
-    inputs = images.decoded().normalised().to(dtype).unflatten(0, (images.num_classes, -1))
-    size *= images.factor**2
-    labels = torch.arange(images.num_classes, device=device).repeat_interleave(size)
-    batches = [part.flatten(0, 1) for part in inputs.split(size, dim=1)]
-    for batch, lr in zip(batches * epochs, rates, strict=True):
+    shown, soft, size = images.decoded(), images.soft_labels, size * images.factor**2
+    batches = [
+        [part.flatten(0, 1) for part in tensor.unflatten(0, (images.num_classes, -1)).split(size, dim=1)]
+        for tensor in (shown.normalised().to(dtype), shown.labels if soft is None else soft.to(dtype))
+    ]
+    for batch, labels, lr in zip(*(parts * epochs for parts in batches), rates, strict=True):
         sgd = SGD(lr=lr, batch_size=len(batch))
         parameters = train(
             lambda parameters, images: model(parameters, images, buffers),

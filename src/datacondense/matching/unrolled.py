@@ -1,7 +1,7 @@
 """Gradient descent that can itself be differentiated, for methods that learn images through the training on them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -37,28 +37,57 @@ def unrolled_sgd(model: Model, parameters: Parameters, steps: Sequence[InnerStep
     return parameters
 
 
-def gradients_step_by_step(
+MakeStep: TypeAlias = Callable[[Mapping[str, Tensor]], InnerStep]
+"""From the tensors that are learned, by name, to a step on them."""
+
+
+def unrolled_gradients(
     model: Model,
     parameters: Parameters,
-    steps: Sequence[Callable[[Mapping[str, Tensor]], InnerStep]],
+    steps: Sequence[MakeStep],
     learned: Mapping[str, Tensor],
     loss: Callable[[Parameters], Tensor],
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Differentiate a loss of where plain gradient descent ends, in the memory of one step (Cui et al., ICML 2023).
-
-    Since θ_n = θ_0 - Σ_i η_i ∇_θ L(θ_i; x_i, y_i), a loss F(θ_n) has the slope -η_i (∂F/∂θ_n)·∂/∂x_i ∇_θ L(θ_i; x_i,
-    y_i) in x_i, where the later θ_j count as constants ("TESLA", section 3.2). The first pass finds θ_n and ∂F/∂θ_n; the
-    second goes the same way again and differentiates every step by itself.
+    """Differentiate a loss of where plain gradient descent ends, through all of it.
 
     Args:
         model: The network as a function of (parameters, images).
         parameters: θ_0, constant.
         steps: For each step, what makes it of the tensors that are learned.
-        learned: The tensors that are learned, by name; each step uses all of them.
-        loss: The loss F of θ_n, a scalar.
+        learned: The tensors that are learned, by name.
+        loss: The loss of θ_n, a scalar.
 
     Returns:
         The loss, and its gradients in the tensors that are learned, by name; none with a graph.
+    """
+    leaves = _leaves(learned)
+    value = loss(unrolled_sgd(model, parameters, [make(leaves) for make in steps]))
+    gradients = torch.autograd.grad(value, list(leaves.values()))
+    return value.detach(), dict(zip(leaves, gradients, strict=True))
+
+
+def gradients_step_by_step(
+    model: Model,
+    parameters: Parameters,
+    steps: Sequence[MakeStep],
+    learned: Mapping[str, Tensor],
+    loss: Callable[[Parameters], Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Differentiate as `unrolled_gradients` does, but in the memory of one step (Cui et al., ICML 2023, "TESLA").
+
+    Since θ_n = θ_0 - Σ_i η_i ∇_θ L(θ_i; x_i, y_i), a loss F(θ_n) has the slope -η_i (∂F/∂θ_n)·∂/∂x_i ∇_θ L(θ_i; x_i,
+    y_i) in x_i, where the later θ_j count as constants (section 3.2). The first pass finds θ_n and ∂F/∂θ_n, the second
+    goes the same way again and differentiates every step by itself.
+
+    Args:
+        model: See `unrolled_gradients`.
+        parameters: Likewise.
+        steps: Likewise.
+        learned: Likewise, but each step must use all of them.
+        loss: Likewise.
+
+    Returns:
+        The loss, and the gradients by name.
     """
     leaves = _leaves(learned)
     end = parameters
