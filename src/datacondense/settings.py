@@ -148,6 +148,12 @@ def check_momenta(settings: object, *names: str) -> None:
             raise InputError(f"{name} is {getattr(settings, name)}, but must be at least 0 and below 1.")
 
 
+def check_probability(name: str, value: float) -> None:
+    """Check that a probability is from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value}, but a probability must be from 0 to 1.")
+
+
 def joined_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings and dataclasses as one mapping, keys joined by dots."""
     flat: dict[str, Any] = {}

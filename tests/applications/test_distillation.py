@@ -42,6 +42,16 @@ def test_the_loss_is_that_of_the_formula(old_only: bool, rows: tuple[int, ...]) 
     expected = entropy + 0.5 * sum(map(distilled, rows)) / 2
     found = distillation_loss(CONFIG, 3, old_only, OUTPUTS, labels)
     assert float(found) == pytest.approx(expected, rel=1e-12)
+    same = distillation_loss(CONFIG, 3, old_only, OUTPUTS, torch.eye(3, dtype=torch.float64)[labels])
+    assert float(same) == pytest.approx(expected, rel=1e-12)
+
+
+def test_mixed_images_are_distilled_as_far_as_they_are_old() -> None:
+    labels = torch.tensor([[0.5, 0.25, 0.25], [0, 0, 1]], dtype=torch.float64)
+    first, second = ([log(p) for p in softmax(logits)] for logits in LOGITS)
+    entropy = -(0.5 * first[0] + 0.25 * first[1] + 0.25 * first[2] + second[2]) / 2
+    found = distillation_loss(CONFIG, 3, True, OUTPUTS, labels)
+    assert float(found) == pytest.approx(entropy + 0.5 * 0.75 * distilled(0) / 2, rel=1e-12)
 
 
 def test_a_network_that_agrees_with_its_teacher_is_not_moved_by_it() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from datacondense.augment.cutmix import mixed
 from datacondense.augment.per_image import apply_augmentation, draw_augmentation
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.data.data_source import DataSource, identified
@@ -119,9 +120,11 @@ def test_the_accuracy_is_that_of_the_saved_network(workspace: Workspace) -> None
     assert result["environment"]["precision"] == "float32"
 
 
-@pytest.mark.parametrize("augmentation", ["none", "crop-noise"])
-def test_the_protocol_is_that_of_condensed_sets(workspace: Workspace, augmentation: str) -> None:
-    protocol = replace(PROTOCOL, augmentation=augmentation, seed=3, epochs=3)
+@pytest.mark.parametrize(("augmentation", "cutmix"), [("none", 0.0), ("crop-noise", 0.0), ("none", 0.5)])
+def test_the_protocol_is_that_of_condensed_sets(
+    workspace: Workspace, augmentation: str, cutmix: float
+) -> None:
+    protocol = replace(PROTOCOL, augmentation=augmentation, cutmix=cutmix, seed=3, epochs=3)
     task = training(protocol, repeat=5)
     assert 0.7 < task.run(workspace)["accuracy"] <= 1
     images = digits().read().train
@@ -133,10 +136,12 @@ def test_the_protocol_is_that_of_condensed_sets(workspace: Workspace, augmentati
         order = torch.randperm(len(images), generator=seeded_generator(3, "whole order", 5, epoch))
         for batch in order.split(64):
             leaves = {name: value.requires_grad_() for name, value in parameters.items()}
-            x = inputs[batch]
+            x, y = inputs[batch], images.labels[batch]
             if augmentation != "none":
                 x = apply_augmentation(draw_augmentation(augmentation, (len(x), 1, 8, 8), change), x)
-            loss = F.cross_entropy(network(leaves, x), images.labels[batch])
+            if cutmix:
+                x, y = mixed(x, y, 10, change, cutmix)
+            loss = F.cross_entropy(network(leaves, x), y)
             gradients = torch.autograd.grad(loss, list(leaves.values()))
             for (name, value), gradient in zip(leaves.items(), gradients, strict=True):
                 velocity[name] = 0.9 * velocity[name] + gradient + 5e-4 * value.detach()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.augment.strategies import augmented
+from datacondense.augment.strategies import changed
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol, Score
 from datacondense.evaluation.scoring import evaluate, evaluate_one, resolved, train_one
@@ -45,8 +45,15 @@ def by_hand(network: Network, images: ImageSet, config: EvaluationConfig, repeat
             positions = torch.randperm(len(images), generator=order)
         for batch in positions.split(config.batch_size):
             optimiser.zero_grad()
-            logits = network(parameters, augmented(config.augmentation, inputs[batch], change))
-            F.cross_entropy(logits, images.labels[batch]).backward()
+            seen, targets = changed(
+                config.augmentation,
+                inputs[batch],
+                images.labels[batch],
+                generator=change,
+                num_classes=3,
+                cutmix=config.cutmix,
+            )
+            F.cross_entropy(network(parameters, seen), targets).backward()
             optimiser.step()
     return {name: value.detach() for name, value in parameters.items()}
 
@@ -65,6 +72,19 @@ def test_training_follows_the_protocol(
         parameters, _ = train_one(network, tiny, config, repeat)
         for name, expected in by_hand(network, tiny, config, repeat).items():
             torch.testing.assert_close(parameters[name], expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_batches_are_mixed_after_their_augmentation(tiny: ImageSet, soft: bool) -> None:
+    config = replace(QUICK, augmentation="idc:color-scale-flip", cutmix=0.5, batch_size=10)
+    config = replace(config, precision="float64")
+    network = build_network("mlp", tiny.image_shape, tiny.num_classes)
+    images = replace(tiny, soft_labels=F.one_hot(tiny.labels, 3).float()) if soft else tiny
+    parameters, _ = train_one(network, images, config, 1)
+    for name, expected in by_hand(network, tiny, config, 1).items():
+        torch.testing.assert_close(parameters[name], expected, rtol=1e-9, atol=1e-10)
+    plain, _ = train_one(network, tiny, replace(config, cutmix=0.0), 1)
+    assert not any(torch.allclose(parameters[name], value) for name, value in plain.items())
 
 
 def noisy(make: MakeSet, per_class: int) -> ImageSet:
@@ -220,6 +240,8 @@ def test_test_images_of_other_shapes_and_classes_are_refused(tiny: ImageSet, mak
         ({"seed": -1}, "seed is -1"),
         ({"augmentation": "blur"}, "blur"),
         ({"augmentation": "dsa:blur"}, "'dsa:blur' is unknown"),
+        ({"cutmix": 1.5}, "cutmix is 1.5, but a probability must be from 0 to 1"),
+        ({"cutmix": float("nan")}, "cutmix is nan, but a probability"),
     ],
 )
 def test_wrong_protocols_are_refused(change: dict[str, Any], message: str) -> None:

@@ -56,6 +56,7 @@ MANY = replace(QUICK, repeats=5, lr=0.02, batch_size=4, precision="float64")
         replace(MANY, network="convnet-w4-d1-bn", augmentation="crop-noise"),
         replace(MANY, network="convnet-w4-d1", batch_size=256),
         replace(MANY, augmentation="dsa:color-crop-rotate", batch_size=256),
+        replace(MANY, augmentation="idc:color-crop-flip", cutmix=0.5),
     ],
 )
 def test_accuracies_do_not_depend_on_what_is_trained_beside(

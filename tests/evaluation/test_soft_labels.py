@@ -121,6 +121,7 @@ def test_forgetting_is_counted_by_classes(make: MakeSet) -> None:
     ("config", "message"),
     [
         ({"labels": "soft"}, 'labels is "soft", but the set has class numbers only: leave it out'),
+        ({"labels": "both"}, "labels is 'both', but must be 'auto', 'hard' or 'soft'"),
         ({"temperature": 0.0}, r"temperature is 0.0, but must be above 0 and below 3e38"),
     ],
 )
@@ -132,6 +133,6 @@ def test_labels_that_cannot_be_learned_are_refused(
 
 
 def test_keys_of_recorded_tasks_do_not_know_of_labels() -> None:
-    assert not {"labels", "temperature"} & recorded_settings(PROTOCOL).keys()
+    assert not {"labels", "temperature", "cutmix"} & recorded_settings(PROTOCOL).keys()
     told = recorded_settings(replace(PROTOCOL, labels="soft", temperature=2))
     assert (told["labels"], told["temperature"]) == ("soft", 2.0)

@@ -46,9 +46,9 @@ def distillation_loss(
     Args:
         config: Temperature and weight.
         num_classes: The network's classes K, the teacher's first.
-        old_only: Whether images of classes that the teacher does not know are left out of the distillation.
+        old_only: Whether images are distilled as far only as their labels are of classes that the teacher knows.
         outputs: Logits of the network and, after them, of the teacher, `[B, K + K']`.
-        labels: Class numbers `[B]`.
+        labels: Class numbers `[B]`, or distributions `[B, K]`.
 
     Returns:
         The loss, a scalar.
@@ -58,7 +58,7 @@ def distillation_loss(
     soft = F.softmax(taught / heat, dim=1)
     each = F.cross_entropy(logits[:, :known] / heat, soft, reduction="none")
     if old_only:
-        each = each * (labels < known)
+        each = each * (labels < known if labels.dim() == 1 else labels[:, :known].sum(1))
     return F.cross_entropy(logits, labels) + config.distillation_weight * heat**2 * each.mean()
 
 

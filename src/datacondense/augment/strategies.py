@@ -11,6 +11,7 @@ idc                  the same with every operation that leaves the classes of th
 import torch
 from torch import Tensor
 
+from datacondense.augment.cutmix import mixed
 from datacondense.augment.per_image import OPERATIONS, apply_augmentation, draw_augmentation
 from datacondense.augment.siamese import SIAMESE_OPERATIONS, SiameseDraw, apply_siamese, draw_siamese
 from datacondense.errors import InputError
@@ -33,10 +34,20 @@ def augmented(strategy: str, images: Tensor, generator: torch.Generator) -> Tens
 
 
 def changed(
-    strategy: str, images: Tensor, labels: Tensor, generator: torch.Generator
+    strategy: str,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
+    num_classes: int = 0,
+    cutmix: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return a batch to train on: images `[B, C, H, W]`, augmented, and their labels."""
-    return augmented(strategy, images, generator), labels
+    """Return a batch to train on: images `[B, C, H, W]`, augmented, then mixed with probability `cutmix`, and labels.
+
+    Labels are returned as they are where no batch is mixed, else as distributions `[B, num_classes]`.
+    """
+    images = augmented(strategy, images, generator)
+    return mixed(images, labels, num_classes, generator, cutmix) if cutmix else (images, labels)
 
 
 def draw_view(

@@ -95,6 +95,8 @@ def describe(score: Score) -> str:
         "the set's own learned steps"
         if protocol.learned_steps
         else f"{protocol.epochs} epochs, augmentation {protocol.augmentation}"
+        + (f" with CutMix {protocol.cutmix:g}" if protocol.cutmix else "")
+        + (f", soft labels at temperature {protocol.temperature:g}" if protocol.labels == "soft" else "")
     )
     return (
         f"{protocol.network}, {training}, seed {protocol.seed}, "

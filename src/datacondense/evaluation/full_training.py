@@ -17,7 +17,6 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from datacondense.augment.strategies import changed
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.environment import environment
 from datacondense.errors import InputError
@@ -168,11 +167,11 @@ class FullTraining:
     def _change(self, epoch: int) -> Change:
         """Return what makes images, each augmented in its own way, of positions."""
         protocol = self._protocol
-        random = seeded_generator(protocol.seed, "whole augmentation", self._repeat, epoch)
+        generator = seeded_generator(protocol.seed, "whole augmentation", self._repeat, epoch)
+        changed = protocol.change(self._images.num_classes, generator)
 
         def change(positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            images = self._images.normalised(positions).to(self._dtype)
-            return changed(protocol.augmentation, images, labels, random)
+            return changed(self._images.normalised(positions).to(self._dtype), labels)
 
         return change
 

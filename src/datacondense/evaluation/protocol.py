@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datacondense.augment.strategies import check_strategy, resolved_strategy
+from datacondense.augment.strategies import changed, check_strategy, resolved_strategy
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.networks.backend import Engine, Precision, check_backend
@@ -20,12 +20,13 @@ from datacondense.settings import (
     added,
     check_at_least,
     check_momenta,
+    check_probability,
     check_rates,
     is_rate,
     narrowed,
     plain_settings,
 )
-from datacondense.training import SGD, Loss
+from datacondense.training import SGD, Change, Loss
 
 EPOCHS = 300
 EPOCHS_AUGMENTED = 1000
@@ -47,9 +48,13 @@ class EvaluationConfig:
         augmentation: One random change per image and epoch: "none"; or operations out of crop, scale, rotate and
             noise joined by hyphens, one drawn for each image; or "dsa:" and operations out of color, crop, cutout,
             flip, scale and rotate joined by hyphens, one drawn for each batch, as in differentiable Siamese
-            augmentation; or "dsa" for all of these, without flip on digits. Default, as published:
-            "crop-noise" for a network with batch normalisation; that of the set, if it was learned with Siamese
-            augmentation; else that of the data set, "crop-scale-rotate" for MNIST and "none" for the others.
+            augmentation; or "idc:" and the same names, all applied at once, but one drawn of crop, scale and rotate;
+            or "dsa" or "idc" for all of these, without flip on digits. Default, as published: "crop-noise" for a
+            network with batch normalisation; that of the set, if it was learned with Siamese augmentation; else that
+            of the data set, "crop-scale-rotate" for MNIST and "none" for the others.
+        cutmix: Probability of CutMix in a batch, 0 to 1: a box of each image comes from another one, and its share of
+            the label too. IDC's protocol is --augmentation idc --cutmix 0.5 --epochs 1000 --batch-size 64, but for
+            when the learning rate drops.
         learned_steps: Train as a set of Dataset Distillation says, by its own steps and learning rates, in the place of
             all settings but network, seed and precision; a set that was learned for one network is trained on that one.
         lr: Learning rate, multiplied by 0.1 after half of the epochs.
@@ -71,6 +76,7 @@ class EvaluationConfig:
     repeats: int = 20
     epochs: int | None = None
     augmentation: str | None = None
+    cutmix: float = added(0.0)
     learned_steps: bool = False
     lr: float = 0.01
     momentum: float = 0.9
@@ -87,6 +93,9 @@ class EvaluationConfig:
         check_at_least(self, 0, "seed")
         check_rates(self, "lr")
         check_momenta(self, "momentum")
+        check_probability("cutmix", self.cutmix)
+        if self.labels not in {"auto", "hard", "soft"}:
+            raise InputError(f"labels is {self.labels!r}, but must be 'auto', 'hard' or 'soft'.")
         if self.temperature is not None and not is_rate(self.temperature):
             raise InputError(f"temperature is {self.temperature}, but must be above 0 and below 3e38.")
         if self.weight_decay != 0 and not is_rate(self.weight_decay):
@@ -169,6 +178,20 @@ class ResolvedProtocol(EvaluationConfig):
         known = images.provenance.get("soft_labels", {}).get("temperature", 1.0) if soft else 1.0
         temperature = known if self.temperature is None else self.temperature
         return replace(self, labels="soft" if soft else "hard", temperature=temperature)
+
+    def change(self, num_classes: int, generator: torch.Generator) -> Change:
+        """Return what makes batches to train on of images and labels: augmentation, and CutMix.
+
+        Args:
+            num_classes: The number of classes K.
+            generator: Where its random numbers come from.
+
+        Returns:
+            From a batch to the one that is trained on.
+        """
+        return partial(
+            changed, self.augmentation, generator=generator, num_classes=num_classes, cutmix=self.cutmix
+        )
 
     def targets(self, images: ImageSet, dtype: torch.dtype) -> Tensor:
         """Return the labels that networks learn.

@@ -10,7 +10,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from datacondense.augment.strategies import changed
 from datacondense.cuda_graphs import CudaGraphs, fitting, side_by_side
 from datacondense.environment import environment
 from datacondense.errors import InputError
@@ -189,7 +188,7 @@ class _Training:
         return Learner(
             TrainState.begun(parameters),
             lambda _: order,
-            lambda _: partial(changed, protocol.augmentation, generator=change),
+            lambda _: protocol.change(self._images.num_classes, change),
             buffers,
         )
 
