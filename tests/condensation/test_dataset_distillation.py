@@ -106,16 +106,23 @@ def test_adam_step_equals_that_of_torch() -> None:
         torch.testing.assert_close(moving.value, leaf.detach(), rtol=1e-12, atol=1e-12)
 
 
-def test_gradients_of_images_and_rates_equal_finite_differences(tiny: ImageSet) -> None:
-    method = CONFIG.build(tiny, SEED)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_gradients_of_all_that_is_learned_equal_finite_differences(tiny: ImageSet, factor: int) -> None:
+    method = replace(CONFIG, learn_labels=True, label_lr=0.3, factor=factor).build(tiny, SEED)
     start, here = method.init(), Step(0, 0)
     new, _ = method.step(start, here)
+    moved = new.learned["label_logits"] - start.learned["label_logits"]  # by the rate, at Adam's first step
+    torch.testing.assert_close(moved.abs(), torch.full((12 * factor**2, 3), 0.3).double(), rtol=1e-3, atol=0)
     # After one update Adam's first moments are half of the gradients.
     gradients = {"images": 2 * new.velocity, "raw_lrs": 2 * new.other["raw_lrs_mean"]}
+    gradients["label_logits"] = 2 * new.other["label_logits_mean"]
 
     def loss(name: str, shift: Tensor) -> float:
         if name == "images":
             return method.step(replace(start, images=start.images + shift), here)[1]
+        if name == "label_logits":
+            learned = {**start.learned, name: start.learned[name] + shift}
+            return method.step(replace(start, learned=learned), here)[1]
         return method.step(replace(start, other={**start.other, name: start.other[name] + shift}), here)[1]
 
     for name, gradient in gradients.items():
@@ -192,6 +199,7 @@ def test_kinds_of_steps_have_names_of_their_own() -> None:
         ({"inner_epochs": 0}, "inner_epochs is 0, but must be 1 or more"),
         ({"halve_every": 0}, "halve_every is 0, but must be 1 or more"),
         ({"initial_values": "zeros"}, "initial_values is 'zeros': choose one of 'xavier' and 'default'"),
+        ({"label_lr": 0.0}, "label_lr is 0.0, but a learning rate must be a number above 0"),
         ({"step_lr": -0.1}, "step_lr is -0.1, but a learning rate must be a number above 0"),
         (
             {"engine": "fused"},

@@ -170,7 +170,14 @@ def test_evaluation_takes_the_learned_steps(make: MakeSet) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"fixed_network": True}, {"images_per_step": 2}, {}, {"initial_values": "default"}]
+    "change",
+    [
+        {"fixed_network": True},
+        {"images_per_step": 2},
+        {},
+        {"initial_values": "default"},
+        {"fixed_network": True, "learn_labels": True, "label_lr": 1.0, "factor": 2},
+    ],
 )
 def test_training_by_learned_steps_is_what_was_differentiated(
     tiny: ImageSet, tmp_path: Path, change: dict[str, Any]

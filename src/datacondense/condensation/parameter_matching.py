@@ -80,7 +80,7 @@ class ParameterMatchingConfig(FirstOrderConfig):
     experts: int = added(0)
     expert_epochs: int = added(50)
     expert_momentum: float = added(0.0)
-    augmentation: str = added("none")
+    augmentation: str = "none"
     start_epochs: int = added(20)
     start_epochs_grow: int = added(0)
     target_epochs: int = added(2)
