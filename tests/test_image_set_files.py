@@ -173,7 +173,8 @@ class TestDamagedFile:
     def test_other_version(self, tmp_path: Path, version: str | None) -> None:
         self.write(tmp_path / "a", {}, format_version=version)
         with pytest.raises(
-            InputError, match=f"has format version {version}, but this release reads versions 1 and 2: install"
+            InputError,
+            match=f"has format version {version}, but this release reads versions 1 and 2: install",
         ):
             ImageSet.load(tmp_path / "a")
 

@@ -99,6 +99,11 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @property
+    def stored_numbers(self) -> int:
+        """How many numbers the set stores: pixels, and soft labels where there are some."""
+        return self.images.numel() + (0 if self.soft_labels is None else self.soft_labels.numel())
+
     @cached_property
     def class_indices(self) -> tuple[Tensor, ...]:
         """For each class, the positions `[n_k]` of its images, in order."""

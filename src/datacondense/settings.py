@@ -60,20 +60,24 @@ _LARGEST_RATE, _SMALLEST_RATE = 3.4e38, 1.5e-45  # of float32, in which they are
 def added(default: Any) -> Any:
     """Return the field of an option that a later release added, whose default is what was done before.
 
-    It is left out of what identifies a recorded task while it is at its default, so that old records are still found.
+    While it is at its default it is recorded nowhere, so that old runs continue and old records are still found.
     """
     return field(default=default, metadata={"added": True})
 
 
 def plain_settings(settings: Any) -> dict[str, Any]:
-    """Return settings as plain values, callables by their names, for provenance."""
+    """Return settings as plain values, callables by their names, for provenance; see `added` for what is left out."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(plain, value))
         return name_of(value) if callable(value) else value
 
-    return {known.name: plain(getattr(settings, known.name)) for known in fields(settings)}
+    return {
+        known.name: plain(getattr(settings, known.name))
+        for known in fields(settings)
+        if not (known.metadata.get("added") and getattr(settings, known.name) == known.default)
+    }
 
 
 def narrowed(kind: type[SettingsT], settings: Any, **changes: Any) -> SettingsT:

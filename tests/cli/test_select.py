@@ -12,7 +12,7 @@ from datacondense.cli.main import main
 from datacondense.cli.select import reporter
 from datacondense.data.sources import load
 from datacondense.image_set import ImageSet
-from datacondense.selection.by_network import TrainFull
+from datacondense.selection.full_tasks import TrainFull
 from datacondense.selection.k_center import select_k_center
 from datacondense.selection.random import select_random
 from datacondense.tasks.scheduler import StudyProgress

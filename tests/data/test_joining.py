@@ -8,6 +8,7 @@ import torch
 from datacondense.data.joining import joined, numbered, only_classes
 from datacondense.data.sources import load
 from datacondense.errors import InputError
+from tests.conftest import make_set
 
 DIGITS = load("digits").train
 ODD = only_classes(DIGITS, ("7", "1", "3"))
@@ -59,3 +60,26 @@ def test_classes_are_numbered_among_others() -> None:
     among = numbered(ODD, ("0", "1", "3", "7"))
     assert torch.equal(among.labels, torch.tensor([3, 1, 2])[ODD.labels])
     assert among.class_names == ("0", "1", "3", "7")
+
+
+def test_soft_labels_are_joined_by_the_names_of_their_classes() -> None:
+    first = replace(
+        make_set(num_classes=2, per_class=1), soft_labels=torch.tensor([[0.75, 0.25], [0.5, 0.5]])
+    )
+    other = replace(make_set(num_classes=2, per_class=1), class_names=("class 1", "other"))
+    both = joined([first, other])
+    assert both.class_names == ("class 0", "class 1", "other")
+    assert both.targets.tolist() == [[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]]
+    turned = joined([first], ("class 1", "class 0"))
+    assert turned.targets.tolist() == [[0.25, 0.75], [0.5, 0.5]]
+    assert only_classes(first, ("class 1",)).soft_labels is None
+
+
+def test_sets_of_different_factors_are_joined_as_networks_see_them() -> None:
+    plain = make_set(per_class=1)
+    tiled = replace(plain, factor=2)
+    both = joined([tiled, tiled])
+    assert (both.factor, len(both)) == (2, 6)
+    mixed = joined([tiled, plain])
+    assert (mixed.factor, mixed.class_sizes) == (1, (5, 5, 5))
+    torch.testing.assert_close(mixed.images[:12], tiled.decoded().images)

@@ -26,7 +26,7 @@ from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.networks.backend import Backend
 from datacondense.networks.builder import build_network
 from datacondense.random import seeded_generator
-from datacondense.selection.by_network import TrainFull
+from datacondense.selection.full_tasks import TrainFull
 from datacondense.tasks.store import Store, Workspace
 from datacondense.tensor_files import read_tensors, write_tensors
 from datacondense.training import SGD, TrainState, train, zero_velocity

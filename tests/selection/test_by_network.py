@@ -20,20 +20,20 @@ from datacondense.networks.features import features_of
 from datacondense.selection import by_network
 from datacondense.selection.by_network import (
     METHODS,
-    ComputeFeatures,
     Select,
     SelectionConfig,
     SelectionMethod,
-    TrainFull,
     select,
     selection_store,
     selection_task,
     training_to_do,
 )
 from datacondense.selection.forgetting import select_forgetting
+from datacondense.selection.full_tasks import ComputeFeatures, TrainFull
 from datacondense.selection.herding import select_herding
 from datacondense.selection.k_center import select_k_center
 from datacondense.selection.random import select_random
+from datacondense.selection.rded import select_rded
 from datacondense.tasks.scheduler import StudyProgress, schedule
 from datacondense.tasks.store import Workspace, store_in
 from datacondense.tasks.workers import inline
@@ -85,6 +85,7 @@ def test_one_training_serves_all_selections(
         "k-center": select_k_center(train, 2, rows),
         "forgetting": select_forgetting(train, 2, counts.scores()),
         "forgetting-learned": select_forgetting(train, 2, counts.scores("last")),
+        "rded": select_rded(train, 2, trained.trained(workspace), 3),
     }
     assert selected.keys() == expected.keys()
     for method, images in expected.items():
@@ -96,7 +97,10 @@ def test_one_training_serves_all_selections(
             assert record["trained"].items() >= {"network": "mlp", "epochs": 1, "seed": 3}.items()
             assert "repeats" not in record["trained"]
     assert selected["random"].provenance == expected["random"].provenance
-    assert [selected[m].provenance["settings"].get("never_learned") for m in METHODS[3:]] == ["first", "last"]
+    assert [selected[m].provenance["settings"].get("never_learned") for m in METHODS[3:5]] == [
+        "first",
+        "last",
+    ]
     assert {progress.total for progress in seen} == {1, 3}
 
 

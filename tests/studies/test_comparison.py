@@ -12,7 +12,8 @@ from datacondense.data.config import DataConfig
 from datacondense.data.data_source import DataSource
 from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
-from datacondense.selection.by_network import ComputeFeatures, Select, TrainFull
+from datacondense.selection.by_network import Select
+from datacondense.selection.full_tasks import ComputeFeatures, TrainFull
 from datacondense.studies.catalogue import find_study
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.named_sets import KNOWN

@@ -14,7 +14,8 @@ from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig
-from datacondense.selection.by_network import ComputeFeatures, Select, TrainFull
+from datacondense.selection.by_network import Select
+from datacondense.selection.full_tasks import ComputeFeatures, TrainFull
 from datacondense.studies.noise import MeasureNoise
 from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate
 from datacondense.tasks import pilot

@@ -12,7 +12,8 @@ from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.config import DataConfig
 from datacondense.data.data_source import DataSource
 from datacondense.evaluation.protocol import ResolvedProtocol
-from datacondense.selection.by_network import ComputeFeatures, Select, TrainFull
+from datacondense.selection.by_network import Select
+from datacondense.selection.full_tasks import ComputeFeatures, TrainFull
 from datacondense.studies.noise import MeasureNoise
 from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate
 from datacondense.tasks.task import Task, description, graph_of, images_of, inputs_of, settings_of
@@ -42,6 +43,8 @@ OTHER = {  # of the settings that are not numbers or switches
         "precision": "float64",
         "engine": "fused",
         "augmentation": "crop",
+        "labels": "hard",
+        "ipc_of": {"1": 2},
     },
 }
 
@@ -58,7 +61,7 @@ def changed(task: Any, part: str) -> list[Task]:
     def other(name: str, value: Any) -> Any:
         if name in OTHER or isinstance(value, bool):
             return OTHER.get(name, not value)
-        return value / 2 if isinstance(value, float) else (value or 0) + 1
+        return value / 2 or 0.5 if isinstance(value, float) else (value or 0) + 1
 
     settings = getattr(task, part)
     now = {known.name: getattr(settings, known.name) for known in fields(settings) if known.name != "repeats"}

@@ -11,6 +11,7 @@ import tyro
 from datacondense.cli.commands import what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.sets import described
 from datacondense.condensation.loop import Progress, RunConfig, condense
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.registry import method_named
@@ -97,7 +98,7 @@ class Condense(Generic[ConfigT]):
         # The log of a run that was finished before may be gone.
         last = (folder.metrics() or [{"seconds": 0.0, "loss": None}])[-1]
         printer.say(
-            f"{len(condensed)} images ({self.settings.ipc} for each of {condensed.num_classes} classes) after "
+            f"{described(condensed)} after "
             f"{condensed.provenance['iterations_done']:g} iterations and {duration(last['seconds'])}: {folder.result}"
         )
         printer.say(

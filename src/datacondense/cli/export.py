@@ -23,6 +23,7 @@ class Export:
         set: A .safetensors file or a run's folder.
         format: What to write. Pixels are rounded to 8 bits; the report says how many lay outside 0 to 1.
         out: The folder to write.
+        stored: Write the stored images, several in one where the set has a factor, instead of the decoded ones.
         force: Replace a folder that is not empty.
         output: How much to print.
     """
@@ -30,6 +31,7 @@ class Export:
     set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
     format: Literal["image-folder", "parquet", "npz"]
     out: Path
+    stored: bool = False
     force: bool = False
     output: Output = field(default_factory=Output)
 
@@ -38,7 +40,7 @@ class Export:
         printer = Printer(self.output)
         refuse_own_input(self.out, self.set)
         images = read_set(self.set)
-        report = export(images, self.out, format=self.format, force=self.force)
+        report = export(images, self.out, format=self.format, stored=self.stored, force=self.force)
         name, data = data_options(images.provenance) or ("DATASET", DataConfig())
         printer.say(
             f"{report.num_images} images written to {self.out} as {self.format}.\n"

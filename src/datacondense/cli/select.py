@@ -12,12 +12,14 @@ import tyro
 from datacondense.cli.commands import what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.sets import described
 from datacondense.data.config import DataConfig
 from datacondense.data.data_source import DataSource
 from datacondense.data.npz import read_features
 from datacondense.errors import InputError
 from datacondense.files import refuse_existing, refuse_own_input
 from datacondense.image_set import ImageSet
+from datacondense.selection.by_class import select_tiled
 from datacondense.selection.by_network import (
     SELECT_BY_FEATURES,
     SelectionConfig,
@@ -32,11 +34,11 @@ from datacondense.tasks.scheduler import StudyProgress
 
 @dataclass(frozen=True, kw_only=True)
 class Select:
-    """Select real images, the same number of each class: the baselines of condensation.
+    """Select real images of each class: the baselines of condensation.
 
-    Herding and k-center compare the features of a network that is trained on the full data set, and forgetting watches
-    its training. Network and features are kept in --cache, so the next selection takes seconds; training that was
-    stopped continues with the same command.
+    Herding and k-center compare the features of a network that is trained on the full data set, forgetting watches its
+    training, and RDED has it score crops. Network and features are kept in --cache, so the next selection takes
+    seconds; training that was stopped continues with the same command.
 
     Attributes:
         dataset: Name, Hub id, folder or file, as in `condense`.
@@ -92,6 +94,10 @@ class Select:
                 f"--features applies only to {' and '.join(SELECT_BY_FEATURES)}, not {self.selection.method}: leave it "
                 f"out, or give --method {' or '.join(SELECT_BY_FEATURES)}."
             )
+        if self.features is not None and self.selection.soft_labels is not None:
+            raise InputError(
+                "--soft-labels needs a trained teacher, which --features does without: leave one out."
+            )
 
     def _by_network(self, source: DataSource, device: torch.device, printer: Printer) -> ImageSet:
         """Select by a trained network, once its training time is announced; or at random."""
@@ -116,15 +122,17 @@ class Select:
 
     def _by_features(self, source: DataSource, path: Path) -> ImageSet:
         """Select by the user's features."""
-        choose = SELECT_BY_FEATURES[self.selection.method]
-        selected = choose(source.read().train, self.selection.ipc, read_features(path))
+        config, train, features = self.selection, source.read().train, read_features(path)
+        choose = SELECT_BY_FEATURES[config.method]
+        selected = select_tiled(
+            train, config.ipc, config.ipc_of, config.factor, lambda ipc: choose(train, ipc, features)
+        )
         return replace(selected, provenance={**selected.provenance, "features": {"file": str(path)}})
 
     def _report(self, selected: ImageSet, seconds: float, printer: Printer, *, scorable: bool) -> None:
         """Print what was selected and what to do with it."""
         printer.say(
-            f"{len(selected)} images ({self.selection.ipc} for each of {selected.num_classes} classes) selected by "
-            f"{self.selection.method} in {duration(seconds)}: {self.out}"
+            f"{described(selected)} selected by {self.selection.method} in {duration(seconds)}: {self.out}"
         )
         printer.say(
             what_next(self.out, self.out.with_suffix(".png"), self.dataset if scorable else None, self.data)

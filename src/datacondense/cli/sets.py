@@ -10,6 +10,14 @@ from datacondense.image_set import ImageSet
 from datacondense.run_folder import RunFolder
 
 
+def described(images: ImageSet) -> str:
+    """Return a text of how many images a set has of each class, and how many are decoded from each."""
+    fewest, most = min(images.class_sizes), max(images.class_sizes)
+    each = str(most) if fewest == most else f"{fewest} to {most}"
+    decoded = "" if images.factor == 1 else f", {images.factor**2} decoded from each"
+    return f"{len(images)} images ({each} for each of {images.num_classes} classes{decoded})"
+
+
 def read_set(path: Path) -> ImageSet:
     """Read a set from its file, its run's folder or an export."""
     return read_set_and_original(path)[0]

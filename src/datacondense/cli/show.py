@@ -24,6 +24,7 @@ class Show:
         set: A .safetensors file, a run's folder, or a folder that `export` wrote.
         out: The picture to write: .png, .jpg, .webp, .tif, .gif, .bmp or .pdf.
         max_per_class: Images shown of each class.
+        decoded: Plot the images that networks see, several out of each stored one where the set has a factor.
         force: Replace OUT where it exists.
         output: How much to print.
     """
@@ -31,6 +32,7 @@ class Show:
     set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
     out: Path
     max_per_class: int = 10
+    decoded: bool = False
     force: bool = False
     output: Output = field(default_factory=Output)
 
@@ -41,7 +43,8 @@ class Show:
         if is_export(self.set) and self.out.resolve().is_relative_to(self.set.resolve()):
             raise InputError(f"{self.out} lies in {self.set}, which is read: give another --out.")
         refuse_existing(self.out, force=self.force)
-        plot_grid(read_set(self.set), self.out, max_per_class=self.max_per_class)
+        images = read_set(self.set)
+        plot_grid(images.decoded() if self.decoded else images, self.out, max_per_class=self.max_per_class)
         printer.say(f"Plotted: {self.out}")
         printer.record({"picture": str(self.out)})
         return 0

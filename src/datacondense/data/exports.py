@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -62,8 +62,17 @@ class ExportReport:
     files: tuple[str, ...]
 
 
-def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool = False) -> ExportReport:  # noqa: A002
+def export(
+    images: ImageSet,
+    folder: Path,
+    *,
+    format: ExportFormat,  # noqa: A002
+    stored: bool = False,
+    force: bool = False,
+) -> ExportReport:
     """Write a set for other programs, with pixels clamped to 0..1 and rounded to 8 bits.
+
+    Images are the decoded ones, which networks are trained on, unless `stored` says otherwise.
 
     - "image-folder": `train/<class name>/<index>.png`, for `datasets.load_dataset("imagefolder", data_dir=folder,
       split="train")`. The index is the position in the set. Characters that file names cannot hold become "_". Readers
@@ -73,6 +82,8 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
     - "npz": `images.npz` with `images` uint8 `[N, H, W, C]`, `labels` int64 `[N]`, `class_names`, `mean` and `std`
       (in pixel scale); nothing in it is a pickle.
 
+    The soft labels of decoded images are the column "soft_label" of parquet, and `soft_labels` `[N, K]` of npz.
+
     Each is written with the exact set beside it, `original.safetensors`. The same set gives the same bytes under the
     same versions of the libraries.
 
@@ -80,6 +91,7 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
         images: The set.
         folder: The folder to write; it appears complete or not at all.
         format: "image-folder", "parquet" or "npz".
+        stored: Write the stored images, several in one where the set has a factor.
         force: Replace an earlier export, and nothing else.
 
     Returns:
@@ -91,6 +103,7 @@ def export(images: ImageSet, folder: Path, *, format: ExportFormat, force: bool 
     """
     if format not in _FORMATS:
         raise InputError(f"Export format {format!r} is unknown: give one of {', '.join(_FORMATS)}.")
+    images = images if stored else images.decoded()
     channels = images.image_shape[0]
     if format != "npz" and channels not in _PNG_CHANNELS:
         raise InputError(
@@ -219,6 +232,9 @@ def _write_parquet(images: ImageSet, pixels: Pixels, folder: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": label})
     encoded = [{"bytes": _png(array), "path": _png_name(n, len(pixels))} for n, array in enumerate(pixels)]
     columns = {"image": encoded, "label": images.labels.tolist()}
+    if (soft := _soft_labels(images)) is not None:
+        features["soft_label"] = datasets.Sequence(datasets.Value("float32"))
+        columns["soft_label"] = soft.tolist()
     # Written by pyarrow, under the schema of `datasets`, whose own writer shows progress bars and keeps a cache.
     pq.write_table(pa.Table.from_pydict(columns, schema=features.arrow_schema), folder / _PARQUET)
 
@@ -233,20 +249,27 @@ def _read_parquet(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
 
 def _write_npz(images: ImageSet, pixels: Pixels, folder: Path) -> None:
     """Write arrays in one compressed file."""
-    np.savez_compressed(
-        folder / _NPZ,
-        images=pixels,
-        labels=images.labels.cpu().numpy(),
-        class_names=np.array(images.class_names),
-        mean=np.array(images.mean),
-        std=np.array(images.std),
-    )
+    arrays: dict[str, Any] = {
+        "images": pixels,
+        "labels": images.labels.cpu().numpy(),
+        "class_names": np.array(images.class_names),
+        "mean": np.array(images.mean),
+        "std": np.array(images.std),
+    }
+    if (soft := _soft_labels(images)) is not None:
+        arrays["soft_labels"] = soft.cpu().numpy()
+    np.savez_compressed(folder / _NPZ, **arrays)
 
 
 def _read_npz(folder: Path, original: ImageSet) -> tuple[Pixels, list[int]]:
     """Read images and labels from the arrays."""
     with (folder / _NPZ).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return arrays["images"], arrays["labels"].tolist()
+
+
+def _soft_labels(images: ImageSet) -> Tensor | None:
+    """Return a distribution for each image that is written; a stored image that holds several has none of its own."""
+    return images.soft_labels if images.factor == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)

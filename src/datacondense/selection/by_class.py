@@ -1,35 +1,40 @@
-"""What every selection shares: the loop over classes, the check of `ipc`, and the provenance of what was selected."""
+"""What every selection shares: the loop over classes, the check of `ipc`, the provenance, and images in tiles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from datacondense.decoder import check_factor, encode
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
+from datacondense.settings import IpcOf, images_per_class
 
-Choice: TypeAlias = Callable[[int, Tensor], Tensor]
+Choice: TypeAlias = Callable[[int, Tensor, int], Tensor]
+Ipc: TypeAlias = int | Sequence[int]
+"""Images per class, or the number of each class."""
 
 
 def select_by_class(
-    train: ImageSet, ipc: int, choose: Choice, *, method: str, run: Mapping[str, Any] | None = None
+    train: ImageSet, ipc: Ipc, choose: Choice, *, method: str, run: Mapping[str, Any] | None = None
 ) -> ImageSet:
-    """Return the same number of images from each class, their positions in the provenance as "indices".
+    """Return images of each class, their positions in the provenance as "indices".
 
-    `choose` gets a class number and the positions `[n]` of its images in `train`, and returns `ipc` different places
-    `[ipc]` among these, from 0 to n-1. `run` is what else decided the choice, such as a seed.
+    `choose` gets a class number, the positions `[n]` of its images in `train` and how many are wanted, and returns as
+    many different places among these, from 0 to n-1. `run` is what else decided the choice, such as a seed.
     """
     check_trainable(train)
-    _check_ipc(train, ipc)
+    numbers = [ipc] * train.num_classes if isinstance(ipc, int) else list(ipc)
+    _check_numbers(train, numbers)
     indices = torch.cat([
-        members[choose(label, members).to(members.device)]
+        members[choose(label, members, numbers[label]).to(members.device)]
         for label, members in enumerate(train.class_indices)
     ])
     record = {
         "method": method,
-        "settings": {"ipc": ipc},
+        "settings": {"ipc": ipc} if isinstance(ipc, int) else {"ipc": max(numbers), "sizes": numbers},
         **({} if run is None else {"run": dict(run)}),
         "source": {**train.provenance.get("source", {}), "fingerprint": train.fingerprint},
         "indices": indices.tolist(),
@@ -37,9 +42,41 @@ def select_by_class(
     return replace(train.subset(indices), provenance=record)
 
 
-def _check_ipc(train: ImageSet, ipc: int) -> None:
+def select_tiled(
+    train: ImageSet, ipc: int, ipc_of: IpcOf, factor: int, choose: Callable[[Ipc], ImageSet]
+) -> ImageSet:
+    """Select f² images for each stored one, by a function of how many to select of each class."""
+    stored = images_per_class(ipc, ipc_of, train.class_names)
+    tiles = [number * factor**2 for number in stored]
+    return tiled(choose(tiles if ipc_of else tiles[0]), factor)
+
+
+def tiled(selected: ImageSet, factor: int) -> ImageSet:
+    """Shrink images into tiles, f² consecutive ones of a class in each stored image, rounded to whole numbers.
+
+    Its provenance says "factor", and has the positions of all that it is made of. Soft labels are those of each tile.
+    """
+    if factor == 1:
+        return selected
+    check_factor(factor, selected.image_shape)
+    tiles = selected.pixels().unflatten(0, (-1, factor**2))
+    number = factor**2
+    settings = {**selected.provenance["settings"], "factor": factor}
+    settings["ipc"] //= number
+    if "sizes" in settings:
+        settings["sizes"] = [size // number for size in settings["sizes"]]
+    return replace(
+        selected,
+        images=(encode(tiles, factor) * 255).round().to(torch.uint8),
+        labels=selected.labels[::number],
+        factor=factor,
+        provenance={**selected.provenance, "settings": settings},
+    )
+
+
+def _check_numbers(train: ImageSet, numbers: Sequence[int]) -> None:
     """Check that every class has as many images as are requested."""
-    for name, size in zip(train.class_names, train.class_sizes, strict=True):
+    for name, size, ipc in zip(train.class_names, train.class_sizes, numbers, strict=True):
         if ipc < 1 or ipc > size:
             raise InputError(
                 f"ipc is {ipc}, but the class {name!r} has {size} images to select from: give 1 to {size}."

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection.by_class import select_by_class
+from datacondense.selection.by_class import Ipc, select_by_class
 
 Order: TypeAlias = Callable[[Tensor, int], Tensor]
 
 _CHECKED_AT_ONCE = 4096  # rows; bounds the memory that the check adds
 
 
-def select_by_features(train: ImageSet, ipc: int, features: Tensor, order: Order, *, method: str) -> ImageSet:
+def select_by_features(train: ImageSet, ipc: Ipc, features: Tensor, order: Order, *, method: str) -> ImageSet:
     """Return images selected from each class by a rule that sees its features alone.
 
     `features` are one row of finite numbers per image of `train`, `[N, D]`; of any floating dtype, on any device. The
@@ -28,8 +28,8 @@ def select_by_features(train: ImageSet, ipc: int, features: Tensor, order: Order
     """
     check_features(features, len(train))
 
-    def choose(_: int, members: Tensor) -> Tensor:
-        return order(features[members.to(features.device)], ipc)
+    def choose(_: int, members: Tensor, number: int) -> Tensor:
+        return order(features[members.to(features.device)], number)
 
     return select_by_class(train, ipc, choose, method=method)
 

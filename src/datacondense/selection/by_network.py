@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -11,45 +12,36 @@ from torch import Tensor
 
 from datacondense.cache import cache_folder
 from datacondense.data.data_source import DataSource, identified
-from datacondense.environment import environment
 from datacondense.errors import InputError
-from datacondense.evaluation.forgetting_counts import ForgettingCounts
-from datacondense.evaluation.full_training import (
-    NETWORK,
-    FullTraining,
-    TrainedNetwork,
-    read_counts,
-    read_network,
-)
 from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol
+from datacondense.evaluation.soft_labels import check_temperature, soft_labelled
 from datacondense.facts import facts_of
-from datacondense.image_set import ImageSet, check_trainable
-from datacondense.networks.builder import build_network
-from datacondense.networks.features import features_of
-from datacondense.networks.names import network_name
-from datacondense.networks.network import Network
+from datacondense.image_set import ImageSet
 from datacondense.networks.torch_state import usual_torch
-from datacondense.run_folder import RunFolder
+from datacondense.selection.by_class import Ipc, select_tiled
 from datacondense.selection.forgetting import select_forgetting
+from datacondense.selection.full_tasks import ComputeFeatures, TrainFull
 from datacondense.selection.herding import select_herding
 from datacondense.selection.k_center import select_k_center
 from datacondense.selection.random import select_random
-from datacondense.settings import check_at_least
+from datacondense.selection.rded import select_rded
+from datacondense.settings import IpcOf, check_at_least
 from datacondense.tasks.memory import peak_memory
 from datacondense.tasks.scheduler import Observer, schedule
 from datacondense.tasks.store import FAILURE, Store, Workspace, store_in
 from datacondense.tasks.task import TRAINING, Task, graph_of, images_of, recorded_settings
 from datacondense.tasks.workers import inline
-from datacondense.tensor_files import read_tensors, write_tensors
 
-SelectionMethod: TypeAlias = Literal["random", "herding", "k-center", "forgetting", "forgetting-learned"]
+SelectionMethod: TypeAlias = Literal[
+    "random", "herding", "k-center", "forgetting", "forgetting-learned", "rded"
+]
 
 METHODS: tuple[SelectionMethod, ...] = get_args(SelectionMethod)
-SELECT_BY_FEATURES: Mapping[str, Callable[[ImageSet, int, Tensor], ImageSet]] = {
+SELECT_BY_FEATURES: Mapping[str, Callable[[ImageSet, Ipc, Tensor], ImageSet]] = {
     "herding": select_herding,
     "k-center": select_k_center,
 }
-_FEATURES, _SELECTED = "features.safetensors", "selected.safetensors"  # in the folders of tasks
+_SELECTED = "selected.safetensors"  # in the folder of a task
 _CPU = torch.device("cpu")  # selections run here
 
 
@@ -61,10 +53,15 @@ class SelectionConfig:
 
     Attributes:
         method: "random"; "herding" (the mean stays close to that of the class) and "k-center" (every image has a
-            selected one nearby), which compare features; or "forgetting" (images that the network most often got
+            selected one nearby), which compare features; "forgetting" (images that the network most often got
             right and then wrong again during training), where images that it never got right come first, or last with
-            "forgetting-learned".
+            "forgetting-learned"; or "rded" (crops of which the network is surest).
         ipc: Images per class.
+        ipc_of: Other numbers of images for some classes, by their names: CLASS=N,CLASS=N, in Python a mapping.
+        factor: Tiles a side of each stored image, f: it holds f² selected images, shrunk.
+        soft_labels: Network that labels every image with a distribution over the classes, trained like the other one.
+            Default: none; images have their class.
+        temperature: T of those labels, softmax(logits / T), and of training on them.
         seed: Seed of the random selection, or of the network.
         network: Name of the network to train.
         epochs: Passes over the training set.
@@ -74,6 +71,10 @@ class SelectionConfig:
 
     method: SelectionMethod
     ipc: int = 1
+    ipc_of: IpcOf = None
+    factor: int = 1
+    soft_labels: str | None = None
+    temperature: float = 1.0
     seed: int = 0
     network: str = "convnet"
     epochs: int = 30
@@ -82,14 +83,17 @@ class SelectionConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}: choose one of {', '.join(METHODS)}.")
-        check_at_least(self, 1, "ipc")
+        check_at_least(self, 1, "ipc", "factor")
+        check_temperature(self.temperature)
         self.protocol(None)
+        self.protocol(None, self.soft_labels)
 
-    def protocol(self, dataset: str | None) -> ResolvedProtocol:
+    def protocol(self, dataset: str | None, network: str | None = None) -> ResolvedProtocol:
         """Return the protocol that trains the network.
 
         Args:
             dataset: Name of the data set, as in `load`.
+            network: Another network than the selection relies on, such as the teacher.
 
         Returns:
             The resolved protocol.
@@ -98,102 +102,12 @@ class SelectionConfig:
             InputError: A value is invalid for the protocol.
         """
         protocol = EvaluationConfig(
-            network=self.network, epochs=self.epochs, augmentation=self.augmentation, seed=self.seed
+            network=network or self.network,
+            epochs=self.epochs,
+            augmentation=self.augmentation,
+            seed=self.seed,
         )
         return protocol.resolved(**facts_of(dataset)._asdict())
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainFull(Task):
-    """Train one network on all training images and test it; interrupted training goes on after its last checkpoint.
-
-    The result is the accuracy, 0 to 1; None if the data set has no test images. The protocol is that of a condensed
-    set, with new orders and augmentations in each epoch.
-
-    Attributes:
-        data: The data set.
-        protocol: The resolved protocol; its `repeats` is ignored.
-        repeat: Number of the network, from 0; with the protocol's seed it determines all random numbers.
-    """
-
-    tag: ClassVar[str] = "WholeCell"
-    data: DataSource
-    protocol: ResolvedProtocol
-    repeat: int
-
-    @property
-    def label(self) -> str:
-        """The network, which determines the time."""
-        return f"train {network_name(self.protocol.network)} on the full data set"
-
-    def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Train, or continue, and test."""
-        splits = self.data.read()
-        check_trainable(splits.train)
-        training = FullTraining(splits.train.to(workspace.device), self.protocol, self.repeat)
-        trained = training.run(self._folder(workspace))
-        tested = None if splits.test is None else training.accuracy(trained, splits.test.to(workspace.device))
-        return {"accuracy": tested, "environment": training.environment}
-
-    @property
-    def length(self) -> float:
-        """Batches in all epochs."""
-        return self.protocol.epochs * len(self.data.read().train) / self.protocol.batch_size
-
-    def shortened(self, length: int) -> "TrainFull":
-        """Train on a few batches."""
-        few = replace(self.data, num_images=length * self.protocol.batch_size, content={})
-        return replace(
-            self, data=identified(few, needs_test=False), protocol=replace(self.protocol, epochs=1)
-        )
-
-    def trained(self, workspace: Workspace) -> TrainedNetwork:
-        """Return the trained network, its tensors on the workspace's device."""
-        return read_network(self._folder(workspace), self.structure(), workspace.device)
-
-    def forgetting(self, workspace: Workspace) -> ForgettingCounts:
-        """Return how often each training image was forgotten, on the CPU."""
-        return read_counts(self._folder(workspace))
-
-    def structure(self) -> Network:
-        """Return the network to train, for the images of the data set."""
-        images = self.data.read().train
-        return build_network(self.protocol.network, images.image_shape, images.num_classes)
-
-    def _folder(self, workspace: Workspace) -> RunFolder:
-        return RunFolder(workspace.folder(self), NETWORK)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeFeatures(Task):
-    """Compute the features of all training images with a network from full training.
-
-    Attributes:
-        data: The data set.
-        trained: The task that trains the network.
-    """
-
-    tag: ClassVar[str] = "FeaturesCell"
-    data: DataSource = images_of(*TRAINING)
-    trained: TrainFull
-
-    @property
-    def label(self) -> str:
-        """The network, which determines the time."""
-        return f"features of {network_name(self.trained.protocol.network)}"
-
-    def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Compute and save the features."""
-        network, parameters, buffers = self.trained.trained(workspace)
-        train = self.data.read().train.to(workspace.device)
-        rows = features_of(network, parameters, train, buffers).float()
-        write_tensors(workspace.folder(self) / _FEATURES, {"features": rows}, {"network": network.name})
-        return {"features": rows.shape[1], "environment": environment(workspace.device)}
-
-    def features(self, workspace: Workspace) -> Tensor:
-        """Return the features `[N, D]` of the training images, float32 on the CPU."""
-        tensors, _ = read_tensors(workspace.folder(self) / _FEATURES)
-        return tensors["features"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +119,11 @@ class Select(Task):
         ipc: Images per class.
         data: The data set.
         seed: Seed of a random selection.
-        source: What the selection relies on: features for herding and k-center, full training for forgetting.
+        source: What the selection relies on: features for herding and k-center, full training for forgetting and RDED.
+        ipc_of: Other numbers of images for some classes.
+        factor: Tiles a side of each stored image.
+        teacher: Full training whose network labels the images; None for class numbers.
+        temperature: T of those labels.
     """
 
     tag: ClassVar[str] = "SelectCell"
@@ -214,11 +132,16 @@ class Select(Task):
     data: DataSource = images_of(*TRAINING)
     seed: int = 0
     source: ComputeFeatures | TrainFull | None = None
+    ipc_of: IpcOf = None
+    factor: int = 1
+    teacher: TrainFull | None = None
+    temperature: float = 1.0
 
     @property
     def label(self) -> str:
         """The method, and how many images."""
-        return f"select by {self.method}, ipc {self.ipc}"
+        factor = "" if self.factor == 1 else f", factor {self.factor}"
+        return f"select by {self.method}, ipc {self.ipc}{factor}"
 
     @property
     def network(self) -> str | None:
@@ -237,28 +160,43 @@ class Select(Task):
 
     def shortened(self, length: int) -> "Select":
         """Select at random instead of by forgetting, whose pilot saw a part of the images; both take no time."""
-        by_training = isinstance(self.source, TrainFull)
-        return replace(self, method="random", source=None) if by_training else self
+        by_training = isinstance(self.source or self.teacher, TrainFull)
+        return replace(self, method="random", source=None, teacher=None) if by_training else self
 
     def image_set(self, workspace: Workspace) -> ImageSet:
         """Return the selected images."""
         return ImageSet.load(workspace.folder(self) / _SELECTED)
 
     def _selected(self, train: ImageSet, workspace: Workspace) -> ImageSet:
-        """Select the images."""
+        """Select the images, lay them into tiles, and label them."""
+        choose = partial(self._of_full_size, train, workspace)
+        selected = select_tiled(train, self.ipc, self.ipc_of, self.factor, choose)
+        if self.teacher is None:
+            return selected
+        return soft_labelled(selected, self.teacher.trained(workspace), temperature=self.temperature)
+
+    def _of_full_size(self, train: ImageSet, workspace: Workspace, ipc: Ipc) -> ImageSet:
+        """Select images, or crops of images."""
         if isinstance(self.source, ComputeFeatures):
-            return SELECT_BY_FEATURES[self.method](train, self.ipc, self.source.features(workspace))
+            return SELECT_BY_FEATURES[self.method](train, ipc, self.source.features(workspace))
         if self.source is None:
-            return select_random(train, self.ipc, self.seed)
+            return select_random(train, ipc, self.seed)
+        if self.method == "rded":
+            return select_rded(train, ipc, self.source.trained(workspace), self.seed)
         never_learned: Literal["first", "last"] = "last" if self.method == "forgetting-learned" else "first"
         scores = self.source.forgetting(workspace).scores(never_learned)
-        selected = select_forgetting(train, self.ipc, scores)
+        selected = select_forgetting(train, ipc, scores)
         settings = {**selected.provenance["settings"], "never_learned": never_learned}
         return replace(selected, provenance={**selected.provenance, "settings": settings})
 
 
 def selection(
-    method: SelectionMethod, ipc: int, data: DataSource, seed: int, training: Callable[[], TrainFull]
+    method: SelectionMethod,
+    ipc: int,
+    data: DataSource,
+    seed: int,
+    training: Callable[[], TrainFull],
+    **options: Any,
 ) -> Select:
     """Return the task of a selection, on what it relies on; the data set is identified."""
     source: ComputeFeatures | TrainFull | None = None
@@ -266,7 +204,8 @@ def selection(
         source = ComputeFeatures(data=data, trained=training())
     elif method != "random":
         source = training()
-    return Select(method=method, ipc=ipc, data=data, seed=seed if source is None else 0, source=source)
+    drawn = seed if source is None or method == "rded" else 0
+    return Select(method=method, ipc=ipc, data=data, seed=drawn, source=source, **options)
 
 
 @usual_torch()
@@ -302,25 +241,44 @@ def select(
     for key, error in outcome.failed.items():
         raise InputError(f"{error.rstrip('.')} ({store.folder(key) / FAILURE} tells more).")
     images = task.image_set(Workspace(store, device))
-    if task.source is None:
-        return images
-    protocol = recorded_settings(config.protocol(data.name))
-    trained = {name: value for name, value in protocol.items() if name != "repeats"}
-    return replace(images, provenance={**images.provenance, "trained": trained})
+
+    def trained(network: str | None = None) -> dict[str, Any]:
+        protocol = recorded_settings(config.protocol(data.name, network))
+        return {"trained": {name: value for name, value in protocol.items() if name != "repeats"}}
+
+    record = dict(images.provenance)
+    if task.source is not None:
+        record |= trained()
+    if task.teacher is not None:
+        record["soft_labels"] = record["soft_labels"] | trained(config.soft_labels)
+    return replace(images, provenance=record)
 
 
 def selection_task(data: DataSource, config: SelectionConfig) -> Select:
     """Return the selection task, after a check of what would otherwise fail at its end; raise `InputError` then."""
     source = identified(data, needs_test=False)
     # All selections check classes and `ipc` alike; this one takes no time.
-    select_random(source.read().train, config.ipc, config.seed)
+    train = source.read().train
+    select_tiled(
+        train, config.ipc, config.ipc_of, config.factor, lambda ipc: select_random(train, ipc, config.seed)
+    )
 
-    def training() -> TrainFull:
-        task = TrainFull(data=source, protocol=config.protocol(data.name), repeat=0)
+    def training(network: str | None = None) -> TrainFull:
+        task = TrainFull(data=source, protocol=config.protocol(data.name, network), repeat=0)
         task.structure()
         return task
 
-    return selection(config.method, config.ipc, source, config.seed, training)
+    return selection(
+        config.method,
+        config.ipc,
+        source,
+        config.seed,
+        training,
+        ipc_of=config.ipc_of,
+        factor=config.factor,
+        teacher=training(config.soft_labels) if config.soft_labels else None,
+        temperature=config.temperature if config.soft_labels else 1.0,
+    )
 
 
 def training_to_do(task: Select, store: Store) -> TrainFull | None:

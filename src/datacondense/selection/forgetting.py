@@ -5,10 +5,10 @@ from torch import Tensor
 
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
-from datacondense.selection.by_class import select_by_class
+from datacondense.selection.by_class import Ipc, select_by_class
 
 
-def select_forgetting(train: ImageSet, ipc: int, scores: Tensor) -> ImageSet:
+def select_forgetting(train: ImageSet, ipc: Ipc, scores: Tensor) -> ImageSet:
     """Select the most forgettable images, class by class.
 
     With few epochs many images are forgotten equally often, and those never learned, the most forgettable, are all
@@ -16,7 +16,7 @@ def select_forgetting(train: ImageSet, ipc: int, scores: Tensor) -> ImageSet:
 
     Args:
         train: The real images.
-        ipc: Images per class.
+        ipc: Images per class, or the number of each class.
         scores: How forgettable each image of `train` is, `[N]`, as `ForgettingCounts.scores` gives it; any dtype that
             can be ordered, without NaN.
 
@@ -29,8 +29,8 @@ def select_forgetting(train: ImageSet, ipc: int, scores: Tensor) -> ImageSet:
     """
     _check_scores(scores, len(train))
 
-    def choose(_: int, members: Tensor) -> Tensor:
-        return scores[members.to(scores.device)].argsort(descending=True, stable=True)[:ipc]
+    def choose(_: int, members: Tensor, number: int) -> Tensor:
+        return scores[members.to(scores.device)].argsort(descending=True, stable=True)[:number]
 
     return select_by_class(train, ipc, choose, method="forgetting")
 

@@ -4,15 +4,16 @@ import torch
 from torch import Tensor
 
 from datacondense.image_set import ImageSet
+from datacondense.selection.by_class import Ipc
 from datacondense.selection.by_features import distances_to, scaled_rows, select_by_features
 
 
-def select_k_center(train: ImageSet, ipc: int, features: Tensor) -> ImageSet:
+def select_k_center(train: ImageSet, ipc: Ipc, features: Tensor) -> ImageSet:
     """Select centres farthest first, class by class; see `farthest_first` for the rule.
 
     Args:
         train: The real images.
-        ipc: Images per class.
+        ipc: Images per class, or the number of each class.
         features: One row of finite numbers per image of `train`, `[N, D]`, such as a network's activations
             before its last layer; any floating dtype, any device.
 

@@ -14,7 +14,8 @@ from datacondense.evaluation.protocol import NOISE, EvaluationConfig, ResolvedPr
 from datacondense.facts import facts_of
 from datacondense.networks.backend import Precision, has_bfloat16
 from datacondense.networks.names import evaluation_name, has_batch_norm, network_name
-from datacondense.selection.by_network import SelectionMethod, TrainFull, selection
+from datacondense.selection.by_network import SelectionMethod, selection
+from datacondense.selection.full_tasks import TrainFull
 from datacondense.studies.config import StudyConfig, check_image_lrs
 from datacondense.studies.study import Entry, Study
 from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate, SetTask

@@ -153,8 +153,8 @@ def recorded_settings(settings: Any) -> dict[str, Any]:
     return named | {
         known.name: _plain(value, known.type)
         for known in fields(settings)
-        if (value := plain[known.name]) != known.default
-        or not (known.metadata.get("added") or _is_off(known.default))
+        if known.name in plain
+        and ((value := plain[known.name]) != known.default or not _is_off(known.default))
     }
 
 
