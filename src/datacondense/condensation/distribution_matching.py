@@ -15,11 +15,18 @@ from datacondense.condensation.method import (
     carried_back,
     differentiated,
 )
+from datacondense.condensation.real_training import trained_on_real
 from datacondense.condensation.sampler import by_class
-from datacondense.condensation.state import Step
+from datacondense.condensation.state import State, Step
+from datacondense.image_set import ImageSet
+from datacondense.networks.backend import first_order_model
+from datacondense.networks.builder import build_network
 from datacondense.networks.features import embedding_network
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Network, Parameters
+from datacondense.settings import added, check_at_least, check_momenta, check_probability, check_rates
+from datacondense.tensor_files import flattened, group_of
+from datacondense.training import SGD, TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,14 @@ class DistributionMatchingConfig(FirstOrderConfig):
         siamese: Siamese augmentation, the same for the real and the synthetic images of a class: "none"; "dsa", all
             operations of Zhao and Bilen (ICML 2021), without mirroring where that changes digits; or "dsa:OPERATIONS"
             out of color, crop, cutout, flip, scale and rotate joined by hyphens.
+        pool: Networks in a pool from which one is matched on after the other, each then trained a little on real
+            images (Zhao, G. et al., CVPR 2023, "IDM"); 0: every network is fresh, as published.
+        pool_images: Real images, of all classes, on which a network of the pool trains after each of its turns.
+        pool_turns: Turns after which a network of the pool gives way to a fresh one.
+        network_lr: Learning rate of that training.
+        network_momentum: Its momentum, 0 to 1.
+        network_batch: Its images per update.
+        cutmix: Probability of CutMix (Yun et al. 2019) in a batch of it, 0 to 1.
     """
 
     published_iterations: ClassVar[int] = 20000
@@ -40,16 +55,30 @@ class DistributionMatchingConfig(FirstOrderConfig):
     start: Start = "real"
     image_lr: float = 1.0
     siamese: str = "dsa"
+    pool: int = added(0)
+    pool_images: int = added(640)
+    pool_turns: int = added(10)
+    network_lr: float = added(0.01)
+    network_momentum: float = added(0.9)
+    network_batch: int = added(64)
+    cutmix: float = added(0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_siamese(self.siamese)
+        check_at_least(self, 0, "pool")
+        check_at_least(self, 1, "pool_images", "pool_turns", "network_batch")
+        check_rates(self, "network_lr")
+        check_momenta(self, "network_momentum")
+        check_probability("cutmix", self.cutmix)
 
     @property
     def kind(self) -> str:
         """The network, and what else takes time."""
         siamese = "" if self.siamese == "none" else f", {self.siamese}"
-        return f"{network_name(self.network)} by distribution matching{siamese}, {self.size}, B = {self.real_batch}"
+        pool = f", pool trained on {self.pool_images}" if self.pool else ""
+        network = network_name(self.network)
+        return f"{network} by distribution matching{siamese}{pool}, {self.size}, B = {self.real_batch}"
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "DistributionMatchingConfig":
         """Return the settings with the augmentation spelled out.
@@ -73,16 +102,76 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
     """On each fresh network, once: move every class's mean feature towards that of real images.
 
     The loss is the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`. The features f are what the
-    network computes before its last layer. Networks are never trained.
+    network computes before its last layer. Networks are fresh, or out of a pool of partly trained ones.
     """
+
+    def __init__(self, settings: DistributionMatchingConfig, train: ImageSet, seed: int) -> None:
+        super().__init__(settings, train, seed)
+        # With its last layer, as it is trained.
+        self._whole = build_network(settings.network, train.image_shape, train.num_classes)
+        self._trainable = first_order_model(self._whole, self.backend)
+        self._features = tuple(self.network.draw(self.sampler.generator("names")))
 
     def adapted(self, network: Network) -> Network:
         """Return the network without its last layer."""
         return embedding_network(network)
 
-    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Differentiate the loss through the augmentation."""
-        parameters = self.sampler.network(self.network, "network", step.outer)
+    def step(self, state: State, step: Step) -> tuple[State, float]:
+        """Move the images once; with a pool, train the network of this turn.
+
+        Args:
+            state: As the step before left it.
+            step: Which step this is.
+
+        Returns:
+            The new state, and the loss before the update.
+        """
+        if self.settings.pool == 0:
+            return super().step(state, step)
+        turn, place = divmod(step.outer, self.settings.pool)
+        network = self._in_pool(state, turn, place)
+        own = {name: network.parameters[name] for name in self._features}
+        loss, gradient = carried_back(
+            state.images, self.decoded, partial(self.gradient, step=step, parameters=own)
+        )
+        new = state.descended(gradient, lr=self.settings.image_lr, momentum=self.settings.image_momentum)
+        trained = trained_on_real(
+            self._trainable,
+            network,
+            self.sampler,
+            step.outer,
+            images=self.settings.pool_images,
+            sgd=SGD(
+                lr=self.settings.network_lr,
+                momentum=self.settings.network_momentum,
+                batch_size=self.settings.network_batch,
+            ),
+            augmentation=self.settings.siamese,
+            cutmix=self.settings.cutmix,
+            buffers=self.sampler.frozen_buffers(self._whole, network.parameters, *step),
+            graphs=self.graphs,
+        )
+        pool = {"parameters": trained.parameters, "velocity": trained.velocity}
+        return replace(new, other={**state.other, **flattened({f"pool {place}": flattened(pool)})}), float(
+            loss
+        )
+
+    def _in_pool(self, state: State, turn: int, place: int) -> TrainState:
+        """Return the network of a place in the pool; fresh ones come at different turns in different places."""
+        settings = self.settings
+        since = (turn + place * settings.pool_turns // settings.pool) % settings.pool_turns
+        kept = group_of(dict(state.other), f"pool {place}")
+        if since == 0 or not kept:
+            number = turn * settings.pool + place
+            return TrainState.begun(self.sampler.network(self._whole, "network", number))
+        return TrainState(0, group_of(kept, "parameters"), group_of(kept, "velocity"))
+
+    def gradient(
+        self, images: Tensor, step: Step, parameters: Parameters | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Differentiate the loss through the augmentation, on a fresh network where none is given."""
+        if parameters is None:
+            parameters = self.sampler.network(self.network, "network", step.outer)
         buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
         view = self.sampler.view(self.settings.siamese, "real view", *step)
         replay = self.graphs.replay

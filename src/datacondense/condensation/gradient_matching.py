@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datacondense.augment.strategies import changed, check_siamese, resolved_strategy
 from datacondense.condensation.method import Method, MethodConfig, Start, carried_back
+from datacondense.condensation.real_training import trained_on_real
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.schedule import published_schedule
 from datacondense.condensation.state import State, Step
@@ -25,7 +26,16 @@ from datacondense.networks.backend import NetworkFunction
 from datacondense.networks.graph_size import MapSizes, map_sizes
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters, moved
-from datacondense.settings import REPEATED, Named, check_at_least, check_momenta, check_rates, narrowed
+from datacondense.settings import (
+    REPEATED,
+    Named,
+    added,
+    check_at_least,
+    check_momenta,
+    check_probability,
+    check_rates,
+    narrowed,
+)
 from datacondense.training import SGD, TrainState, train, zero_velocity
 
 _GRAPH_MEMORY = 256  # MiB, on a processor
@@ -48,23 +58,26 @@ class GradientMatchingConfig(MethodConfig):
 
     Attributes:
         image_lr: Learning rate of the images, in normalised pixel units. Default: 0.1, and 0.01 for mlp.
-        distance: How gradients are compared: "layerwise-cosine" (the paper's), "flat-cosine", "squared", or your own as
-            "package.module:callable".
+        distance: How gradients are compared: "layerwise-cosine" (the paper's), "flat-cosine", "squared", "absolute", or
+            your own as "package.module:callable".
         transform: What is applied to both gradients first, in order; repeat the option for several: "max-pool-1",
             "mean-pool-2", "abs-max-pool-1", "keep-magnitude:FRACTION", "keep-stable:FRACTION",
             "keep-sensitive:FRACTION" (with "-global" for a rank over all layers), "keep-snr:RATIO",
             "wiener:SUBBATCHES", or your own as "package.module:name".
         class_collective: Match the mean of the classes' gradients (Lee et al. 2022) instead of each class's own (the
             paper's): what a network requires of all classes alike cancels.
-        compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors), "all",
-            or name patterns such as "features.*".
+        compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors),
+            "convolutions", "all", or name patterns such as "features.*".
         siamese: Siamese augmentation, the same for the real and the synthetic images of a class and differentiated
             through: "none"; "dsa", all operations of Zhao and Bilen (ICML 2021), without mirroring where that changes
             digits; or "dsa:OPERATIONS" out of color, crop, cutout, flip, scale and rotate joined by hyphens. The
             network's training between steps is augmented likewise.
         matching_steps: Steps on one network, T. Default: the published rule for this ipc.
         network_epochs: Passes over the synthetic images that train the network between two steps, ς. Default: the
-            published rule for this ipc.
+            published rule for this ipc; 1 where it trains on real images.
+        train_on_real: Real images, of all classes, on which the network trains between two steps in the place of the
+            synthetic ones (Kim et al. 2022); 0 for none.
+        cutmix: Probability of CutMix (Yun et al. 2019) in a batch of that training, 0 to 1.
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
         shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the networks and batches of the
             last steps, before it moves the images.
@@ -87,6 +100,8 @@ class GradientMatchingConfig(MethodConfig):
     siamese: str = "none"
     matching_steps: int | None = None
     network_epochs: int | None = None
+    train_on_real: int = added(0)
+    cutmix: float = added(0.0)
     image_momentum: float = 0.5
     shrink_pixels: bool = False
     iterate_averaging: bool = False
@@ -98,9 +113,10 @@ class GradientMatchingConfig(MethodConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "matching_steps", "network_batch", "graph_memory")
-        check_at_least(self, 0, "network_epochs")
+        check_at_least(self, 0, "network_epochs", "train_on_real")
         check_rates(self, "network_lr")
         check_momenta(self, "image_momentum", "network_momentum")
+        check_probability("cutmix", self.cutmix)
         check_distance(self.distance)
         check_siamese(self.siamese)
         given: object = self.transform
@@ -124,7 +140,8 @@ class GradientMatchingConfig(MethodConfig):
         siamese = [] if self.siamese == "none" else [self.siamese]
         collective = ["class-collective"] if self.class_collective else []
         changed = "".join(f", {name}" for name in (*self._transform_names(), *collective, *siamese))
-        trained = "" if self.steps_per_iteration == 1 else f", {self.network_epochs} epochs between"
+        on = f" of {self.train_on_real} real images" if self.train_on_real else ""
+        trained = "" if self.steps_per_iteration == 1 else f", {self.network_epochs} epochs{on} between"
         return f"{network_name(self.network)}{changed}{trained}, {self.size}, B = {self.real_batch}"
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "_Resolved":
@@ -138,7 +155,9 @@ class GradientMatchingConfig(MethodConfig):
         """
         schedule = published_schedule(self.ipc)
         network = canonical_network(self.network)
-        epochs = schedule.network_epochs if self.network_epochs is None else self.network_epochs
+        epochs = self.network_epochs
+        if epochs is None:
+            epochs = 1 if self.train_on_real else schedule.network_epochs
         return narrowed(
             _Resolved,
             self,
@@ -309,11 +328,25 @@ class GradientMatching(Method[_Resolved]):
         )
 
     def _trained(self, start: TrainState, buffers: Parameters, images: Tensor, step: Step) -> TrainState:
-        """Train the network on the synthetic images, each augmented in its own way where the method augments."""
+        """Train the network on synthetic or real images, each augmented in its own way where the method augments."""
         settings = self.settings
         sgd = SGD(
             lr=settings.network_lr, momentum=settings.network_momentum, batch_size=settings.network_batch
         )
+        if settings.train_on_real:
+            return trained_on_real(
+                self.model,
+                start,
+                self.sampler,
+                self._number(step),
+                images=settings.train_on_real,
+                sgd=sgd,
+                augmentation=settings.siamese,
+                cutmix=settings.cutmix,
+                epochs=settings.network_epochs,
+                buffers=buffers,
+                graphs=self.graphs,
+            )
         order, change = (self.sampler.generator(purpose, *step) for purpose in ("order", "augmentation"))
         return train(
             self.model,

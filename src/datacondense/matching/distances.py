@@ -1,4 +1,4 @@
-"""Distances between two lists of parameter gradients: the paper's layer-wise cosine, and the two it is compared with.
+"""Distances between two lists of parameter gradients: the paper's layer-wise cosine, and those it is compared with.
 
 Each takes the gradients of the same parameters for real and for synthetic images, tensor by tensor, and returns
 a scalar that is differentiable with respect to the second.
@@ -41,10 +41,16 @@ def squared(real: Gradients, synthetic: Gradients) -> Tensor:
     return (_flat(real) - _flat(synthetic)).square().sum()
 
 
+def absolute(real: Gradients, synthetic: Gradients) -> Tensor:
+    """Compute `sum of |real - synthetic|` of the gradients as one vector."""
+    return (_flat(real) - _flat(synthetic)).abs().sum()
+
+
 DISTANCES: dict[str, Distance] = {
     "layerwise-cosine": layerwise_cosine,
     "flat-cosine": flat_cosine,
     "squared": squared,
+    "absolute": absolute,
 }
 
 

@@ -27,6 +27,7 @@ RealBatch: TypeAlias = Callable[[int], Tensor]
 RealTensors: TypeAlias = tuple[Gradients, tuple[Gradients, ...], Gradients]
 """Real gradients as functions take them that may be captured: no tensors in place of what is not needed."""
 
+_MATRIX = 2  # axes of a linear layer's weights
 _NOISY_SHARE = 1 / 8  # of the real batch, whose gradient is computed once more with noise on the images
 
 
@@ -77,19 +78,20 @@ class Objective:
 
 
 def compared_parameters(parameters: Parameters, compare: str = "weights") -> tuple[str, ...]:
-    """Return the names that `compare` selects: "weights" (two axes or more), "all", or patterns with `*`."""
+    """Return the names that `compare` selects, such as "weights" (two axes or more), or patterns with `*`."""
     patterns = [pattern.strip() for pattern in compare.split(",")]
     selected = tuple(
         name
         for name, parameter in parameters.items()
         if compare == "all"
         or (compare == "weights" and parameter.dim() > 1)
+        or (compare == "convolutions" and parameter.dim() > _MATRIX)
         or any(fnmatchcase(name, pattern) for pattern in patterns)
     )
     if not selected:
         raise InputError(
             f"compare is {compare!r}, which is none of this network's parameters ({', '.join(parameters)}): "
-            "give 'weights', 'all' or patterns of those names."
+            "give 'weights', 'convolutions', 'all' or patterns of those names."
         )
     return selected
 

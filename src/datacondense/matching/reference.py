@@ -53,11 +53,11 @@ def mean_gradients(
 
 
 def distance(kind: str, real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:
-    """Compare two lists of gradients number by number: "layerwise-cosine", "flat-cosine" or "squared"."""
+    """Compare two lists of gradients number by number: "layerwise-cosine", "flat-cosine", "squared" or "absolute"."""
     total = real[0].new_zeros(())
-    if kind == "squared":
+    if kind in {"squared", "absolute"}:
         for g, s in zip(real, synthetic, strict=True):
-            total = total + ((g - s) ** 2).sum()
+            total = total + ((g - s) ** 2 if kind == "squared" else (g - s).abs()).sum()
         return total
     if kind == "flat-cosine":
         return _one_minus_cosine(real, synthetic)
