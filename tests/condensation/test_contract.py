@@ -57,6 +57,11 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "train-on-real": ("gradient-matching", {"train_on_real": 12, "network_batch": 4, "cutmix": 0.5}),
     "convolutions": ("gradient-matching", {"compare": "convolutions", "distance": "absolute"}),
+    **{
+        f"representative-{name}": (name, {"real_sampling": "representative", "real_batch": 2})
+        for name in METHODS
+        if name != "dataset-distillation"
+    },
     "idc": ("gradient-matching", {"siamese": "idc:color-crop-cutout"}),
     **{f"factor-{name}": (name, {"factor": 2}) for name in METHODS},
     **{

@@ -100,6 +100,11 @@ class DatasetDistillationConfig(MethodConfig):
         return self.inner_epochs * (self.ipc // self.images_per_step)
 
     @property
+    def real_batches_per_iteration(self) -> int:
+        """None of a single class."""
+        return 0
+
+    @property
     def kind(self) -> str:
         """The network, and what else takes time."""
         fixed = ", always the same" if self.fixed_network else ""

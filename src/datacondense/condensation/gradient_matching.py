@@ -311,6 +311,8 @@ class GradientMatching(Method[_Resolved]):
             return real + _PERTURBATION * sampler.noise((*real.shape,), f"{purpose} noise", *index, label)
 
         def real(label: int) -> Tensor:
+            if purpose == "real":
+                return self.real_batch(label, Step(*index))
             return sampler.real(label, settings.real_batch, purpose, *index)
 
         objective = replace(self._objective, perturbed=perturbed)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 import torch
 from torch import Tensor
 
+from datacondense.condensation.representative import Representatives
 from datacondense.condensation.sampler import Sampler
 from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import CudaGraphs
@@ -43,6 +44,7 @@ from datacondense.user_code import name_of
 _FLOAT = 4  # bytes of a float32
 
 Start: TypeAlias = Literal["noise", "real"]
+RealSampling: TypeAlias = Literal["random", "representative"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,9 @@ class MethodConfig:
         start: What the images begin as: "noise" (standard normal after normalisation) or "real" images.
         image_lr: Learning rate of the images, in normalised pixel units. Default: the method's published one.
         real_batch: Real images per class and step. A class with fewer gives all of its own, as in the published code.
+        real_sampling: Real images in a batch: "random" ones, or "representative" ones (Liu et al. 2023, "DREAM"), the
+            nearest to the centres of as many clusters, by features of the iteration's untrained network.
+        representative_every: Steps of the run after which representative images are found anew.
         factor: Tiles a side of each stored image, f (multi-formation, Kim et al. 2022): networks see f² images for
             each, cut out and upsampled, so that the same storage teaches more. "real" images begin shrunk into tiles.
         ipc_of: Other numbers of images for some classes, by their names: CLASS=N,CLASS=N, in Python a mapping.
@@ -74,16 +79,26 @@ class MethodConfig:
     start: Start = "noise"
     image_lr: float | None = None
     real_batch: int = 256
+    real_sampling: RealSampling = added("random")
+    representative_every: int = added(10)
     factor: int = added(1)
     ipc_of: IpcOf = added(None)
     precision: Precision = "auto"
     engine: Engine = "auto"
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "ipc", "real_batch", "factor")
+        check_at_least(self, 1, "ipc", "real_batch", "factor", "representative_every")
         check_rates(self, "image_lr")
         if self.start not in get_args(Start):
             raise InputError(f"start is {self.start!r}, but images begin as 'noise' or as 'real' images.")
+        if self.real_sampling not in get_args(RealSampling):
+            known = "'random' or 'representative'"
+            raise InputError(f"real_sampling is {self.real_sampling!r}, but real images are {known}.")
+        if self.real_sampling != "random" and not self.real_batches_per_iteration:
+            raise InputError(
+                f"real_sampling is {self.real_sampling!r}, but {self.name} draws no real batches of single "
+                "classes with these settings: leave it out."
+            )
         check_backend(self.engine, self.precision)
 
     @property
@@ -97,6 +112,11 @@ class MethodConfig:
         return 1
 
     @property
+    def real_batches_per_iteration(self) -> int:
+        """Real batches of each class that an iteration draws; 0 where a method draws none."""
+        return self.steps_per_iteration
+
+    @property
     def kind(self) -> str:
         """What a step does, in a few words; steps of one kind take about the same time."""
         return f"{self.name} with {network_name(self.network)}, {self.size}, B = {self.real_batch}"
@@ -105,7 +125,8 @@ class MethodConfig:
     def size(self) -> str:
         """How many images are learned, and how many networks see in each."""
         others = "".join(f", {number} of {name}" for name, number in (self.ipc_of or {}).items())
-        return f"ipc {self.ipc}{others}" + ("" if self.factor == 1 else f", factor {self.factor}")
+        found = "" if self.real_sampling == "random" else f", {self.real_sampling}"
+        return f"ipc {self.ipc}{others}" + ("" if self.factor == 1 else f", factor {self.factor}") + found
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "MethodConfig":
         """Return the settings with every default filled in and the network by its canonical name.
@@ -174,9 +195,20 @@ class Method(ABC, Generic[SettingsT]):
         self._grey = train.normalise(grey).to(
             self.sampler.dtype
         )  # beyond sides that are no multiple of the factor
-        self.network = self.adapted(build_network(settings.network, train.image_shape, train.num_classes))
+        network = build_network(settings.network, train.image_shape, train.num_classes)
+        self.network = self.adapted(network)
         self.backend = self._choose_backend()
         self.model = first_order_model(self.network, self.backend)
+        self._representatives = None
+        if settings.real_sampling == "representative":
+            self._representatives = Representatives(
+                self.sampler,
+                network,
+                self.backend,
+                size=settings.real_batch,
+                every=settings.representative_every,
+                per_iteration=settings.real_batches_per_iteration,
+            )
         self.graphs = CudaGraphs("cpu" if ":" in network_name(settings.network) else self.labels.device)
 
     @property
@@ -226,13 +258,15 @@ class Method(ABC, Generic[SettingsT]):
     def step(self, state: State, step: Step) -> tuple[State, float]:
         """Return the state after a step, and the loss before it; the state that is given does not change."""
 
-    def real_batch(self, label: int, step: Step) -> Tensor:
-        """Draw the real batch of a class for a step: normalised images `[B, C, H, W]`."""
-        return self.sampler.real(label, self.settings.real_batch, "real", *step)
+    def real_batch(self, label: int, step: Step, *number: int) -> Tensor:
+        """Draw the real batch of a class for a step, by its number where a step has several: `[B, C, H, W]`."""
+        if self._representatives is None:
+            return self.sampler.real(label, self.settings.real_batch, "real", *step, *number)
+        return self._representatives.batch(label, Step(step.outer, *(number or step[1:])))
 
     def draw_ahead(self, step: Step) -> None:
         """Draw what the step after this one needs, while a GPU computes this one: before its loss is waited for."""
-        if self.labels.device.type == "cuda":
+        if self.labels.device.type == "cuda" and self._representatives is None:
             after = step.after(self.settings.steps_per_iteration)
             self.sampler.draw_ahead(self.network, self.settings.real_batch, after)
 

@@ -95,6 +95,11 @@ class ParameterMatchingConfig(FirstOrderConfig):
         _check_experts(self)
 
     @property
+    def real_batches_per_iteration(self) -> int:
+        """One for each step of training on real images; none with experts."""
+        return 0 if self.experts else self.real_steps
+
+    @property
     def kind(self) -> str:
         """The network, and what else takes time."""
         real = f"{self.target_epochs} expert epochs" if self.experts else f"{self.real_steps} real"
@@ -279,7 +284,7 @@ class ParameterMatching(DescentMethod[_Resolved]):
         size = self.settings.real_batch
         sgd = SGD(lr=self.settings.network_lr, batch_size=size * len(self.labels))
         for number in range(self.settings.real_steps):
-            batches = [self.sampler.real(k, size, "real", *step, number) for k in range(len(self.labels))]
+            batches = [self.real_batch(k, step, number) for k in range(len(self.labels))]
             parameters = train(
                 self.model,
                 TrainState.begun(parameters),

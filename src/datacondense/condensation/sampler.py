@@ -54,9 +54,17 @@ class Sampler:
         images: Tensor | None = self._ahead.pop((label, size, purpose, *index), None)
         if images is not None:
             return images
+        return self.images(self.positions(label, size, purpose, *index))
+
+    def positions(self, label: int, size: int, purpose: str, *index: int) -> Tensor:
+        """Draw positions `[B]` in the training set, of what `real` returns."""
         members = self.train.class_indices[label]
         drawn = torch.randperm(len(members), generator=self.generator(purpose, *index, label))[:size]
-        return self.train.normalised(members[sent(drawn, self._device)]).to(self.dtype)
+        return members[sent(drawn, self._device)]
+
+    def images(self, positions: Tensor) -> Tensor:
+        """Return the normalised real images at some positions, `[B, C, H, W]`."""
+        return self.train.normalised(positions).to(self.dtype)
 
     def draw_ahead(self, network: Network, size: int, step: Sequence[int]) -> None:
         """Draw what `real` and `network` will be asked for in a step, each for the purpose of its name.
