@@ -46,7 +46,14 @@ _VERSION = 2
 # What a resumed run may change: it says how far the run goes and what it reports, and enters no step.
 CHANGEABLE = {
     f"run.{name}"
-    for name in ("iterations", "time_limit", "checkpoint_every", "validate_every", "validation_networks")
+    for name in (
+        "iterations",
+        "time_limit",
+        "checkpoint_every",
+        "validate_every",
+        "validation_networks",
+        "patience",
+    )
 }
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
@@ -80,8 +87,13 @@ class _Entry(TypedDict):
     validation: NotRequired[_Validation]
 
 
+class _Preset(TypedDict):
+    settings: dict[str, Any]
+
+
 class _Run(TypedDict, total=False):
     iterations: int | None
+    preset: _Preset
 
 
 class _Settings(TypedDict, total=False):
@@ -115,20 +127,26 @@ class RunFolder:
             remove_leftovers(self.path, self.result.name, CHECKPOINT, SETTINGS, METRICS)
             yield
 
-    def begin(self, settings: Mapping[str, Any], *, resume: bool, force: bool) -> None:
-        """Prepare the folder for a run with these settings, which are all that its result depends on."""
+    def check(self, *, resume: bool, force: bool) -> None:
+        """Refuse to begin where another run is that is neither to be resumed nor to be discarded."""
         if resume and force:
             raise InputError("resume and force contradict each other: continue the run or discard it.")
-        if force:
-            self._discard()
-        elif not resume and self.result.exists():
+        if resume or force:
+            return
+        if self.result.exists():
             raise InputError(
                 f"{self.path} holds a finished run: give another folder (--out), or --force to overwrite it."
             )
-        elif not resume and self.has_settings:
+        if self.has_settings:
             raise InputError(
                 f"{self.path} holds an unfinished run: continue it with --resume, or discard it with --force."
             )
+
+    def begin(self, settings: Mapping[str, Any], *, resume: bool, force: bool) -> None:
+        """Prepare the folder for a run with these settings, which are all that its result depends on."""
+        self.check(resume=resume, force=force)
+        if force:
+            self._discard()
         version = _VERSION
         if resume and self.has_settings:
             version, before = self._read_settings()

@@ -1,5 +1,6 @@
 """What all settings have in common: things by name or as objects, checks, and their plain form."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -11,14 +12,16 @@ _NAME: Any = None
 _IPC_OF: Any = None
 REPEATED: Any = None
 """Marks a setting whose option is given once for each value."""
+HIDDEN: Any = None
+"""Marks a setting that is no option of the command line."""
 
 try:
-    from tyro.conf import UseAppendAction
+    from tyro.conf import Suppress, UseAppendAction
     from tyro.constructors import PrimitiveConstructorSpec
 except ModuleNotFoundError:  # Python alone needs no command line
     pass
 else:
-    REPEATED = UseAppendAction
+    REPEATED, HIDDEN = UseAppendAction, Suppress
     _NAME = PrimitiveConstructorSpec(
         nargs=1,
         metavar="NAME",
@@ -54,6 +57,7 @@ _MOST_OF = {
     ),
 }
 """The largest numbers that can be meant, of settings that need another bound than most."""
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LARGEST_RATE, _SMALLEST_RATE = 3.4e38, 1.5e-45  # of float32, in which they are used
 
 
@@ -128,6 +132,16 @@ def _ipc_of(text: str) -> dict[str, int]:
             raise ValueError(f"{part!r} is no CLASS=N such as cat=50")
         found[name] = int(number)
     return found
+
+
+def seconds_of(name: str, text: str, others: str = "") -> float:
+    """Return a time such as "90s", "10m" or "2h" in seconds; the complaint names what else may be given."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if match is None or float(match[1]) == 0:
+        raise InputError(
+            f"{name} is {text!r}, but must be {others}a number above 0 with a unit (s, m, h, d) as in 10m."
+        )
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def check_rates(settings: object, *names: str) -> None:

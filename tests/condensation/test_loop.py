@@ -174,6 +174,8 @@ def test_validation_without_images_is_refused(tiny: ImageSet) -> None:
         ({"seed": -1}, "seed is -1, but must be 0 or more"),
         ({"validate_every": -1}, "validate_every is -1, but must be 0 or more"),
         ({"validation_networks": 0}, "validation_networks is 0, but must be 1 or more"),
+        ({"patience": -1}, "patience is -1, but must be 0 or more"),
+        ({"patience": 3}, "patience is 3 validations, but there are none: give --validate-every too"),
         ({"checkpoint_every": -1.0}, "checkpoint_every is -1.0 seconds, but must be 0 or more"),
         ({"time_limit": "10"}, "time_limit is '10', but must be a number above 0 with a unit"),
         ({"time_limit": "0m"}, "time_limit is '0m', but must be a number above 0"),

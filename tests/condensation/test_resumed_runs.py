@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import save as serialize
 
 from datacondense import ImageSet, InputError, Progress, condense
+from datacondense.condensation import loop
 from datacondense.condensation.results import unfinished
 from datacondense.evaluation.scoring import evaluate
 from datacondense.run_folder import CHECKPOINT, RunFolder
@@ -304,3 +306,34 @@ def test_images_of_a_run_without_a_checkpoint_are_refused(tiny: ImageSet, tmp_pa
     break_run(tiny, METHOD, replace(RUN, checkpoint_every=1e9), tmp_path, at=(1, 0))
     with pytest.raises(InputError, match="holds no result, and no checkpoint to take images from"):
         unfinished(RunFolder(tmp_path))
+
+
+def test_a_run_stops_where_validations_no_longer_get_better_and_so_does_a_resumed_one(
+    tiny: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By hand: the best, 0.5, is the second; two in a row that are no better end the run after the fourth.
+    accuracies = {0: 0.4, 1: 0.5, 2: 0.5, 3: 0.45, 4: 0.9}
+    steps: list[Progress] = []
+
+    def scored(images: ImageSet, *_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(mean=accuracies[len(steps) // METHOD.steps_per_iteration], std=0.0, n=1)
+
+    monkeypatch.setattr(loop, "evaluate", scored)
+    run = replace(RUN, iterations=5, validate_every=1, patience=2)
+    condense(tiny, METHOD, run, validation=tiny, directory=tmp_path / "unbroken", observer=steps.append)
+    assert [each.step.outer for each in steps if each.stopped] == [3]
+    assert ImageSet.load(tmp_path / "unbroken" / RESULT).provenance["iterations_done"] == 4
+
+    def kill_after(progress: Progress) -> None:
+        steps.append(progress)
+        if progress.step == (3, 0):  # three validations are in the log, and on the disk
+            raise Killed
+
+    steps.clear()
+    with pytest.raises(Killed):
+        condense(tiny, METHOD, run, validation=tiny, directory=tmp_path / "run", observer=kill_after)
+    steps.pop()  # this step is taken again
+    condense(
+        tiny, METHOD, run, validation=tiny, directory=tmp_path / "run", observer=steps.append, resume=True
+    )
+    assert result_bytes(tmp_path / "run") == result_bytes(tmp_path / "unbroken")

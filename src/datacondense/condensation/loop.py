@@ -1,12 +1,11 @@
 """The loop around every method: counting, stopping, finite checks, progress, checkpoints, validation, the result."""
 
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -21,9 +20,7 @@ from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet, check_trainable, file_content
 from datacondense.networks.torch_state import usual_torch
 from datacondense.run_folder import ResumeError, RunFolder
-from datacondense.settings import check_at_least, narrowed, plain_settings
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from datacondense.settings import HIDDEN, added, check_at_least, narrowed, plain_settings, seconds_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +36,9 @@ class RunConfig:
         checkpoint_every: Seconds between checkpoints.
         validate_every: Iterations between accuracies on the validation images; 0: never.
         validation_networks: Networks trained for each of these accuracies.
+        patience: Stop after so many of them in a row that are no better than an earlier one, with the images as they
+            are then; 0: never.
+        preset: What of these settings came from a preset, for provenance; see `recommended`.
     """
 
     seed: int = 0
@@ -47,10 +47,16 @@ class RunConfig:
     checkpoint_every: float = 30.0
     validate_every: int = 0
     validation_networks: int = 3
+    patience: int = added(0)
+    preset: Annotated[Mapping[str, Any] | None, HIDDEN] = added(None)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "iterations", "validation_networks")
-        check_at_least(self, 0, "seed", "validate_every")
+        check_at_least(self, 0, "seed", "validate_every", "patience")
+        if self.patience and not self.validate_every:
+            raise InputError(
+                f"patience is {self.patience} validations, but there are none: give --validate-every too."
+            )
         if not self.checkpoint_every >= 0:
             raise InputError(f"checkpoint_every is {self.checkpoint_every} seconds, but must be 0 or more.")
         _ = self.time_limit_seconds
@@ -64,12 +70,7 @@ class RunConfig:
         """
         if self.time_limit is None:
             return float("inf")
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.time_limit)
-        if match is None or float(match[1]) == 0:
-            raise InputError(
-                f"time_limit is {self.time_limit!r}, but must be a number above 0 with a unit (s, m, h, d) as in 10m."
-            )
-        return float(match[1]) * _UNITS[match[2]]
+        return seconds_of("time_limit", self.time_limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,7 @@ class Progress:
         seconds: Time spent, over all parts of a resumed run.
         seconds_left: Estimate of what is left; None until there is something to estimate from.
         validation: The accuracy on the validation images, where this step asked for one.
+        stopped: Whether the run stops here since the accuracy no longer grows; see `RunConfig.patience`.
     """
 
     step: Step
@@ -98,6 +100,7 @@ class Progress:
     seconds: float
     seconds_left: float | None
     validation: Score | None = None
+    stopped: bool = False
 
 
 @usual_torch()
@@ -121,7 +124,7 @@ def condense(
             None.
         run: Seed, length and reports; the published number of iterations where None.
         validation: Images held out of `train` (see `hold_out`), for the accuracies that `run.validate_every` asks
-            for. They influence nothing.
+            for. They influence nothing but where a run with `run.patience` stops.
         directory: Folder for settings, checkpoints, metrics and result; nothing is written where None.
         resume: Continue the unfinished run in `directory`, or begin it where there is none. The result has the
             same bytes as an unbroken run's, on the same machine with the same number of threads. A finished run
@@ -144,8 +147,9 @@ def condense(
     fingerprint = train.fingerprint
     train = train.to(device)
     # Settings that do not fit the images are refused here, before anything is written or discarded.
-    built = (method or GradientMatchingConfig()).build(train, run.seed)
-    iterations = run.iterations or built.settings.published_iterations
+    method = method or GradientMatchingConfig()
+    built = method.build(train, run.seed)
+    iterations = run.iterations or method.published_iterations
     resolved = narrowed(_ResolvedRun, run, iterations=iterations)
     provenance = _provenance(built, resolved, train, fingerprint)
     folder = None if directory is None else RunFolder(Path(directory))
@@ -186,6 +190,7 @@ class _Loop:
         self._method, self._run, self._train = method, run, train
         self._validation, self._folder, self._observer = validation, folder, observer
         self._steps: int = method.settings.steps_per_iteration
+        self._accuracies: list[float] = []
         self._state, self._first, self._seconds_before = self._start()
         self._began = time.monotonic()
 
@@ -203,16 +208,20 @@ class _Loop:
             )
         if self._folder is not None:
             self._folder.keep_metrics(lambda entry: Step(entry["iteration"], entry["step"]) < first)
+            validations = (entry.get("validation") for entry in self._folder.metrics())
+            self._accuracies = [found["accuracy"] for found in validations if found]
         return state, first, seconds
 
     def run(self) -> tuple[State, Step]:
-        """Go on until the iterations are done or the time is over."""
+        """Go on until the iterations are done, the time is over or the accuracy no longer grows."""
         state, step = self._state, self._first
         saved_at = self._seconds()
         try:
             # One step at least, however short the time: pure noise is no result.
-            while step.outer < self._run.iterations and (
-                self._seconds() < self._run.time_limit_seconds or step == (0, 0)
+            while (
+                step.outer < self._run.iterations
+                and not self._is_stalled()
+                and (self._seconds() < self._run.time_limit_seconds or step == (0, 0))
             ):
                 new, loss = self._method.step(state, step)
                 _check_finite(new, step, self._method.settings.image_lr)
@@ -250,6 +259,7 @@ class _Loop:
             entry = {"iteration": done.outer, "step": done.inner, "loss": loss, "seconds": seconds}
             found = {} if score is None else {"accuracy": score.mean, "std": score.std, "n": score.n}
             self._folder.log(**entry, **({"validation": found} if found else {}))
+        self._accuracies += [] if score is None else [score.mean]
         return Progress(
             step=done,
             steps_per_iteration=self._steps,
@@ -258,7 +268,13 @@ class _Loop:
             seconds=seconds,
             seconds_left=self._seconds_left(done.after(self._steps)),
             validation=score,
+            stopped=self._is_stalled(),
         )
+
+    def _is_stalled(self) -> bool:
+        """Whether none of the last `patience` validations is better than all before them."""
+        patience, accuracies = self._run.patience, self._accuracies
+        return 0 < patience < len(accuracies) and max(accuracies[-patience:]) <= max(accuracies[:-patience])
 
     def _seconds_left(self, step: Step) -> float | None:
         """Estimate from the steps since this process began."""

@@ -97,7 +97,7 @@ def unfinished(folder: RunFolder) -> ImageSet:
 def is_prolonged(found: ImageSet, provenance: Mapping[str, Any], folder: RunFolder) -> bool:
     """Whether a finished run is to go further; refuse a result that is another run's."""
     differing = different_settings(found.provenance, provenance)
-    further = {"run.iterations", "run.time_limit"} & differing.keys()
+    further = {"run.iterations", "run.time_limit", "run.patience"} & differing.keys()
     foreign = [key for key in differing if key not in CHANGEABLE and not key.startswith(_OF_RESULTS)]
     if foreign:
         old, new = differing[foreign[0]]
