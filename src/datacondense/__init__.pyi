@@ -10,7 +10,8 @@ from .applications.search_space import SearchSpace
 from .applications.stream import Stream, class_stream, domain_stream
 from .condensation.dataset_distillation import DatasetDistillationConfig
 from .condensation.distribution_matching import DistributionMatchingConfig
-from .condensation.gradient_matching import GradientMatchingConfig, SiameseMatchingConfig
+from .condensation.gradient_matching import GradientMatchingConfig
+from .condensation.gradient_matching_variants import IDCConfig, SiameseMatchingConfig
 from .condensation.loop import Progress, RunConfig, condense
 from .condensation.method import FirstOrderConfig, FirstOrderMethod, MethodConfig
 from .condensation.parameter_matching import ParameterMatchingConfig
@@ -28,6 +29,7 @@ from .evaluation.forgetting_counts import ForgettingCounts
 from .evaluation.full_training import load_network
 from .evaluation.protocol import EvaluationConfig, Score
 from .evaluation.scoring import evaluate
+from .evaluation.soft_labels import soft_labelled
 from .image_set import ImageSet
 from .matching.transforms import Transform
 from .networks.builder import build_network
@@ -43,6 +45,7 @@ from .selection.forgetting import select_forgetting
 from .selection.herding import select_herding
 from .selection.k_center import select_k_center
 from .selection.random import select_random
+from .selection.rded import select_rded
 from .studies.catalogue import find_study
 from .studies.config import StudyConfig
 from .studies.factory import TaskFactory, grid
@@ -68,6 +71,7 @@ __all__ = [
     "FirstOrderMethod",
     "ForgettingCounts",
     "GradientMatchingConfig",
+    "IDCConfig",
     "ImageSet",
     "InputError",
     "MethodConfig",
@@ -122,6 +126,8 @@ __all__ = [
     "select_herding",
     "select_k_center",
     "select_random",
+    "select_rded",
+    "soft_labelled",
     "write_continual",
     "write_noise",
     "write_search",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from datacondense import (
     GradientMatchingConfig,
+    IDCConfig,
     ImageSet,
     InputError,
     RunConfig,
@@ -188,6 +189,33 @@ def test_siamese_matching_is_gradient_matching_with_other_defaults() -> None:
     assert (plain.start, plain.siamese) == ("noise", "none")
     assert config.resolved().siamese == ALL
     assert config.resolved(may_be_mirrored=False).siamese == "dsa:color-crop-cutout-scale-rotate"
+
+
+def test_idc_is_gradient_matching_with_other_defaults() -> None:
+    config = IDCConfig(ipc=10)
+    changed = {
+        name for name, value in vars(config).items() if value != vars(GradientMatchingConfig(ipc=10))[name]
+    }
+    assert changed == {
+        *(
+            "factor",
+            "start",
+            "real_batch",
+            "siamese",
+            "distance",
+            "compare",
+            "matching_steps",
+            "train_on_real",
+        ),
+        *("cutmix", "network_momentum", "network_batch", "image_momentum"),
+    }
+    resolved = config.resolved()
+    assert (resolved.image_lr, resolved.network_epochs, resolved.matching_steps) == (0.16, 1, 100)
+    assert IDCConfig(image_lr=0.3).resolved().image_lr == 0.3
+    with pytest.raises(
+        InputError, match=r"cutmix is 0\.5, but mixes only real images .* give --train-on-real"
+    ):
+        GradientMatchingConfig(cutmix=0.5)
 
 
 def test_kinds_of_steps_have_names_of_their_own() -> None:

@@ -36,7 +36,7 @@ def test_an_unknown_name_is_answered_with_those_there_are(name: str) -> None:
     with pytest.raises(
         InputError,
         match=rf"^There is no method '{name}': choose from gradient-matching \(dc\), siamese-matching \(dsa\), "
-        r"distribution-matching \(dm\), parameter-matching, dataset-distillation \(dd\), "
+        r"idc, distribution-matching \(dm\), parameter-matching, dataset-distillation \(dd\), "
         r"or give package\.module:Class\.$",
     ):
         method_name(name)

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import ceil
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 
 from datacondense.augment.strategies import changed, check_siamese, resolved_strategy
-from datacondense.condensation.method import Method, MethodConfig, Start, carried_back
+from datacondense.condensation.graph_memory import GraphMemory
+from datacondense.condensation.method import Method, MethodConfig, carried_back
 from datacondense.condensation.real_training import trained_on_real
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.schedule import published_schedule
@@ -23,7 +22,7 @@ from datacondense.matching.gradients import Objective, compared_parameters, matc
 from datacondense.matching.pixel_filter import shrink_pixels
 from datacondense.matching.transforms import check_applicable, parse_transform, transform_named
 from datacondense.networks.backend import NetworkFunction
-from datacondense.networks.graph_size import MapSizes, map_sizes
+from datacondense.networks.graph_size import map_sizes
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters, moved
 from datacondense.settings import (
@@ -38,18 +37,8 @@ from datacondense.settings import (
 )
 from datacondense.training import SGD, TrainState, train, zero_velocity
 
-_GRAPH_MEMORY = 256  # MiB, on a processor
 _PERTURBATION = 0.1  # deviation, in normalised units, of the noise that shows which entries are sensitive
 _AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
-_REAL_IMAGES_AT_ONCE = 256  # as many as the published batch of one class
-_KEPT_ONCE, _KEPT_TWICE = (
-    3,
-    8,
-)  # about: copies of each feature map that a graph for first and second derivatives holds
-_CACHED = (
-    2**23
-)  # bytes of a feature map of all images, beyond which a processor gains nothing from more images at once
-_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,26 +58,26 @@ class GradientMatchingConfig(MethodConfig):
         compare: Parameters whose gradients are compared: "weights" (the paper's: no biases, no norm vectors),
             "convolutions", "all", or name patterns such as "features.*".
         siamese: Siamese augmentation, the same for the real and the synthetic images of a class and differentiated
-            through: "none"; "dsa", all operations of Zhao and Bilen (ICML 2021), without mirroring where that changes
-            digits; or "dsa:OPERATIONS" out of color, crop, cutout, flip, scale and rotate joined by hyphens. The
-            network's training between steps is augmented likewise.
+            through: "none"; "dsa", one of the operations of Zhao and Bilen (ICML 2021), without mirroring where that
+            changes digits; "idc", several of them at once; or "dsa:OPERATIONS" or "idc:OPERATIONS" out of color, crop,
+            cutout, flip, scale and rotate joined by hyphens. The network's training is augmented likewise.
         matching_steps: Steps on one network, T. Default: the published rule for this ipc.
-        network_epochs: Passes over the synthetic images that train the network between two steps, ς. Default: the
-            published rule for this ipc; 1 where it trains on real images.
+        network_epochs: Passes that train the network between two steps, ς. Default: the published rule for this ipc; 1
+            over real images.
         train_on_real: Real images, of all classes, on which the network trains between two steps in the place of the
             synthetic ones (Kim et al. 2022); 0 for none.
         cutmix: Probability of CutMix (Yun et al. 2019) in a batch of that training, 0 to 1.
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
-        shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the networks and batches of the
-            last steps, before it moves the images.
+        shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the last steps, before it moves
+            the images.
         iterate_averaging: Return the average of the images over all steps, step t weighing about t³, instead of the
             last images: what single networks and batches require of the pixels averages out. Costs nothing.
         network_lr: Learning rate of the network's training between steps.
         network_momentum: Momentum of the network's training, reset in every iteration, 0 to 1: 0.5 as in the code that
             gave the published numbers; later releases of it use 0.
-        network_batch: Synthetic images per network update.
-        graph_memory: MiB that a graph for second derivatives may take, about: as many classes share one as fit, or
-            each has its own. Default: 256 on a processor, where more brings nothing, and half of what a GPU has free.
+        network_batch: Images per network update.
+        graph_memory: MiB that a graph for second derivatives may take, about: as many classes share one as fit.
+            Default: 256 on a processor, where more brings nothing, and half of what a GPU has free.
     """
 
     _name: ClassVar[str] = "gradient-matching"
@@ -119,6 +108,10 @@ class GradientMatchingConfig(MethodConfig):
         check_probability("cutmix", self.cutmix)
         check_distance(self.distance)
         check_siamese(self.siamese)
+        if self.cutmix and not self.train_on_real:
+            raise InputError(
+                f"cutmix is {self.cutmix}, but mixes only real images that networks train on: give --train-on-real too."
+            )
         given: object = self.transform
         if isinstance(given, str):
             raise InputError(f"transform is {given!r}, but must be a list: give [{given!r}].")
@@ -144,7 +137,7 @@ class GradientMatchingConfig(MethodConfig):
         trained = "" if self.steps_per_iteration == 1 else f", {self.network_epochs} epochs{on} between"
         return f"{network_name(self.network)}{changed}{trained}, {self.size}, B = {self.real_batch}"
 
-    def resolved(self, *, may_be_mirrored: bool = True) -> "_Resolved":
+    def resolved(self, *, may_be_mirrored: bool = True) -> "Resolved":
         """Return the settings with the published schedule and rate filled in.
 
         Args:
@@ -159,7 +152,7 @@ class GradientMatchingConfig(MethodConfig):
         if epochs is None:
             epochs = 1 if self.train_on_real else schedule.network_epochs
         return narrowed(
-            _Resolved,
+            Resolved,
             self,
             network=network,
             transform=self._transform_names(),
@@ -180,29 +173,24 @@ class GradientMatchingConfig(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SiameseMatchingConfig(GradientMatchingConfig):
-    """Gradient matching as Zhao and Bilen (ICML 2021) run it: with Siamese augmentation, from real images on.
+class Resolved(GradientMatchingConfig):
+    """Settings without None.
 
     Attributes:
-        start: What the images begin as: "real" images, as published, or "noise".
-        siamese: As in gradient matching; "dsa" by default.
+        image_lr: Learning rate of the images.
+        matching_steps: Steps on one network.
+        network_epochs: Passes between two of them.
     """
 
-    start: Start = "real"
-    siamese: str = "dsa"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Resolved(GradientMatchingConfig):
     image_lr: float = field()
     matching_steps: int = field()
     network_epochs: int = field()
 
 
-class GradientMatching(Method[_Resolved]):
+class GradientMatching(Method[Resolved]):
     """Algorithm 1: on each fresh network, T times: move the images, then train the network on them."""
 
-    def __init__(self, settings: _Resolved, train: ImageSet, seed: int) -> None:
+    def __init__(self, settings: Resolved, train: ImageSet, seed: int) -> None:
         super().__init__(settings, train, seed)
         parameters = self.sampler.network(self.network, "network", 0)
         compared = compared_parameters(parameters, settings.compare)
@@ -216,12 +204,14 @@ class GradientMatching(Method[_Resolved]):
         # the library's networks, but for the vectors that fused layers take. For large ones a trial takes seconds.
         own = ":" in self.network.name
         fused = self.backend.engine == "fused" and any(parameters[name].dim() < 2 for name in compared)
-        self.obstacles = [
-            obstacle(model, numbers, compared, train.image_shape) if tried else None
-            for model, tried in zip(models, (own, own or fused), strict=True)
-        ]
+        self.obstacles = (
+            obstacle(models[0], numbers, compared, train.image_shape) if own else None,
+            obstacle(models[1], numbers, compared, train.image_shape) if own or fused else None,
+        )
         maps = map_sizes(self.network, parameters, buffers)
-        synthetic, real = self._classes_at_once(maps, equal=smallest == settings.real_batch)
+        memory = GraphMemory(maps, self.network.num_parameters, self.labels.device, settings.graph_memory)
+        together = memory.for_their_mean if settings.class_collective else memory.for_matching
+        synthetic, real = together(self.sizes, settings.real_batch, self.obstacles, train.class_sizes)
         self._objective = Objective(
             model=models[0],
             real_model=models[1],
@@ -234,28 +224,6 @@ class GradientMatching(Method[_Resolved]):
             real_classes_at_once=real,
             graphs=self.graphs,
         )
-
-    def _classes_at_once(self, maps: MapSizes, *, equal: bool) -> tuple[int, int]:
-        """Return how many classes are taken together, on the synthetic side and on the real one."""
-        settings, device = self.settings, self.labels.device
-        images = max(self.sizes)
-        limit = (settings.graph_memory or _graph_memory(device)) * 2**20 // _FLOAT
-        synthetic, real = (
-            max(1, limit // (copies * (maps.total * number + self.network.num_parameters)))
-            for copies, number in ((_KEPT_TWICE, images), (_KEPT_ONCE, settings.real_batch))
-        )
-        if settings.class_collective:
-            # In one pass all images weigh the same, so classes must have as many.
-            return synthetic, max(1, _REAL_IMAGES_AT_ONCE // settings.real_batch) if equal else 1
-        if device.type == "cpu":
-            cached = max(1, _CACHED // (_FLOAT * maps.largest))
-            synthetic = min(synthetic, max(1, cached // images))
-            real = max(1, cached // settings.real_batch)
-        apart = zip((synthetic, real), self.obstacles, strict=True)
-        synthetic, real = (1 if reason else number for number, reason in apart)
-        # Groups of about one size: those of one shape are captured once.
-        classes = len(self.labels)
-        return ceil(classes / ceil(classes / synthetic)), ceil(classes / ceil(classes / real))
 
     @property
     def backend_facts(self) -> dict[str, str]:
@@ -370,13 +338,6 @@ class GradientMatching(Method[_Resolved]):
         """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
         weight = (_AVERAGING + 1) / (_AVERAGING + self._number(step))
         return average + weight * (images - average)
-
-
-def _graph_memory(device: torch.device) -> int:
-    """Return the MiB that graphs may take where nobody says: half of what a GPU has free."""
-    if device.type != "cuda":
-        return _GRAPH_MEMORY
-    return max(_GRAPH_MEMORY, torch.cuda.mem_get_info(device)[0] // 2**21)
 
 
 def _of_all_numbers(network: NetworkFunction, buffers: Parameters) -> Model:

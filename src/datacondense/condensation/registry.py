@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from datacondense.condensation.dataset_distillation import DatasetDistillationConfig
 from datacondense.condensation.distribution_matching import DistributionMatchingConfig
-from datacondense.condensation.gradient_matching import GradientMatchingConfig, SiameseMatchingConfig
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.condensation.gradient_matching_variants import IDCConfig, SiameseMatchingConfig
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.parameter_matching import ParameterMatchingConfig
 from datacondense.errors import InputError
@@ -13,6 +14,7 @@ from datacondense.user_code import imported
 METHODS: Mapping[str, type[MethodConfig]] = {
     "gradient-matching": GradientMatchingConfig,
     "siamese-matching": SiameseMatchingConfig,
+    "idc": IDCConfig,
     "distribution-matching": DistributionMatchingConfig,
     "parameter-matching": ParameterMatchingConfig,
     "dataset-distillation": DatasetDistillationConfig,
