@@ -9,12 +9,14 @@ from .applications.search_objective import objective
 from .applications.search_space import SearchSpace
 from .applications.stream import Stream, class_stream, domain_stream
 from .condensation.dataset_distillation import DatasetDistillationConfig
+from .condensation.descent import FirstOrderConfig, FirstOrderMethod
 from .condensation.distribution_matching import DistributionMatchingConfig
 from .condensation.gradient_matching import GradientMatchingConfig
 from .condensation.gradient_matching_variants import IDCConfig, SiameseMatchingConfig
 from .condensation.loop import Progress, RunConfig, condense
-from .condensation.method import FirstOrderConfig, FirstOrderMethod, MethodConfig
+from .condensation.method import MethodConfig
 from .condensation.parameter_matching import ParameterMatchingConfig
+from .condensation.presets import recommended
 from .condensation.registry import method_named
 from .condensation.schedule import published_schedule
 from .data.arrays import from_arrays, from_torch_dataset
@@ -116,6 +118,7 @@ __all__ = [
     "objective",
     "plot_grid",
     "published_schedule",
+    "recommended",
     "run_continual",
     "run_noise",
     "run_search",

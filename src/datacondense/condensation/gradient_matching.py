@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 from torch import Tensor
 
 from datacondense.augment.strategies import changed, check_siamese, resolved_strategy
+from datacondense.condensation.descent import carried_back
 from datacondense.condensation.graph_memory import GraphMemory
-from datacondense.condensation.method import Method, MethodConfig, carried_back
+from datacondense.condensation.method import Method, MethodConfig
 from datacondense.condensation.real_training import trained_on_real
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.schedule import published_schedule

@@ -1,7 +1,7 @@
 """What a method is: settings that build it, a first state, and a step from one state to the next."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -35,7 +35,6 @@ from datacondense.settings import (
     Named,
     added,
     check_at_least,
-    check_momenta,
     check_rates,
     images_per_class,
 )
@@ -278,121 +277,6 @@ class Method(ABC, Generic[SettingsT]):
         parameters = self.sampler.network(self.network, "network", step.outer)
         buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
         return partial(self.model, parameters, buffers=buffers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstOrderConfig(MethodConfig):
-    """Settings of methods that move the images against the gradient of a loss, by SGD with momentum.
-
-    Attributes:
-        image_lr: Learning rate of the images, in normalised pixel units.
-        image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
-    """
-
-    image_lr: float = 0.1
-    image_momentum: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_momenta(self, "image_momentum")
-
-
-FirstOrderT = TypeVar("FirstOrderT", bound=FirstOrderConfig)
-
-
-class DescentMethod(Method[FirstOrderT]):
-    """A method that moves the images, and what it learns beside them, against a gradient."""
-
-    @abstractmethod
-    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Compute the loss of normalised decoded images `[K, S·f², C, H, W]`, and its gradient in them."""
-
-    def gradients(
-        self, images: Tensor, learned: Mapping[str, Tensor], step: Step
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Compute the loss of the images, its gradient in them, and those in what is learned beside them, by name."""
-        return *self.gradient(images, step), {}
-
-    @property
-    def learned_lrs(self) -> dict[str, float]:
-        """Learning rates of what is learned beside the images, by name."""
-        return {}
-
-    def step(self, state: State, step: Step) -> tuple[State, float]:
-        """Move the images once.
-
-        Args:
-            state: As the step before left it.
-            step: Which step this is.
-
-        Returns:
-            The new state, and the loss before the update.
-        """
-
-        def compute(seen: Tensor) -> tuple[Any, Tensor]:
-            loss, gradient, beside = self.gradients(seen, state.learned, step)
-            return (loss, beside), gradient
-
-        (loss, beside), gradient = carried_back(state.images, self.decoded, compute)
-        settings = self.settings
-        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
-        new = new.learned_descended(beside, lrs=self.learned_lrs, momentum=settings.image_momentum)
-        self.draw_ahead(step)
-        return new, float(loss)
-
-
-class FirstOrderMethod(DescentMethod[FirstOrderT]):
-    """A method that is a loss: the images move against its gradient."""
-
-    @abstractmethod
-    def loss(self, images: Tensor, step: Step) -> Tensor:
-        """Compute the loss of the synthetic images.
-
-        Args:
-            images: Normalised synthetic images `[K, S, C, H, W]`, which require a gradient.
-            step: Which step this is.
-
-        Returns:
-            A scalar, differentiable in the images.
-        """
-
-    def gradient(self, images: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Differentiate the loss.
-
-        Args:
-            images: Normalised synthetic images `[K, S, C, H, W]`.
-            step: Which step this is.
-
-        Returns:
-            The loss, and its gradient `[K, S, C, H, W]`.
-        """
-        return differentiated(partial(self.loss, step=step), images)
-
-
-def carried_back(
-    images: Tensor, change: Callable[[Tensor], Tensor], compute: Callable[[Tensor], tuple[T, Tensor]]
-) -> tuple[T, Tensor]:
-    """Return a value of changed images, and a gradient in them carried back through the change.
-
-    Args:
-        images: Images `[K, S, C, H, W]`.
-        change: What is done to them first, differentiable; it may return them as they are.
-        compute: From changed images, without a graph, to a value and a gradient in them.
-
-    Returns:
-        The value, and the gradient `[K, S, C, H, W]`.
-    """
-    leaf = images.detach().requires_grad_()
-    seen = change(leaf)
-    value, gradient = compute(seen.detach())
-    return value, gradient if seen is leaf else torch.autograd.grad(seen, leaf, gradient)[0]
-
-
-def differentiated(loss: Callable[..., Tensor], images: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    """Return a loss of images and other arguments, and its gradient in the images, without a graph."""
-    leaf = images.detach().requires_grad_()
-    value = loss(leaf, *arguments)
-    return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
 def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from datacondense.augment.strategies import augmented, check_strategy, resolved_strategy
+from datacondense.condensation.descent import DescentMethod, FirstOrderConfig
 from datacondense.condensation.experts import ExpertProtocol, Experts
 from datacondense.condensation.learned_labels import LABEL_LOGITS, current_labels, first_logits
-from datacondense.condensation.method import DescentMethod, FirstOrderConfig
 from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import sent
 from datacondense.errors import InputError
