@@ -59,6 +59,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "distribution-matching",
         {"pool": 2, "pool_images": 12, "pool_turns": 2, "network_batch": 4, "cutmix": 0.5},
     ),
+    "attention": ("distribution-matching", {"match": "attention"}),
+    "characteristic": ("distribution-matching", {"match": "characteristic", "frequencies": 16}),
     "train-on-real": ("gradient-matching", {"train_on_real": 12, "network_batch": 4, "cutmix": 0.5}),
     "convolutions": ("gradient-matching", {"compare": "convolutions", "distance": "absolute"}),
     **{

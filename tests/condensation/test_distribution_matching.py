@@ -1,18 +1,22 @@
 """Distribution matching step by step, against the same written out with features of the full network."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from datacondense import DistributionMatchingConfig, ImageSet, InputError, RunConfig, build_network, condense
 from datacondense.condensation.state import State, Step
 from datacondense.facts import facts_of
 from datacondense.networks.features import penultimate_features
 from datacondense.networks.network import Network, Parameters
+from datacondense.random import seeded_generator
 from tests.condensation.by_hand import SEED, fresh_parameters, real_batch, real_batches, siamese_view
 from tests.conftest import MakeSet, has_kernels
 
@@ -74,6 +78,98 @@ def test_updates_equal_those_by_hand(make: MakeSet, network: str, siamese: str) 
         state, loss = method.step(state, Step(outer, 0))
         assert loss == pytest.approx(float(expected.detach()), rel=1e-10)
         torch.testing.assert_close(state.images, images.detach(), rtol=1e-10, atol=1e-10)
+
+
+def maps_by_hand(network: Network, parameters: Parameters, images: Tensor) -> list[Tensor]:
+    """Run a sequence of layers one after the other; return what its ReLUs pass on, and the features last."""
+    found = []
+    for name, layer in list(network.structure.named_children())[:-1]:
+        own = {key.removeprefix(f"{name}."): p for key, p in parameters.items() if key.startswith(f"{name}.")}
+        images = functional_call(layer, own, (images,))
+        if isinstance(layer, nn.ReLU):
+            found.append(images)
+    return [*found, images]
+
+
+def attention_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+    """Compare means of attention maps of the first layer, and of features."""
+    first, second = (
+        torch.stack([image.abs().sum(0) / image.abs().sum(0).norm() for image in maps[0]]).mean(0)
+        for maps in (real, synthetic)
+    )
+    return 5 * (first - second).square().sum() + (real[-1].mean(0) - synthetic[-1].mean(0)).square().sum()
+
+
+def characteristic_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+    """Compare means of complex exponentials at the frequencies of the first step."""
+    frequencies = torch.randn(
+        (20, real[-1].shape[1]), generator=seeded_generator(SEED, "frequencies", 0, 0)
+    ).double()
+    first, second = (
+        torch.exp(
+            1j * (maps[-1] / maps[-1].norm(dim=1, keepdim=True)) @ frequencies.T.to(torch.complex128)
+        ).mean(0)
+        for maps in (real, synthetic)
+    )
+    return 300 * ((first - second).abs().square() / 2).sqrt().mean()
+
+
+@pytest.mark.parametrize("siamese", ["none", "dsa:crop"])
+@pytest.mark.parametrize(
+    ("change", "loss_of"),
+    [
+        ({"match": "attention", "attention_weight": 5.0}, attention_loss),
+        ({"match": "characteristic", "frequencies": 20}, characteristic_loss),
+    ],
+)
+def test_other_things_to_match_equal_those_by_hand(
+    tiny: ImageSet, change: dict[str, Any], loss_of: Callable[..., Tensor], siamese: str
+) -> None:
+    config = replace(CONFIG, siamese=siamese, ipc=3, image_lr=1.0, **change)
+    method = config.build(tiny, SEED)
+    start = method.init()
+    network = build_network(config.network, tiny.image_shape, tiny.num_classes)
+    parameters = fresh_parameters(network, "network", 0)
+    images = start.images.clone().requires_grad_()
+    loss = torch.zeros(()).double()
+    for label in range(3):
+        real = real_batch(tiny, label, 4, "real", 0, 0)
+        sides = (siamese_view(siamese, own, "real view", 0, 0, label) for own in (real, images[label]))
+        loss = loss + loss_of(*(maps_by_hand(network, parameters, own) for own in sides))
+    (gradient,) = torch.autograd.grad(loss, images)
+    found, value = method.step(start, Step(0, 0))
+    assert value == pytest.approx(float(loss.detach()), rel=1e-6)
+    # The library adds 1e-12 under the root.
+    torch.testing.assert_close(found.velocity, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", ["convnet-w4-d2-bn", "convnet-w4-d1"])
+@pytest.mark.parametrize("match", ["attention", "characteristic"])
+def test_slopes_of_other_things_to_match_follow_finite_differences(
+    tiny: ImageSet, match: Literal["attention", "characteristic"], network: str
+) -> None:
+    config = replace(CONFIG, match=match, network=network, ipc=1, siamese="dsa:color-crop")
+    method = config.build(tiny, SEED)
+    start, here = method.init(), Step(0, 0)
+    gradient = method.step(start, here)[0].velocity
+    direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1)).double()
+
+    def loss(shift: float) -> float:
+        return method.step(replace(start, images=start.images + shift * direction), here)[1]
+
+    difference = (loss(1e-7) - loss(-1e-7)) / 2e-7
+    assert float((gradient * direction).sum()) == pytest.approx(difference, rel=1e-4)
+    assert abs(difference) > 1e-4
+
+
+def test_attention_takes_layers_of_torch_from_networks_that_have_maps(tiny: ImageSet) -> None:
+    config = replace(CONFIG, match="attention", precision="float32", network="convnet-w32-d2")
+    assert config.build(tiny, SEED).backend.engine == "eager"
+    assert config.resolved().resolved() == config.resolved()
+    with pytest.raises(InputError, match=r"mlp has no activation layer, such as nn\.ReLU, on maps"):
+        replace(config, network="mlp").build(tiny, SEED)
+    with pytest.raises(InputError, match="match is 'attention', which the fused layers do not pass on"):
+        replace(config, engine="fused")
 
 
 def after(train: ImageSet, config: DistributionMatchingConfig, updates: int) -> tuple[State, list[float]]:
@@ -147,13 +243,18 @@ def test_defaults_are_the_published_ones() -> None:
 
 def test_kinds_of_steps_have_names_of_their_own() -> None:
     changes = [{}, {"ipc": 3}, {"siamese": "dsa:crop"}, {"real_batch": 7}, {"network": "mlp"}]
-    assert len({replace(CONFIG, **change).kind for change in changes}) == 5  # type: ignore[arg-type]
+    changes += [{"match": "attention"}, {"match": "characteristic"}]
+    assert len({replace(CONFIG, **change).kind for change in changes}) == 7  # type: ignore[arg-type]
     assert CONFIG.kind == "convnet-w4-d2 by distribution matching, ipc 2, B = 4"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"match": "logits"}, "match is 'logits': choose one of features, attention, characteristic"),
+        ({"attention_weight": 0.0}, "attention_weight is 0.0, but must be a number above 0"),
+        ({"attention_weight": float("nan")}, "attention_weight is nan, but must be a number above 0"),
+        ({"frequencies": 0}, "frequencies is 0, but must be 1 or more"),
         ({"image_momentum": 1.0}, "image_momentum is 1.0, but must be at least 0 and below 1"),
         (
             {"siamese": "crop"},

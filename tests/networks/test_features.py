@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from datacondense.errors import InputError
 from datacondense.networks import features
 from datacondense.networks.builder import build_network
-from datacondense.networks.features import features_of, penultimate_features
+from datacondense.networks.features import activation_maps, features_of, penultimate_features
 from datacondense.networks.network import Network, Parameters
 from tests.cases import NETWORKS
 from tests.conftest import MakeSet
@@ -216,3 +217,37 @@ def test_features_of_a_set_are_computed_in_parts(
     found = features_of(network, parameters, images, buffers)
     assert found.dtype == dtype
     torch.testing.assert_close(found, penultimate_features(network, parameters, inputs, buffers))
+
+
+@pytest.mark.parametrize(
+    ("network", "sides"),
+    [
+        ("convnet-w4-d2", [32, 16]),
+        ("convnet-w4-d2-swish-nopool", [32, 32]),
+        ("lenet", [28, 10]),
+        ("alexnet", [32, 16, 8, 8, 8]),
+        ("vgg11", [32, 16, 8, 8, 4, 4, 2, 2]),
+        ("resnet18", [32, 32, 32, 16, 16, 8, 8, 4, 4]),
+    ],
+)
+def test_activation_maps_are_those_of_all_activation_layers(network: str, sides: list[int]) -> None:
+    built = build_network(network, (3, 32, 32), 2)
+    parameters = built.draw(torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    maps, output = activation_maps(built, partial(built, parameters), images)
+    assert [own.shape[-1] for own in maps] == sides
+    assert torch.equal(output, built(parameters, images))
+    for own in maps:
+        assert float(own.detach().min()) >= (-0.3 if "swish" in network else 0)
+        assert torch.autograd.grad(own.sum(), images, retain_graph=True)[0].any()
+    # No layer keeps its hook.
+    assert not any(layer._forward_hooks for layer in built.structure.modules())
+
+
+def test_networks_without_activation_maps_are_refused() -> None:
+    built = build_network("mlp", (3, 32, 32), 2)
+    parameters = built.draw(torch.Generator().manual_seed(0))
+    with pytest.raises(
+        InputError, match=r"mlp has no activation layer, .* choose a network of convolutions, or"
+    ):
+        activation_maps(built, partial(built, parameters), torch.zeros(2, 3, 32, 32))

@@ -2,31 +2,36 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from math import inf
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
 from datacondense.augment.strategies import check_siamese, resolved_strategy
-from datacondense.condensation.method import (
-    DescentMethod,
-    FirstOrderConfig,
-    Start,
-    carried_back,
-    differentiated,
+from datacondense.condensation.descent import DescentMethod, FirstOrderConfig, carried_back, differentiated
+from datacondense.condensation.feature_distances import (
+    characteristic,
+    characteristic_distance,
+    squared_distance,
+    with_attention,
 )
+from datacondense.condensation.method import Start
 from datacondense.condensation.real_training import trained_on_real
 from datacondense.condensation.sampler import by_class
 from datacondense.condensation.state import State, Step
+from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.networks.backend import first_order_model
 from datacondense.networks.builder import build_network
-from datacondense.networks.features import embedding_network
+from datacondense.networks.features import activation_maps, embedding_network
 from datacondense.networks.names import canonical_network, network_name
-from datacondense.networks.network import Network, Parameters
+from datacondense.networks.network import Network, Parameters, moved
 from datacondense.settings import added, check_at_least, check_momenta, check_probability, check_rates
 from datacondense.tensor_files import flattened, group_of
 from datacondense.training import SGD, TrainState
+
+Match: TypeAlias = Literal["features", "attention", "characteristic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,12 @@ class DistributionMatchingConfig(FirstOrderConfig):
         siamese: Siamese augmentation, the same for the real and the synthetic images of a class: "none"; "dsa", all
             operations of Zhao and Bilen (ICML 2021), without mirroring where that changes digits; or "dsa:OPERATIONS"
             out of color, crop, cutout, flip, scale and rotate joined by hyphens.
+        match: What is compared of a class: the mean of its "features", as published; with "attention" that of its
+            attention maps too (Sajedi et al. 2023, "DataDAM"); or the "characteristic" function of features divided by
+            their length (Wang et al. 2025, "NCFM").
+        attention_weight: Weight of the squared distance of attention maps beside that of features. By default both move
+            the images about equally.
+        frequencies: Random frequencies, drawn anew in each step, at which characteristic functions are compared.
         pool: Networks in a pool from which one is matched on after the other, each then trained a little on real
             images (Zhao, G. et al., CVPR 2023, "IDM"); 0: every network is fresh, as published.
         pool_images: Real images, of all classes, on which a network of the pool trains after each of its turns.
@@ -55,6 +66,9 @@ class DistributionMatchingConfig(FirstOrderConfig):
     start: Start = "real"
     image_lr: float = 1.0
     siamese: str = "dsa"
+    match: Match = added("features")
+    attention_weight: float = added(1000.0)
+    frequencies: int = added(256)
     pool: int = added(0)
     pool_images: int = added(640)
     pool_turns: int = added(10)
@@ -66,8 +80,16 @@ class DistributionMatchingConfig(FirstOrderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_siamese(self.siamese)
+        if self.match not in get_args(Match):
+            raise InputError(f"match is {self.match!r}: choose one of {', '.join(get_args(Match))}.")
+        if self.match == "attention" and self.engine == "fused":
+            raise InputError(
+                "match is 'attention', which the fused layers do not pass on: leave the engine out."
+            )
+        if not 0 < self.attention_weight < inf:
+            raise InputError(f"attention_weight is {self.attention_weight}, but must be a number above 0.")
         check_at_least(self, 0, "pool")
-        check_at_least(self, 1, "pool_images", "pool_turns", "network_batch")
+        check_at_least(self, 1, "pool_images", "pool_turns", "network_batch", "frequencies")
         check_rates(self, "network_lr")
         check_momenta(self, "network_momentum")
         check_probability("cutmix", self.cutmix)
@@ -76,9 +98,10 @@ class DistributionMatchingConfig(FirstOrderConfig):
     def kind(self) -> str:
         """The network, and what else takes time."""
         siamese = "" if self.siamese == "none" else f", {self.siamese}"
+        match = "" if self.match == "features" else f" of {self.match}"
         pool = f", pool trained on {self.pool_images}" if self.pool else ""
         network = network_name(self.network)
-        return f"{network} by distribution matching{siamese}{pool}, {self.size}, B = {self.real_batch}"
+        return f"{network} by distribution matching{match}{siamese}{pool}, {self.size}, B = {self.real_batch}"
 
     def resolved(self, *, may_be_mirrored: bool = True) -> "DistributionMatchingConfig":
         """Return the settings with the augmentation spelled out.
@@ -90,7 +113,8 @@ class DistributionMatchingConfig(FirstOrderConfig):
             The resolved settings.
         """
         siamese = resolved_strategy(self.siamese, mirrored=may_be_mirrored)
-        return replace(self, network=canonical_network(self.network), siamese=siamese)
+        engine = "eager" if self.match == "attention" else self.engine
+        return replace(self, network=canonical_network(self.network), siamese=siamese, engine=engine)
 
     @property
     def method(self) -> "type[DistributionMatching]":
@@ -102,7 +126,8 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
     """On each fresh network, once: move every class's mean feature towards that of real images.
 
     The loss is the sum over classes of `||mean_b f(real_b) - mean_s f(synthetic_s)||²`. The features f are what the
-    network computes before its last layer. Networks are fresh, or out of a pool of partly trained ones.
+    network computes before its last layer. Networks are fresh, or out of a pool of partly trained ones. Attention maps
+    and characteristic functions: see `feature_distances`.
     """
 
     def __init__(self, settings: DistributionMatchingConfig, train: ImageSet, seed: int) -> None:
@@ -111,6 +136,13 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         self._whole = build_network(settings.network, train.image_shape, train.num_classes)
         self._trainable = first_order_model(self._whole, self.backend)
         self._features = tuple(self.network.draw(self.sampler.generator("names")))
+        self._distance = characteristic_distance if settings.match == "characteristic" else squared_distance
+        self._width = 0
+        if settings.match != "features":
+            parameters = self.sampler.network(self.network, "network", 0)
+            buffers = moved(self.network.buffers(), self.labels.device, self.sampler.dtype)
+            blank = self._grey.new_zeros(2, *train.image_shape)
+            self._width = len(self._mean(parameters, buffers, blank, ()))
 
     def adapted(self, network: Network) -> Network:
         """Return the network without its last layer."""
@@ -175,25 +207,47 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
         view = self.sampler.view(self.settings.siamese, "real view", *step)
         replay = self.graphs.replay
+        frequencies: tuple[Tensor, ...] = ()
+        if self.settings.match == "characteristic":
+            shape = self.settings.frequencies, self._width
+            frequencies = (self.sampler.noise(shape, "frequencies", *step),)
         real = torch.stack([
-            replay("real", self._mean_features, parameters, buffers, view(k, self.real_batch(k, step)))
+            replay("real", self._mean, parameters, buffers, view(k, self.real_batch(k, step)), frequencies)
             for k in range(len(images))
         ])
 
         def compute(seen: Tensor) -> tuple[Tensor, Tensor]:
             loss = partial(differentiated, self._loss)
-            return replay("synthetic", loss, seen, parameters, buffers, real)
+            return replay("synthetic", loss, seen, parameters, buffers, real, frequencies)
 
         return carried_back(images, partial(by_class, view), compute)
 
-    @torch.no_grad()
-    def _mean_features(self, parameters: Parameters, buffers: Parameters, images: Tensor) -> Tensor:
-        """Return the mean feature of images `[B, C, H, W]`."""
-        return self.model(parameters, images, buffers).flatten(1).mean(0)
+    def _compared(
+        self, parameters: Parameters, buffers: Parameters, images: Tensor, frequencies: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Return what is compared of each image, `[N, D]`."""
+        run = partial(self.model, parameters, buffers=buffers)
+        if self.settings.match == "attention":
+            maps, features = activation_maps(self.network, run, images)
+            return with_attention(maps, features.flatten(1), self.settings.attention_weight)
+        features = run(images).flatten(1)
+        return characteristic(features, *frequencies) if frequencies else features
 
-    def _loss(self, images: Tensor, parameters: Parameters, buffers: Parameters, real: Tensor) -> Tensor:
-        """Compare the mean features of synthetic images `[K, S, C, H, W]` with those of real ones."""
-        found = self.model(parameters, self.in_one_batch(images)[0], buffers).flatten(1)
-        means = torch.stack([own.mean(0) for own in found.split(self.sizes)])
-        loss: Tensor = (real - means).square().sum()
-        return loss
+    @torch.no_grad()
+    def _mean(
+        self, parameters: Parameters, buffers: Parameters, images: Tensor, frequencies: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Return the mean `[D]` of what is compared of images `[B, C, H, W]`."""
+        return self._compared(parameters, buffers, images, frequencies).mean(0)
+
+    def _loss(
+        self,
+        images: Tensor,
+        parameters: Parameters,
+        buffers: Parameters,
+        real: Tensor,
+        frequencies: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Compare the means of synthetic images `[K, S, C, H, W]` with those of real ones `[K, D]`."""
+        found = self._compared(parameters, buffers, self.in_one_batch(images)[0], frequencies)
+        return self._distance(real, torch.stack([own.mean(0) for own in found.split(self.sizes)]))

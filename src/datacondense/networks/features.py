@@ -1,6 +1,6 @@
 """Features: what a network computes before its last linear layer, where selections compare images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from datacondense.errors import InputError
 from datacondense.networks.network import Network, Parameters
 
+_ACTIVATIONS = (nn.ELU, nn.GELU, nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Tanh)
 _BATCH = 500  # images per forward pass: large enough to be fast, small enough for any memory
 
 
@@ -90,6 +91,41 @@ def _only(noted: Mapping[str, Tensor], name: str) -> tuple[str, Tensor]:
         )
     (only,) = noted.items()
     return only
+
+
+def activation_maps(
+    network: Network, run: Callable[[Tensor], Tensor], images: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return what the activation layers of a network pass on as maps, and its output; all differentiable.
+
+    Args:
+        network: The network, such as those of this library: activations are layers of torch.
+        run: Its computation on images, by torch's own layers.
+        images: Normalised images `[N, C, H, W]`.
+
+    Returns:
+        Maps `[N, C', H', W']` in the order of execution, and the output of `run`.
+
+    Raises:
+        InputError: There are none.
+    """
+    maps: list[Tensor] = []
+
+    def note(_layer: nn.Module, _given: Any, passed: Tensor) -> None:
+        if passed.dim() == 4:
+            maps.append(passed)
+
+    with ExitStack() as hooks:
+        for layer in network.structure.modules():
+            if isinstance(layer, _ACTIVATIONS):
+                hooks.enter_context(layer.register_forward_hook(note))
+        output = run(images)
+    if not maps:
+        raise InputError(
+            f"{network.name} has no activation layer, such as nn.ReLU, on maps [N, C, H, W]: choose a network of "
+            "convolutions, or features instead of attention."
+        )
+    return tuple(maps), output
 
 
 @contextmanager
