@@ -91,7 +91,7 @@ def maps_by_hand(network: Network, parameters: Parameters, images: Tensor) -> li
     return [*found, images]
 
 
-def attention_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+def attention_loss(real: list[Tensor], synthetic: list[Tensor], _outer: int) -> Tensor:
     """Compare means of attention maps of the first layer, and of features."""
     first, second = (
         torch.stack([image.abs().sum(0) / image.abs().sum(0).norm() for image in maps[0]]).mean(0)
@@ -100,10 +100,10 @@ def attention_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
     return 5 * (first - second).square().sum() + (real[-1].mean(0) - synthetic[-1].mean(0)).square().sum()
 
 
-def characteristic_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
-    """Compare means of complex exponentials at the frequencies of the first step."""
+def characteristic_loss(real: list[Tensor], synthetic: list[Tensor], outer: int) -> Tensor:
+    """Compare means of complex exponentials at the frequencies of one step."""
     frequencies = torch.randn(
-        (20, real[-1].shape[1]), generator=seeded_generator(SEED, "frequencies", 0, 0)
+        (20, real[-1].shape[1]), generator=seeded_generator(SEED, "frequencies", outer, 0)
     ).double()
     first, second = (
         torch.exp(
@@ -114,7 +114,7 @@ def characteristic_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
     return 300 * ((first - second).abs().square() / 2).sqrt().mean()
 
 
-@pytest.mark.parametrize("siamese", ["none", "dsa:crop"])
+@pytest.mark.parametrize(("siamese", "outer"), [("none", 0), ("dsa:crop", 3)])
 @pytest.mark.parametrize(
     ("change", "loss_of"),
     [
@@ -123,21 +123,21 @@ def characteristic_loss(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
     ],
 )
 def test_other_things_to_match_equal_those_by_hand(
-    tiny: ImageSet, change: dict[str, Any], loss_of: Callable[..., Tensor], siamese: str
+    tiny: ImageSet, change: dict[str, Any], loss_of: Callable[..., Tensor], siamese: str, outer: int
 ) -> None:
     config = replace(CONFIG, siamese=siamese, ipc=3, image_lr=1.0, **change)
     method = config.build(tiny, SEED)
     start = method.init()
     network = build_network(config.network, tiny.image_shape, tiny.num_classes)
-    parameters = fresh_parameters(network, "network", 0)
+    parameters = fresh_parameters(network, "network", outer)
     images = start.images.clone().requires_grad_()
     loss = torch.zeros(()).double()
     for label in range(3):
-        real = real_batch(tiny, label, 4, "real", 0, 0)
-        sides = (siamese_view(siamese, own, "real view", 0, 0, label) for own in (real, images[label]))
-        loss = loss + loss_of(*(maps_by_hand(network, parameters, own) for own in sides))
+        real = real_batch(tiny, label, 4, "real", outer, 0)
+        sides = (siamese_view(siamese, own, "real view", outer, 0, label) for own in (real, images[label]))
+        loss = loss + loss_of(*(maps_by_hand(network, parameters, own) for own in sides), outer)
     (gradient,) = torch.autograd.grad(loss, images)
-    found, value = method.step(start, Step(0, 0))
+    found, value = method.step(start, Step(outer, 0))
     assert value == pytest.approx(float(loss.detach()), rel=1e-6)
     # The library adds 1e-12 under the root.
     torch.testing.assert_close(found.velocity, gradient, rtol=1e-4, atol=1e-6)
