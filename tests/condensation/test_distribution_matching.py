@@ -283,3 +283,30 @@ def test_a_network_without_features_is_refused_before_anything_is_written(
         with pytest.raises(InputError, match=message):
             condense(make(per_class=5), config, RunConfig(iterations=1), directory=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("match", ["features", "attention", "characteristic"])
+@pytest.mark.parametrize("ipc_of", [None, {"class 1": 3}])
+def test_images_in_parts_give_the_loss_and_slopes_of_all_at_once(
+    tiny: ImageSet, match: Any, ipc_of: dict[str, int] | None
+) -> None:
+    config = replace(
+        CONFIG, network="convnet-w4-d2", match=match, ipc_of=ipc_of, factor=2, image_momentum=0.0
+    )
+    methods: list[Any] = [config.build(tiny, SEED) for _ in range(2)]
+    methods[1]._at_once = 5
+    (whole, loss), (parts, same) = (method.step(method.init(), Step(0, 0)) for method in methods)
+    assert same == pytest.approx(loss, rel=1e-12)
+    torch.testing.assert_close(parts.images, whole.images, rtol=1e-10, atol=1e-12)
+    assert not torch.equal(whole.images, methods[0].init().images)
+
+
+def test_so_many_images_share_a_graph_as_the_limit_allows(make: MakeSet) -> None:
+    train = make(shape=(3, 32, 32))
+    built: list[Any] = [
+        replace(CONFIG, network="convnet", graph_memory=limit).build(train, SEED) for limit in (64, 640, None)
+    ]
+    few, many, usual = (method._at_once for method in built)
+    assert 1 < few < 64
+    assert many == pytest.approx(10 * few, abs=10)
+    assert usual > 500

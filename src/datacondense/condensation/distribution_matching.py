@@ -16,6 +16,7 @@ from datacondense.condensation.feature_distances import (
     squared_distance,
     with_attention,
 )
+from datacondense.condensation.graph_memory import GraphMemory
 from datacondense.condensation.method import Start
 from datacondense.condensation.real_training import trained_on_real
 from datacondense.condensation.sampler import by_class
@@ -25,11 +26,14 @@ from datacondense.image_set import ImageSet
 from datacondense.networks.backend import first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.features import activation_maps, embedding_network
+from datacondense.networks.graph_size import map_sizes
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Network, Parameters, moved
 from datacondense.settings import added, check_at_least, check_momenta, check_probability, check_rates
 from datacondense.tensor_files import flattened, group_of
 from datacondense.training import SGD, TrainState
+
+_GRAPH_MEMORY = 4096  # MiB, on a processor
 
 Match: TypeAlias = Literal["features", "attention", "characteristic"]
 
@@ -58,6 +62,8 @@ class DistributionMatchingConfig(FirstOrderConfig):
         network_momentum: Its momentum, 0 to 1.
         network_batch: Its images per update.
         cutmix: Probability of CutMix (Yun et al. 2019) in a batch of it, 0 to 1.
+        graph_memory: MiB that the graph of the synthetic images may take, about; more images are taken in parts, at the
+            cost of one more forward pass. Default: 4096 on a processor, and half of what a GPU has free.
     """
 
     published_iterations: ClassVar[int] = 20000
@@ -76,6 +82,7 @@ class DistributionMatchingConfig(FirstOrderConfig):
     network_momentum: float = added(0.9)
     network_batch: int = added(64)
     cutmix: float = added(0.0)
+    graph_memory: int | None = added(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +96,7 @@ class DistributionMatchingConfig(FirstOrderConfig):
         if not 0 < self.attention_weight < inf:
             raise InputError(f"attention_weight is {self.attention_weight}, but must be a number above 0.")
         check_at_least(self, 0, "pool")
-        check_at_least(self, 1, "pool_images", "pool_turns", "network_batch", "frequencies")
+        check_at_least(self, 1, "pool_images", "pool_turns", "network_batch", "frequencies", "graph_memory")
         check_rates(self, "network_lr")
         check_momenta(self, "network_momentum")
         check_probability("cutmix", self.cutmix)
@@ -138,9 +145,11 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         self._features = tuple(self.network.draw(self.sampler.generator("names")))
         self._distance = characteristic_distance if settings.match == "characteristic" else squared_distance
         self._width = 0
+        parameters = self.sampler.network(self.network, "network", 0)
+        buffers = moved(self.network.buffers(), self.labels.device, self.sampler.dtype)
+        maps = map_sizes(self.network, parameters, buffers)
+        self._at_once = GraphMemory(maps, 0, self.labels.device, settings.graph_memory).images(_GRAPH_MEMORY)
         if settings.match != "features":
-            parameters = self.sampler.network(self.network, "network", 0)
-            buffers = moved(self.network.buffers(), self.labels.device, self.sampler.dtype)
             blank = self._grey.new_zeros(2, *train.image_shape)
             self._width = len(self._mean(parameters, buffers, blank, ()))
 
@@ -217,7 +226,7 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         ])
 
         def compute(seen: Tensor) -> tuple[Tensor, Tensor]:
-            loss = partial(differentiated, self._loss)
+            loss = partial(differentiated, self._loss) if sum(self.sizes) <= self._at_once else self._in_parts
             return replay("synthetic", loss, seen, parameters, buffers, real, frequencies)
 
         return carried_back(images, partial(by_class, view), compute)
@@ -250,4 +259,33 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
     ) -> Tensor:
         """Compare the means of synthetic images `[K, S, C, H, W]` with those of real ones `[K, D]`."""
         found = self._compared(parameters, buffers, self.in_one_batch(images)[0], frequencies)
-        return self._distance(real, torch.stack([own.mean(0) for own in found.split(self.sizes)]))
+        return self._distance(real, self._means(found))
+
+    def _in_parts(
+        self,
+        images: Tensor,
+        parameters: Parameters,
+        buffers: Parameters,
+        real: Tensor,
+        frequencies: tuple[Tensor, ...],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same loss and its gradient in the memory of a part of the images, by one more forward pass.
+
+        The loss sees images through their class means only, so its slope there is all that a part needs to know.
+        """
+        compared = partial(self._compared, parameters, buffers, frequencies=frequencies)
+        parts = self.in_one_batch(images)[0].split(self._at_once)
+        with torch.no_grad():
+            found = torch.cat([compared(part) for part in parts])
+        loss, slopes = differentiated(lambda vectors: self._distance(real, self._means(vectors)), found)
+        gradients = []
+        for part, slope in zip(parts, slopes.split(self._at_once), strict=True):
+            leaf = part.detach().requires_grad_()
+            gradients += torch.autograd.grad(compared(leaf), leaf, slope)
+        leaf = images.detach().requires_grad_()
+        batch, _ = self.in_one_batch(leaf)
+        return loss, torch.autograd.grad(batch, leaf, torch.cat(gradients))[0]
+
+    def _means(self, vectors: Tensor) -> Tensor:
+        """Return the class means `[K, D]` of vectors of all images `[N, D]`."""
+        return torch.stack([own.mean(0) for own in vectors.split(self.sizes)])

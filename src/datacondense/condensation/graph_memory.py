@@ -35,13 +35,20 @@ class GraphMemory(NamedTuple):
     device: torch.device
     limit: int | None = None
 
-    def classes(self, images: int, copies: int) -> int:
-        """Return how many classes, at least one, of so many images fit into one graph that keeps maps so often."""
-        limit = self.limit or _LEAST
+    def numbers(self, usual: int = _LEAST) -> int:
+        """Return how many numbers the limit allows; `usual` MiB on a processor where there is none."""
+        limit = self.limit or usual
         if self.limit is None and self.device.type == "cuda":
             limit = max(_LEAST, torch.cuda.mem_get_info(self.device)[0] // 2**21)
-        per_class = copies * (self.maps.total * images + self.num_parameters)
-        return max(1, limit * 2**20 // _FLOAT // per_class)
+        return limit * 2**20 // _FLOAT
+
+    def images(self, usual: int) -> int:
+        """Return how many images, at least one, fit into one graph for first derivatives."""
+        return max(1, self.numbers(usual) // (KEPT_ONCE * self.maps.total))
+
+    def classes(self, images: int, copies: int) -> int:
+        """Return how many classes, at least one, of so many images fit into one graph that keeps maps so often."""
+        return max(1, self.numbers() // (copies * (self.maps.total * images + self.num_parameters)))
 
     def cached(self, images: int) -> int:
         """Return how many classes a processor gains from taking together."""
