@@ -15,8 +15,10 @@ from datacondense.condensation.results import Saved, facts_of_set, frozen, is_pr
 from datacondense.condensation.state import State, Step
 from datacondense.environment import environment
 from datacondense.errors import InputError
+from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
+from datacondense.evaluation.soft_labels import check_teacher, soft_labelled, teacher_facts
 from datacondense.image_set import ImageSet, check_trainable, file_content
 from datacondense.networks.torch_state import usual_torch
 from datacondense.run_folder import ResumeError, RunFolder
@@ -110,6 +112,8 @@ def condense(
     run: RunConfig | None = None,
     *,
     validation: ImageSet | None = None,
+    teacher: TrainedNetwork | None = None,
+    temperature: float = 1.0,
     directory: Path | str | None = None,
     resume: bool = False,
     force: bool = False,
@@ -125,6 +129,8 @@ def condense(
         run: Seed, length and reports; the published number of iterations where None.
         validation: Images held out of `train` (see `hold_out`), for the accuracies that `run.validate_every` asks
             for. They influence nothing but where a run with `run.patience` stops.
+        teacher: A network that labels the result with distributions over the classes, see `soft_labelled`.
+        temperature: T of these labels.
         directory: Folder for settings, checkpoints, metrics and result; nothing is written where None.
         resume: Continue the unfinished run in `directory`, or begin it where there is none. The result has the
             same bytes as an unbroken run's, on the same machine with the same number of threads. A finished run
@@ -137,8 +143,8 @@ def condense(
         The images in pixel scale, class by class, as saved in `directory`; their provenance holds all settings.
 
     Raises:
-        InputError: A class is empty or there is only one, the settings do not fit the images, `directory` holds
-            another run or cannot be written, or the images became NaN or infinite.
+        InputError: A class is empty or there is only one, the settings or the teacher do not fit the images,
+            `directory` holds another run or cannot be written, or the images became NaN or infinite.
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
     """
     check_trainable(train)
@@ -152,6 +158,13 @@ def condense(
     iterations = run.iterations or method.published_iterations
     resolved = narrowed(_ResolvedRun, run, iterations=iterations)
     provenance = _provenance(built, resolved, train, fingerprint)
+    if teacher is not None:
+        check_teacher(teacher, train)
+        if getattr(built.settings, "learn_labels", False):
+            raise InputError(
+                "learn_labels is on, but a teacher labels the images too: leave one of them out."
+            )
+        provenance["soft_labels"] = teacher_facts(teacher, temperature)
     folder = None if directory is None else RunFolder(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
         if folder is not None:
@@ -161,6 +174,8 @@ def condense(
                 return found
         state, end = _Loop(built, resolved, train, validation, folder, observer).run()
         result = frozen(state, facts_of_set(train, built), {**provenance, **_done(built, provenance, end)})
+        if teacher is not None:
+            result = soft_labelled(result, teacher, temperature=temperature)
         if folder is not None:
             folder.save_result(*file_content(result))
         return result

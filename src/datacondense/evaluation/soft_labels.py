@@ -1,6 +1,8 @@
 """Soft labels from a teacher: what a network that was trained on all real images says of a few."""
 
+import hashlib
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,15 +42,29 @@ def soft_labelled(images: ImageSet, teacher: TrainedNetwork, *, temperature: flo
     Raises:
         InputError: The teacher takes other images or has other classes, or T is not above 0.
     """
-    check_temperature(temperature)
+    check_teacher(teacher, images)
+    record = teacher_facts(teacher, temperature)
+    seen = images.decoded().normalised()
+    seen = seen.to(next(iter(teacher.parameters.values())).device)
+    labels = (teacher_logits(teacher, seen).float() / temperature).softmax(1).to(images.images.device)
+    return replace(images, soft_labels=labels, provenance={**images.provenance, "soft_labels": record})
+
+
+def check_teacher(teacher: TrainedNetwork, images: ImageSet) -> None:
+    """Check that a teacher takes images of a set's shape and knows as many classes."""
     network = teacher.network
     if (network.image_shape, network.num_classes) != (images.image_shape, images.num_classes):
         raise InputError(
             f"The teacher takes images of shape {network.image_shape} of {network.num_classes} classes, but the set "
             f"has {images.image_shape} of {images.num_classes}: give a teacher that was trained on its data set."
         )
-    seen = images.decoded().normalised()
-    seen = seen.to(next(iter(teacher.parameters.values())).device)
-    labels = (teacher_logits(teacher, seen).float() / temperature).softmax(1).to(images.images.device)
-    record = {"teacher": network.name, "temperature": temperature}
-    return replace(images, soft_labels=labels, provenance={**images.provenance, "soft_labels": record})
+
+
+def teacher_facts(teacher: TrainedNetwork, temperature: float) -> dict[str, Any]:
+    """Return what labels depend on: the teacher's name, sixteen digits of its numbers, and the temperature."""
+    check_temperature(temperature)
+    digest = hashlib.sha256()
+    for tensor in (*teacher.parameters.values(), *teacher.buffers.values()):
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    fingerprint = digest.hexdigest()[:16]
+    return {"teacher": teacher.network.name, "fingerprint": fingerprint, "temperature": temperature}
