@@ -1,6 +1,7 @@
 """Sets that a teacher labels at the end of a run."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,8 @@ def test_the_result_has_the_labels_of_the_teacher(tiny: ImageSet, tmp_path: Path
 def test_a_broken_run_goes_on_with_the_same_teacher_only(tiny: ImageSet, tmp_path: Path) -> None:
     given: dict[str, Any] = {"teacher": teacher(1), "temperature": 2.0}
     condense(tiny, METHOD, RUN, **given, directory=tmp_path / "whole")
-
-    def broken(*arguments: Any, **options: Any) -> ImageSet:
-        return condense(*arguments, **options, **given)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.condensation.made_runs.condense", broken)
+        patch.setattr("tests.condensation.made_runs.condense", partial(condense, **given))
         break_run(tiny, METHOD, RUN, tmp_path / "broken", at=(0, 1))
     others: list[tuple[dict[str, Any], str]] = [
         ({"teacher": teacher(2), "temperature": 2.0}, r"soft_labels\.fingerprint was '\w{16}' and is now"),
