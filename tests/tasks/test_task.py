@@ -41,6 +41,7 @@ OTHER = {  # of the settings that are not numbers or switches
         "start": "real",
         "network": "lenet",
         "precision": "float64",
+        "real_sampling": "representative",
         "engine": "fused",
         "augmentation": "crop",
         "labels": "hard",
