@@ -148,6 +148,7 @@ def test_settings_that_mean_the_same_are_shared_by_all_methods() -> None:
     assert {row: each.real_batch for row, each in methods.items()} == {
         "gradient-matching": 32,
         "siamese-matching": 32,
+        "idc": 64,
         "distribution-matching": 32,
         "parameter-matching": 16,
         "dataset-distillation": 1024,
@@ -155,11 +156,22 @@ def test_settings_that_mean_the_same_are_shared_by_all_methods() -> None:
     assert {row: each.image_lr for row, each in methods.items()} == {
         "gradient-matching": 0.7,
         "siamese-matching": 0.1,
+        "idc": 0.032,
         "distribution-matching": 1.0,
         "parameter-matching": 0.1,
         "dataset-distillation": 0.01,
     }
     assert {task.protocol.network for task in study.tasks} == {"convnet-w16-d2"}
+
+
+def test_all_methods_and_selections_store_alike() -> None:
+    study = of(replace(EVERY, method=GradientMatchingConfig(network="convnet-w16-d2", factor=2)))
+    for row in METHODS:
+        assert method(study, row, "2").factor == 2
+    for row in ("random", "herding", "forgetting"):
+        selected = sources(study, row, "2")[0]
+        assert isinstance(selected, Select)
+        assert selected.factor == 2
 
 
 @pytest.mark.parametrize("network", ["convnet", "convnet-bn"])

@@ -66,8 +66,10 @@ def changed(task: Any, part: str) -> list[Task]:
 
     settings = getattr(task, part)
     now = {known.name: getattr(settings, known.name) for known in fields(settings) if known.name != "repeats"}
+    # CutMix mixes the real images that networks train on, where there are some.
+    beside = {"cutmix": {"train_on_real": 8}} if "train_on_real" in now else {}
     return [
-        replace(task, **{part: replace(settings, **{name: other(name, value)})})
+        replace(task, **{part: replace(settings, **{name: other(name, value)}, **beside.get(name, {}))})
         for name, value in now.items()
     ]
 

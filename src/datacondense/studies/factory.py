@@ -151,13 +151,14 @@ class TaskFactory:
         """Declare sets of selected real images.
 
         Args:
-            method: "random", "herding", "k-center", "forgetting" or "forgetting-learned".
-            ipc: Images per class.
+            method: "random", "herding", "k-center", "forgetting", "forgetting-learned" or "rded".
+            ipc: Images per class; the factor, and numbers of single classes, are those of the study's method.
 
         Returns:
             For each seed the task that selects; the same for all seeds, unless the selection is random.
         """
-        return lambda seed: selection(method, ipc, self.data, seed, lambda: self._full(0))
+        storage = {"factor": self.config.method.factor, "ipc_of": self.config.method.ipc_of}
+        return lambda seed: selection(method, ipc, self.data, seed, lambda: self._full(0), **storage)
 
     def full(self) -> tuple[TrainFull, ...]:
         """Declare full training: the upper bound, and what coreset selection uses.

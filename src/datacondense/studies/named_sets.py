@@ -22,6 +22,7 @@ KNOWN = (*SELECTIONS, *METHODS)
 
 # Settings of gradient matching that mean the same for all methods, and are passed on to them.
 _SHARED = ("network", "precision", "engine")
+_STORAGE = ("factor", "ipc_of")  # of every set, selected ones too
 _SHARED_BATCH = ("siamese-matching", "distribution-matching")
 _MADE = "made.safetensors"
 
@@ -110,6 +111,7 @@ def named_set(tasks: TaskFactory, name: str, ipc: int, **changes: Any) -> Source
         if name == method:
             return tasks.selected(method, ipc)
     given = tasks.config.method
+    storage = {each: getattr(given, each) for each in _STORAGE if getattr(given, each) not in (None, 1)}
     if ":" in name:
         found = imported(name, "method")
         if not (isinstance(found, type) and issubclass(found, MethodConfig)):
@@ -121,7 +123,7 @@ def named_set(tasks: TaskFactory, name: str, ipc: int, **changes: Any) -> Source
         raise InputError(
             f"There is no method {name!r}: choose from {', '.join(KNOWN)}, or give package.module:name of your own."
         )
-    shared = {each: getattr(given, each) for each in _SHARED}
+    shared = {each: getattr(given, each) for each in _SHARED} | storage
     if name in _SHARED_BATCH:
         shared["real_batch"] = given.real_batch
     base: MethodConfig = given if name == "gradient-matching" else config(**shared)
