@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from datacondense.cli.condense import condense_command
+from datacondense.cli.condense import Condense, condense_command
 from datacondense.cli.main import main
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.registry import METHODS, method_named
 from datacondense.image_set import ImageSet
 
 TINY = [
+    "--budget",
+    "published",
     "--network",
     "convnet-w4-d1",
     "--iterations",
@@ -96,7 +99,7 @@ def test_an_unknown_method_is_named(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        "datacondense: There is no method 'foo': choose from gradient-matching (dc), siamese-matching (dsa), "
+        "datacondense: There is no method 'foo': choose from gradient-matching (dc), siamese-matching (dsa), idc, "
         "distribution-matching (dm), parameter-matching, dataset-distillation (dd), or give "
         "package.module:Class.\n"
     )
@@ -156,9 +159,8 @@ def test_a_value_that_a_method_refuses_gets_its_sentence(
 
 def test_other_arguments_do_not_name_a_method() -> None:
     # An abbreviation of the option, or its value elsewhere, is none.
-    usual = condense_command(["condense", "digits"])
-    assert condense_command(["condense", "--meth", "dm"]) == usual
-    assert condense_command(["condense", "dm", "--out", "dd"]) == usual
+    for args in (["digits"], ["--meth", "dm"], ["dm", "--out", "dd"]):
+        assert condense_command(["condense", *args]).__orig_bases__ == (Condense[GradientMatchingConfig],)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["MLP", "Mlp", "mlp"])

@@ -18,7 +18,18 @@ from datacondense.cli.main import main
 from datacondense.image_set import ImageSet
 from tests.conftest import MakeSet
 
-TINY = ["--network", "mlp", "--iterations", "3", "--real-batch", "4", "--device", "cpu"]
+TINY = [
+    "--network",
+    "mlp",
+    "--iterations",
+    "3",
+    "--real-batch",
+    "4",
+    "--device",
+    "cpu",
+    "--budget",
+    "published",
+]
 
 
 @pytest.fixture
@@ -202,6 +213,8 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
 
 COMMAND = [sys.executable, "-m", "datacondense", "condense"]
 SLOW_ENOUGH = [
+    "--budget",
+    "published",
     "--network",
     "convnet-w8-d2",
     "--ipc",

@@ -16,7 +16,19 @@ from datacondense.cli.main import main
 from tests.conftest import make_set
 
 _TRAINING = [*("--network", "mlp", "--engine", "eager", "--threads", "1", "--real-batch", "2")]
-_RUN = ["condense", "../data.npz", "--out", "run", "--iterations", "4", "--checkpoint-every", "0", *_TRAINING]
+_RUN = [
+    "condense",
+    "../data.npz",
+    "--out",
+    "run",
+    "--iterations",
+    "4",
+    "--budget",
+    "published",
+    "--checkpoint-every",
+    "0",
+    *_TRAINING,
+]
 _VALIDATED = ["--validation-fraction", "0.25", "--validate-every", "2", "--validation-networks", "1"]
 _SELECT = (
     "select ../data.npz --out s.safetensors --method herding --ipc 1 --cache cache --epochs 2 --threads 1"

@@ -161,7 +161,17 @@ _RUNS = {
 }  # fmt: skip
 _LONG = {"--ipc": {255, 256, 65535}}  # which are so much work as they say, and no hang
 _SHORT = {
-    "condense": ["--iterations", "1", "--network", "convnet-w4-d1", "--engine", "eager", "--quiet"],
+    "condense": [
+        "--iterations",
+        "1",
+        "--budget",
+        "published",
+        "--network",
+        "convnet-w4-d1",
+        "--engine",
+        "eager",
+        "--quiet",
+    ],
     "evaluate": ["--repeats", "1", "--epochs", "1", "--engine", "eager", "--quiet"],
     "select": ["--quiet"],
 }

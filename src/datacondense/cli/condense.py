@@ -1,11 +1,15 @@
 """`datacondense condense`: learn a condensed set."""
 
+import time
+import types
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
+import torch
 import tyro
 
 from datacondense.cli.commands import what_next
@@ -14,7 +18,15 @@ from datacondense.cli.machine import Machine, Output
 from datacondense.cli.sets import described
 from datacondense.condensation.loop import Progress, RunConfig, condense
 from datacondense.condensation.method import MethodConfig
-from datacondense.condensation.registry import method_named
+from datacondense.condensation.presets import (
+    FAST,
+    PUBLISHED,
+    Preset,
+    budget_seconds,
+    planned,
+    preset_for,
+)
+from datacondense.condensation.registry import METHODS, method_named
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from datacondense.data.validation import hold_out
@@ -35,12 +47,15 @@ class Condense(Generic[ConfigT]):
         dataset: Name (mnist, fashion-mnist, svhn, cifar10, cifar100, usps, tiny-imagenet, digits), Hub id, image
             folder, .parquet or .npz file.
         out: Folder for settings, checkpoints, metrics and the result, OUT/condensed.safetensors.
+        budget: "fast": in a minute or so, by settings that suit the data, see docs/condensation.md; a time such as 90s,
+            10m or 2h: likewise, with as many iterations as fit; "published": the method's published settings and
+            iterations. Options that are given stand.
         resume: Continue the unfinished run in OUT.
         force: Discard what an earlier run left in OUT.
         validation_fraction: Share of the training images held out, class by class, for --validate-every; 0 to 1.
-        method: gradient-matching (dc), siamese-matching (dsa), distribution-matching (dm), parameter-matching,
+        method: gradient-matching (dc), siamese-matching (dsa), idc, distribution-matching (dm), parameter-matching,
             dataset-distillation (dd), or your own as package.module:Class. Each has settings of its own:
-            `--method NAME --help` lists them.
+            `--method NAME --help` lists them. Default: by the budget, gradient-matching for "published".
         settings: Settings of the method.
         run: Seed, length and reports.
         data: How the data set is read.
@@ -49,11 +64,15 @@ class Condense(Generic[ConfigT]):
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    given: ClassVar[frozenset[str]] = frozenset()
+    """Names of the options that are given."""
+
     out: Path
+    budget: str = FAST
     resume: bool = False
     force: bool = False
     validation_fraction: float = 0.0
-    method: str = DEFAULT_METHOD
+    method: str | None = None
     settings: ConfigT
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -67,23 +86,26 @@ class Condense(Generic[ConfigT]):
             raise InputError(
                 f"validation_fraction is {self.validation_fraction}, but must be at least 0 and below 1."
             )
+        budget_seconds(self.budget)
+        RunFolder(self.out).check(resume=self.resume, force=self.force)
         device = self.machine.prepare()
         splits = load(self.dataset, self.data)
         train, validation = splits.train, None
         if self.validation_fraction:
             train, validation = hold_out(train, self.validation_fraction, self.run.seed)
+        settings, run, why = self._planned(train, device)
         with printer.ticker("condense") as tick:
             try:
                 condensed = condense(
                     train,
-                    self.settings,
-                    self.run,
+                    settings,
+                    run,
                     validation=validation,
                     directory=self.out,
                     resume=self.resume,
                     force=self.force,
                     device=device,
-                    observer=reporter(tick, printer),
+                    observer=reporter(tick, printer, why),
                 )
             except KeyboardInterrupt:
                 option = "--resume in the place of --force" if self.force else "--resume"
@@ -91,6 +113,56 @@ class Condense(Generic[ConfigT]):
                 return 130
         self._report(condensed, printer, scorable=splits.has_test)
         return 0
+
+    def _planned(self, train: ImageSet, device: torch.device) -> tuple[MethodConfig, RunConfig, str]:
+        """Return the settings, for what is not given a preset's or those of a run that is resumed; and why."""
+        folder = RunFolder(self.out)
+        if self.resume and folder.has_settings:
+            return *self._recorded(folder), ""
+        seconds = budget_seconds(self.budget)
+        if seconds is None:
+            return self.settings, self.run, ""
+        began = time.monotonic()
+        given = self._given()
+        found = partial(
+            preset_for, train, self.settings.ipc, device, seconds=seconds, network=self.settings.network
+        )
+        preset = found(method=None if self.method is None else type(self.settings))
+        if not given.keys() <= {known.name for known in fields(preset.method)}:  # options of another method
+            preset = found(method=type(self.settings))
+        spent = time.monotonic() - began
+        method, run = planned(preset, train.to(device), self.run, self.budget, given, spent=spent)
+        return method, run, _sentence(preset, run) if run.preset else ""
+
+    def _given(self) -> dict[str, Any]:
+        """Return the method's settings that are given as options."""
+        names = {known.name for known in fields(self.settings)} & self.given
+        return {name: getattr(self.settings, name) for name in names}
+
+    def _recorded(self, folder: RunFolder) -> tuple[MethodConfig, RunConfig]:
+        """Return the settings with what the run in the folder took from its preset."""
+        found = folder.settings()
+        kept = found.get("run", {}).get("preset")
+        if not kept:
+            return self.settings, self.run
+        # A file names no code: neither a method nor a setting of one's own comes from it.
+        kind = METHODS.get(found["method"]) if self.method is None else None
+        settings = {
+            name: value
+            for name, value in kept["settings"].items()
+            if not (isinstance(value, str) and ":" in value)
+        }
+        preset = Preset(
+            name="", method=kind or type(self.settings), settings=settings, iterations=None, why=""
+        )
+        before = found["run"]
+        run = replace(
+            self.run,
+            iterations=self.run.iterations or before["iterations"],
+            time_limit=self.run.time_limit or before["time_limit"],
+            preset=kept,
+        )
+        return preset.built(self._given()), run
 
     def _report(self, condensed: ImageSet, printer: Printer, *, scorable: bool) -> None:
         """Print what was learned and what to do with it."""
@@ -125,19 +197,36 @@ def condense_command(args: Sequence[str]) -> Callable[..., Any]:
     parser.add_argument("--method", nargs="?", default=DEFAULT_METHOD)
     name = parser.parse_known_args(args)[0].method
     settings: Any = method_named(name or "")
-    return cast(Callable[..., Any], Condense[settings])
+    given = frozenset(word[2:].partition("=")[0].replace("-", "_") for word in args if word.startswith("--"))
+    body = {"given": given, "__doc__": Condense.__doc__, "__module__": __name__}
+    kind = types.new_class("Condense", (Condense[settings],), exec_body=lambda names: names.update(body))
+    return cast(Callable[..., Any], kind)
 
 
-def reporter(tick: Ticker, printer: Printer) -> Callable[[Progress], None]:
-    """Return the observer that shows a run's progress."""
+def _sentence(preset: Preset, run: RunConfig) -> str:
+    """Return what a preset decides, as options, and why."""
+    assert run.preset is not None
+    method = next((name for name, kind in METHODS.items() if kind is preset.method), preset.method.__name__)
+    options = {"method": method, **run.preset["settings"], "iterations": run.iterations}
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return f"{words}: {preset.why}. --budget {PUBLISHED} runs the published schedule."
+
+
+def reporter(tick: Ticker, printer: Printer, opening: str = "") -> Callable[[Progress], None]:
+    """Return the observer that shows a run's progress, after a remark to begin with."""
 
     def report(progress: Progress) -> None:
+        nonlocal opening
+        if opening:
+            printer.note(opening)
+            opening = ""
         steps = progress.step.outer * progress.steps_per_iteration + progress.step.inner + 1
         iterations = steps / progress.steps_per_iteration
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
         done = f"iteration {iterations:.4g} of {progress.iterations}, loss {progress.loss:.4g}"
         tick(iterations, progress.iterations, f"{done}, {duration(progress.seconds)}{left}")
         if progress.validation is not None:
-            printer.note(f"iteration {iterations:g}: validation accuracy {progress.validation}")
+            stopped = ", no better than before: stopped early" if progress.stopped else ""
+            printer.note(f"iteration {iterations:g}: validation accuracy {progress.validation}{stopped}")
 
     return report
