@@ -90,6 +90,36 @@ def test_a_finished_run_within_a_time_is_found_again(tmp_path: Path) -> None:
     assert condensed(tmp_path / "run", "--budget", "1s", "--resume").provenance == begun.provenance
 
 
+def test_the_best_candidate_is_learned_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = [0.4, 0.3, 0.6, 0.5]
+
+    def searched(tried: list[Any], *_: Any, observer: Any, **__: Any) -> list[Any]:
+        pairs = zip(tried, accuracies, strict=True)
+        found = [{"method": "dm", "settings": dict(each.settings), "accuracy": a} for each, a in pairs]
+        observer(found[0])
+        return found
+
+    monkeypatch.setattr("datacondense.cli.condense.search", searched)
+    command = ["--budget", "1s", "--tune", "--iterations", "2"]
+    found = condensed(tmp_path / "run", *command).provenance
+    assert found["settings"]["image_lr"] == 2.0
+    assert [each["accuracy"] for each in found["run"]["preset"]["search"]] == accuracies
+    said = capsys.readouterr().err
+    assert "--method dm --real-batch 5 --factor 2: 40.00 % on held-out training images" in said
+    assert "--image-lr 2.0 --iterations 2: the best of 4 on held-out training images" in said
+    monkeypatch.setattr("datacondense.cli.condense.search", None)
+    assert condensed(tmp_path / "run", *command, "--resume").provenance == found
+
+
+def test_a_search_needs_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["condense", "digits", "--out", str(tmp_path / "run"), "--tune"]) == 2
+    assert capsys.readouterr().err == (
+        "datacondense: tune searches within a time, but budget is 'fast': give one such as --budget 10m.\n"
+    )
+
+
 def test_a_record_names_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     condensed(tmp_path / "run")
     path = tmp_path / "run" / "settings.json"

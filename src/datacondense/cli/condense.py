@@ -3,7 +3,7 @@
 import time
 import types
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from datacondense.cli.commands import what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.sets import described
+from datacondense.condensation.candidates import SEARCH, SHARE, Found, candidates, search
 from datacondense.condensation.loop import Progress, RunConfig, condense
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.presets import (
@@ -25,6 +26,7 @@ from datacondense.condensation.presets import (
     budget_seconds,
     planned,
     preset_for,
+    presets,
 )
 from datacondense.condensation.registry import METHODS, method_named
 from datacondense.data.config import DataConfig
@@ -50,6 +52,8 @@ class Condense(Generic[ConfigT]):
         budget: "fast": in a minute or so, by settings that suit the data, see docs/condensation.md; a time such as 90s,
             10m or 2h: likewise, with as many iterations as fit; "published": the method's published settings and
             iterations. Options that are given stand.
+        tune: Search a third of the budget's time among a few settings near the preset, on training images that are held
+            out for this; then learn from all of them by the best.
         resume: Continue the unfinished run in OUT.
         force: Discard what an earlier run left in OUT.
         validation_fraction: Share of the training images held out, class by class, for --validate-every; 0 to 1.
@@ -69,6 +73,7 @@ class Condense(Generic[ConfigT]):
 
     out: Path
     budget: str = FAST
+    tune: bool = False
     resume: bool = False
     force: bool = False
     validation_fraction: float = 0.0
@@ -86,14 +91,17 @@ class Condense(Generic[ConfigT]):
             raise InputError(
                 f"validation_fraction is {self.validation_fraction}, but must be at least 0 and below 1."
             )
-        budget_seconds(self.budget)
+        if not budget_seconds(self.budget) and self.tune:
+            raise InputError(
+                f"tune searches within a time, but budget is {self.budget!r}: give one such as --budget 10m."
+            )
         RunFolder(self.out).check(resume=self.resume, force=self.force)
         device = self.machine.prepare()
         splits = load(self.dataset, self.data)
         train, validation = splits.train, None
         if self.validation_fraction:
             train, validation = hold_out(train, self.validation_fraction, self.run.seed)
-        settings, run, why = self._planned(train, device)
+        settings, run, why = self._planned(train, device, printer)
         with printer.ticker("condense") as tick:
             try:
                 condensed = condense(
@@ -114,7 +122,9 @@ class Condense(Generic[ConfigT]):
         self._report(condensed, printer, scorable=splits.has_test)
         return 0
 
-    def _planned(self, train: ImageSet, device: torch.device) -> tuple[MethodConfig, RunConfig, str]:
+    def _planned(
+        self, train: ImageSet, device: torch.device, printer: Printer
+    ) -> tuple[MethodConfig, RunConfig, str]:
         """Return the settings, for what is not given a preset's or those of a run that is resumed; and why."""
         folder = RunFolder(self.out)
         if self.resume and folder.has_settings:
@@ -124,15 +134,47 @@ class Condense(Generic[ConfigT]):
             return self.settings, self.run, ""
         began = time.monotonic()
         given = self._given()
-        found = partial(
+        fitting = partial(
             preset_for, train, self.settings.ipc, device, seconds=seconds, network=self.settings.network
         )
-        preset = found(method=None if self.method is None else type(self.settings))
+        preset = fitting(method=None if self.method is None else type(self.settings))
         if not given.keys() <= {known.name for known in fields(preset.method)}:  # options of another method
-            preset = found(method=type(self.settings))
+            preset = fitting(method=type(self.settings))
+        scores: list[Found] = []
+        if self.tune:
+            kinds = dict.fromkeys(method_named(row["method"]) for row in presets())
+            others = [fitting(method=kind) for kind in kinds if self.method is None and kind != preset.method]
+            tried = candidates(preset, others, train, given)
+            scores = self._searched(tried, train, device, printer, SHARE * seconds)
+            preset = tried[max(range(len(tried)), key=lambda index: scores[index]["accuracy"])]
+            preset = replace(preset, why=f"the best of {len(tried)} on held-out training images")
         spent = time.monotonic() - began
         method, run = planned(preset, train.to(device), self.run, self.budget, given, spent=spent)
+        if scores:
+            run = replace(run, preset={"settings": {}, **(run.preset or {}), "search": scores})
         return method, run, _sentence(preset, run) if run.preset else ""
+
+    def _searched(
+        self, tried: list[Preset], train: ImageSet, device: torch.device, printer: Printer, seconds: float
+    ) -> list[Found]:
+        """Score candidates, and print what each reaches."""
+
+        def observe(found: Found) -> None:
+            words = _options({"method": found["method"], **found["settings"]})
+            printer.note(f"{words}: {100 * found['accuracy']:.2f} % on held-out training images")
+
+        path = self.out / SEARCH
+        return search(
+            tried,
+            train,
+            self.run,
+            self._given(),
+            seconds,
+            device=device,
+            path=path,
+            resume=self.resume,
+            observer=observe,
+        )
 
     def _given(self) -> dict[str, Any]:
         """Return the method's settings that are given as options."""
@@ -208,8 +250,12 @@ def _sentence(preset: Preset, run: RunConfig) -> str:
     assert run.preset is not None
     method = next((name for name, kind in METHODS.items() if kind is preset.method), preset.method.__name__)
     options = {"method": method, **run.preset["settings"], "iterations": run.iterations}
-    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
-    return f"{words}: {preset.why}. --budget {PUBLISHED} runs the published schedule."
+    return f"{_options(options)}: {preset.why}. --budget {PUBLISHED} runs the published schedule."
+
+
+def _options(values: Mapping[str, Any]) -> str:
+    """Return settings as options."""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items())
 
 
 def reporter(tick: Ticker, printer: Printer, opening: str = "") -> Callable[[Progress], None]:

@@ -121,8 +121,13 @@ def preset_for(
         iterations=row.get("iterations"),
         why=row["why"],
     )
-    built = preset.built({"ipc": ipc})
-    if built.start == "real" and ipc * built.factor**2 > min(train.class_sizes):
+    return suited(preset, train, {"ipc": ipc})
+
+
+def suited(preset: Preset, train: ImageSet, given: Mapping[str, Any]) -> Preset:
+    """Return a preset that begins as noise where classes are too small to begin with."""
+    built = preset.built(given)
+    if built.start == "real" and built.ipc * built.factor**2 > min(train.class_sizes):
         return replace(preset, settings={**preset.settings, "start": "noise"})
     return preset
 
