@@ -48,6 +48,7 @@ from .selection.herding import select_herding
 from .selection.k_center import select_k_center
 from .selection.random import select_random
 from .selection.rded import select_rded
+from .selection.teacher import trained_teacher
 from .studies.catalogue import find_study
 from .studies.config import StudyConfig
 from .studies.factory import TaskFactory, grid
@@ -131,6 +132,7 @@ __all__ = [
     "select_random",
     "select_rded",
     "soft_labelled",
+    "trained_teacher",
     "write_continual",
     "write_noise",
     "write_search",

@@ -18,6 +18,7 @@ from datacondense.selection.by_class import select_tiled
 from datacondense.selection.by_network import SelectionConfig, select
 from datacondense.selection.random import select_random
 from datacondense.selection.rded import select_rded
+from datacondense.selection.teacher import trained_teacher
 
 
 class Brightness(nn.Module):
@@ -126,3 +127,21 @@ class TestRded:
         torch.testing.assert_close(steps[:, 4:-4], shares[:, None].expand(-1, 7), atol=1e-3, rtol=0)
         assert float(crops.min()) == 0
         assert float(crops.max()) == 15
+
+
+def test_a_teacher_is_trained_once_or_read_from_its_file(tmp_path: Path) -> None:
+    data = DataSource(name="digits")
+    first = trained_teacher("mlp", data, cache=tmp_path)
+    (file,) = tmp_path.rglob("network.safetensors")
+    again, read = trained_teacher("mlp", data, cache=tmp_path), trained_teacher(str(file), data)
+    for name, tensor in first.parameters.items():
+        assert torch.equal(again.parameters[name], tensor)
+        assert torch.equal(read.parameters[name], tensor)
+    config = SelectionConfig(method="random", ipc=1, soft_labels=str(file))
+    selected = select(data, config, cache=tmp_path)
+    expected = soft_labelled(select(data, SelectionConfig(method="random", ipc=1), cache=tmp_path), first)
+    assert torch.equal(selected.targets, expected.targets)
+    with pytest.raises(InputError, match=r"There is no file nowhere\.safetensors"):
+        trained_teacher("nowhere.safetensors", data)
+    with pytest.raises(InputError, match="There is no network 'nowhere'"):
+        trained_teacher("nowhere", data)

@@ -15,6 +15,8 @@ import tyro
 from datacondense.cli.commands import what_next
 from datacondense.cli.console import Printer, Ticker, duration
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.select import announced
+from datacondense.cli.select import reporter as selection_reporter
 from datacondense.cli.sets import described
 from datacondense.condensation.candidates import SEARCH, SHARE, Found, candidates, search
 from datacondense.condensation.loop import Progress, RunConfig, condense
@@ -30,11 +32,16 @@ from datacondense.condensation.presets import (
 )
 from datacondense.condensation.registry import METHODS, method_named
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import DataSource
 from datacondense.data.sources import load
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
+from datacondense.evaluation.full_training import TrainedNetwork
+from datacondense.evaluation.soft_labels import check_temperature
 from datacondense.image_set import ImageSet
 from datacondense.run_folder import RunFolder
+from datacondense.selection.by_network import selection_store
+from datacondense.selection.teacher import teacher_task, trained_teacher
 
 DEFAULT_METHOD = "gradient-matching"
 
@@ -56,6 +63,9 @@ class Condense(Generic[ConfigT]):
             out for this; then learn from all of them by the best.
         resume: Continue the unfinished run in OUT.
         force: Discard what an earlier run left in OUT.
+        soft_labels: Teacher that labels the images with distributions over the classes: the name of a network, which is
+            trained on the full data set and kept in the cache, or a file network.safetensors.
+        temperature: T of these labels, softmax(logits / T), and of training on them.
         validation_fraction: Share of the training images held out, class by class, for --validate-every; 0 to 1.
         method: gradient-matching (dc), siamese-matching (dsa), idc, distribution-matching (dm), parameter-matching,
             dataset-distillation (dd), or your own as package.module:Class. Each has settings of its own:
@@ -76,6 +86,8 @@ class Condense(Generic[ConfigT]):
     tune: bool = False
     resume: bool = False
     force: bool = False
+    soft_labels: str | None = None
+    temperature: float = 1.0
     validation_fraction: float = 0.0
     method: str | None = None
     settings: ConfigT
@@ -101,6 +113,7 @@ class Condense(Generic[ConfigT]):
         train, validation = splits.train, None
         if self.validation_fraction:
             train, validation = hold_out(train, self.validation_fraction, self.run.seed)
+        teacher = self._teacher(device, printer)
         settings, run, why = self._planned(train, device, printer)
         with printer.ticker("condense") as tick:
             try:
@@ -109,6 +122,8 @@ class Condense(Generic[ConfigT]):
                     settings,
                     run,
                     validation=validation,
+                    teacher=teacher,
+                    temperature=self.temperature,
                     directory=self.out,
                     resume=self.resume,
                     force=self.force,
@@ -121,6 +136,20 @@ class Condense(Generic[ConfigT]):
                 return 130
         self._report(condensed, printer, scorable=splits.has_test)
         return 0
+
+    def _teacher(self, device: torch.device, printer: Printer) -> TrainedNetwork | None:
+        """Return the teacher, trained first where it is not kept."""
+        check_temperature(self.temperature)
+        if self.soft_labels is None:
+            return None
+        data, store = DataSource(name=self.dataset, config=self.data), selection_store()
+        task = teacher_task(self.soft_labels, data)
+        seconds = announced(
+            None if task is None or store.finished(task.key) else task, store, device, printer
+        )
+        with printer.ticker("teacher") as tick:
+            observer = selection_reporter(tick, seconds)
+            return trained_teacher(self.soft_labels, data, device=str(device), observer=observer)
 
     def _planned(
         self, train: ImageSet, device: torch.device, printer: Printer

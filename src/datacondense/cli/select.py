@@ -28,8 +28,10 @@ from datacondense.selection.by_network import (
     selection_task,
     training_to_do,
 )
+from datacondense.selection.full_tasks import TrainFull
 from datacondense.tasks.pilot import seconds_of
 from datacondense.tasks.scheduler import StudyProgress
+from datacondense.tasks.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +104,9 @@ class Select:
     def _by_network(self, source: DataSource, device: torch.device, printer: Printer) -> ImageSet:
         """Select by a trained network, once its training time is announced; or at random."""
         store = selection_store(self.cache)
-        training = training_to_do(selection_task(source, self.selection), store)
-        seconds = 0.0
-        if training is not None:
-            seconds = seconds_of(training, torch.get_num_threads(), str(device))
-            printer.note(
-                f"First {training.protocol.network} is trained on the {len(source.read().train)} training images of "
-                f"{source.name}, {training.protocol.epochs} epochs: about {duration(max(1.0, seconds))}. It is kept in "
-                f"{store.path} for other selections."
-            )
+        seconds = announced(
+            training_to_do(selection_task(source, self.selection), store), store, device, printer
+        )
         with printer.ticker("select") as tick:
             return select(
                 source,
@@ -143,6 +139,20 @@ class Select:
             "seconds": seconds,
             "provenance": dict(selected.provenance),
         })
+
+
+def announced(training: TrainFull | None, store: Store, device: torch.device, printer: Printer) -> float:
+    """Return how many seconds the training takes that is still to do, and print it; 0 where there is none."""
+    if training is None:
+        return 0.0
+    seconds = seconds_of(training, torch.get_num_threads(), str(device))
+    source = training.data
+    printer.note(
+        f"First {training.protocol.network} is trained on the {len(source.read().train)} training images of "
+        f"{source.name}, {training.protocol.epochs} epochs: about {duration(max(1.0, seconds))}. It is kept in "
+        f"{store.path} for other selections."
+    )
+    return seconds
 
 
 def reporter(tick: Ticker, seconds: float) -> Callable[[StudyProgress], None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from datacondense.cache import cache_folder
 from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
+from datacondense.evaluation.full_training import load_network
 from datacondense.evaluation.protocol import EvaluationConfig, ResolvedProtocol
 from datacondense.evaluation.soft_labels import check_temperature, soft_labelled
 from datacondense.facts import facts_of
@@ -41,6 +42,7 @@ SELECT_BY_FEATURES: Mapping[str, Callable[[ImageSet, Ipc, Tensor], ImageSet]] = 
     "herding": select_herding,
     "k-center": select_k_center,
 }
+NETWORK_FILE = ".safetensors"
 _SELECTED = "selected.safetensors"  # in the folder of a task
 _CPU = torch.device("cpu")  # selections run here
 
@@ -59,8 +61,8 @@ class SelectionConfig:
         ipc: Images per class.
         ipc_of: Other numbers of images for some classes, by their names: CLASS=N,CLASS=N, in Python a mapping.
         factor: Tiles a side of each stored image, f: it holds f² selected images, shrunk.
-        soft_labels: Network that labels every image with a distribution over the classes, trained like the other one.
-            Default: none; images have their class.
+        soft_labels: Teacher that labels every image with a distribution over the classes: the name of a network,
+            trained like the other one, or a file network.safetensors. Default: none; images have their class.
         temperature: T of those labels, softmax(logits / T), and of training on them.
         seed: Seed of the random selection, or of the network.
         network: Name of the network to train.
@@ -86,7 +88,12 @@ class SelectionConfig:
         check_at_least(self, 1, "ipc", "factor")
         check_temperature(self.temperature)
         self.protocol(None)
-        self.protocol(None, self.soft_labels)
+        self.protocol(None, self.teacher)
+
+    @property
+    def teacher(self) -> str | None:
+        """The network to train as a teacher; None where there is none, or a file of one."""
+        return None if (self.soft_labels or "").endswith(NETWORK_FILE) else self.soft_labels
 
     def protocol(self, dataset: str | None, network: str | None = None) -> ResolvedProtocol:
         """Return the protocol that trains the network.
@@ -237,9 +244,7 @@ def select(
             images, or a computation failed.
     """
     task, store = selection_task(data, config), selection_store(cache)
-    outcome = schedule([task], store, inline(torch.get_num_threads()), device=device, observer=observer)
-    for key, error in outcome.failed.items():
-        raise InputError(f"{error.rstrip('.')} ({store.folder(key) / FAILURE} tells more).")
+    finished(task, store, device, observer)
     images = task.image_set(Workspace(store, device))
 
     def trained(network: str | None = None) -> dict[str, Any]:
@@ -250,8 +255,18 @@ def select(
     if task.source is not None:
         record |= trained()
     if task.teacher is not None:
-        record["soft_labels"] = record["soft_labels"] | trained(config.soft_labels)
-    return replace(images, provenance=record)
+        record["soft_labels"] = record["soft_labels"] | trained(config.teacher)
+    images = replace(images, provenance=record)
+    if config.soft_labels is None or config.teacher:
+        return images
+    return soft_labelled(images, load_network(config.soft_labels), temperature=config.temperature)
+
+
+def finished(task: Task, store: Store, device: str, observer: Observer | None) -> None:
+    """Run a task and what it needs in this process, as far as it is not recorded."""
+    outcome = schedule([task], store, inline(torch.get_num_threads()), device=device, observer=observer)
+    for key, error in outcome.failed.items():
+        raise InputError(f"{error.rstrip('.')} ({store.folder(key) / FAILURE} tells more).")
 
 
 def selection_task(data: DataSource, config: SelectionConfig) -> Select:
@@ -276,8 +291,8 @@ def selection_task(data: DataSource, config: SelectionConfig) -> Select:
         training,
         ipc_of=config.ipc_of,
         factor=config.factor,
-        teacher=training(config.soft_labels) if config.soft_labels else None,
-        temperature=config.temperature if config.soft_labels else 1.0,
+        teacher=training(config.teacher) if config.teacher else None,
+        temperature=config.temperature if config.teacher else 1.0,
     )
 
 
