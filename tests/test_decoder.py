@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datacondense import memory_limits
 from datacondense.decoder import decode, encode
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -82,6 +83,12 @@ class TestSets:
         assert seen.labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
         torch.testing.assert_close(seen.images, tile_by_tile(images.pixels(), 2, 0.5).flatten(0, 1))
         assert seen.targets is images.soft_labels
+
+    def test_what_would_fill_the_memory_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory_limits, "total_memory", lambda: 10_000)
+        with pytest.raises(InputError, match=r"4 images decoded from each take .* take fewer images"):
+            made().decoded()
+        assert len(made(factor=1, soft_labels=None).decoded()) == 6
 
     def test_without_factor_nothing_changes(self) -> None:
         plain = make_set()

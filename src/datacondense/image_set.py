@@ -21,6 +21,7 @@ from datacondense.decoder import check_factor, decode
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.files import checked, reading
+from datacondense.memory_limits import check_memory
 from datacondense.renamed import current_names
 from datacondense.set_checks import (
     check_labels,
@@ -174,11 +175,18 @@ class ImageSet:
 
         Returns:
             A set with factor 1 and float32 images in pixel scale; itself where the factor is 1.
+
+        Raises:
+            InputError: They would fill the memory.
         """
         if self.factor == 1:
             return self
+        number = self.factor**2
+        check_memory(
+            4 * number * self.images.numel(), f"{number} images decoded from each", "take fewer images"
+        )
         images = decode(self.pixels(), self.factor).flatten(0, 1)
-        return replace(self, images=images, labels=self.labels.repeat_interleave(self.factor**2), factor=1)
+        return replace(self, images=images, labels=self.labels.repeat_interleave(number), factor=1)
 
     def subset(self, indices: Tensor) -> Self:
         """Return some images, in the order given.

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from datacondense.data import budget, decode
+from datacondense import memory_limits as budget
+from datacondense.data import decode
 from datacondense.data.decode import decode_images, plain_image, widened
 from datacondense.errors import InputError
 

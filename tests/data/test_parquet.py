@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datacondense.data import budget
+from datacondense import memory_limits as budget
 from datacondense.data.config import DataConfig
 from datacondense.data.parquet import parquet_folder, read_parquet
 from datacondense.data.sources import load

@@ -14,11 +14,11 @@ from datacondense.condensation.representative import Representatives
 from datacondense.condensation.sampler import Sampler
 from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import CudaGraphs
-from datacondense.data.budget import check_memory
 from datacondense.decoder import check_factor, decode, encode
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.matching.gradients import used_images
+from datacondense.memory_limits import check_memory
 from datacondense.networks.backend import (
     Backend,
     Engine,

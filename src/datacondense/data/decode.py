@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from datacondense.data.budget import MAX_PIXELS, check_image_size, check_memory
 from datacondense.errors import InputError
+from datacondense.memory_limits import MAX_PIXELS, check_image_size, check_memory
 
 Pixels = NDArray[np.uint8]
 _GREY_MODES = {"1", "L", "LA", "La"}

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from datacondense.data.budget import check_memory
 from datacondense.data.config import DataConfig
 from datacondense.data.pixels import decoded, image_tensor, reformed
 from datacondense.errors import InputError
+from datacondense.memory_limits import check_memory
 
 
 def list_depth(kind: Any) -> int:

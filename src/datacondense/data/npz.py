@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datacondense.data.budget import check_memory
 from datacondense.data.config import DataConfig
 from datacondense.data.labels import label_values, matched, unique_names
 from datacondense.data.pixels import image_tensor, reformed
 from datacondense.data.splits import ReadSplit, Splits, kept
 from datacondense.errors import InputError
 from datacondense.files import reading
+from datacondense.memory_limits import check_memory
 
 Pair = tuple[str, str]  # names of the images and of their labels
 

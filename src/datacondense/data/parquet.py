@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datacondense.data.budget import check_memory
 from datacondense.data.columns import find_columns, read_table
 from datacondense.data.config import DataConfig
 from datacondense.data.splits import Splits, read_splits, split_role
 from datacondense.errors import InputError
 from datacondense.files import reading
+from datacondense.memory_limits import check_memory
 
 # "train-00000-of-00004", or any other name for a file that is all of a split.
 _SHARD = re.compile(r"-\d{5}-of-\d{5}.*$")
