@@ -26,6 +26,7 @@ from datacondense.settings import Named, seconds_of
 
 FAST, PUBLISHED = "fast", "published"
 _TIMED, _MOST_STEPS = 0.05, 30  # the share of a time that is spent on timing steps, and how many are enough
+_SMALLEST_TILE = 4  # pixels a side
 _PLANNED = 0.95  # of what is left: steps do not all take the same time
 
 
@@ -125,11 +126,23 @@ def preset_for(
 
 
 def suited(preset: Preset, train: ImageSet, given: Mapping[str, Any]) -> Preset:
-    """Return a preset that begins as noise where classes are too small to begin with."""
-    built = preset.built(given)
-    if built.start == "real" and built.ipc * built.factor**2 > min(train.class_sizes):
-        return replace(preset, settings={**preset.settings, "start": "noise"})
-    return preset
+    """Return a preset with as many tiles as images and classes are large enough for, and noise where none will do."""
+    built, changes = preset.built(given), dict[str, Any]()
+    factor, fewest = built.factor, min(train.class_sizes)
+    real = built.start == "real" and built.ipc <= fewest
+    while (
+        "factor" not in given
+        and factor > 1
+        and (
+            factor * _SMALLEST_TILE > min(train.image_shape[1:]) or (real and built.ipc * factor**2 > fewest)
+        )
+    ):
+        factor -= 1
+    if factor != built.factor:
+        changes["factor"] = factor
+    if built.start == "real" and not real:
+        changes["start"] = "noise"
+    return replace(preset, settings={**preset.settings, **changes})
 
 
 @cache
