@@ -89,7 +89,7 @@ def test_small_classes_have_fewer_tiles_or_begin_as_noise(make: MakeSet) -> None
     assert preset_for(make(), 3).built({"ipc": 3}).factor == 2
     assert preset_for(make(), 4).built({"ipc": 4}).factor == 1
     assert "start" not in preset_for(make(), 4).settings
-    assert preset_for(make(), 13).settings["start"] == "noise"
+    assert preset_for(make(per_class=3), 4).settings["start"] == "noise"
 
 
 @pytest.mark.usefixtures("rows")
