@@ -16,7 +16,7 @@ from datacondense.studies.published import published_table, shown
 )
 def budgets() -> Iterator[str]:
     frame = pd.json_normalize(record("budgets")["rows"], max_level=1)
-    for name, group in frame.groupby("row", sort=False):
+    for _, group in frame.groupby("row", sort=False):
         first = group.iloc[0]
         values = group["score.accuracies"].sum()
         printed = published_table("comparison", first.dataset, "plain")[0]
@@ -24,7 +24,7 @@ def budgets() -> Iterator[str]:
         yield " | ".join([
             shown(first.dataset),
             str(first.ipc),
-            str(name).split("-", 2)[2],
+            first.made,
             f"{fmean(group.seconds):.0f}",
             f"{first.stored_numbers:,}",
             f"{first.decoded_images:,}",

@@ -1,6 +1,6 @@
 """The best set in a time: a row of `budgets.toml` and a seed at a time, all of a data set scored by one protocol.
 
-    python benchmarks/budgets.py --rows cifar10-ipc1-60s-dm-factor2 cifar10-ipc1-random --runs runs
+    python benchmarks/budgets.py --rows cifar10-1-distribution-matching-factor-4 cifar10-1-random --runs runs
 
 Runs continue from their checkpoints in --runs. With --fraction, sets are made without that share of the training images
 and scored on it: that is how settings are found, and the test images are not touched.
@@ -24,6 +24,8 @@ from datacondense import (
     evaluate,
     hold_out,
     select,
+    soft_labelled,
+    trained_teacher,
 )
 from datacondense.condensation.registry import method_named
 from datacondense.data.data_source import DataSource
@@ -63,6 +65,10 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     if options.fraction:
         train, test = hold_out(train, options.fraction, 0)
     images, facts = made(row, options, point["seed"], train)
+    if "soft_labels" in row:
+        source = DataSource(name=row["dataset"], validation_fraction=options.fraction)
+        teacher = trained_teacher(row["soft_labels"], source, device=options.device)
+        images = soft_labelled(images, teacher, temperature=row["temperature"])
     protocol = TABLE["protocols"][row.get("protocol", row["dataset"])]
     scores: measure.Row = {}
     config = EvaluationConfig(seed=point["seed"], **protocol)
