@@ -53,7 +53,7 @@ def candidates(
         Up to five presets, this one first.
     """
     built = preset.built(given).resolved(may_be_mirrored=train.may_be_mirrored)
-    rate, factor = built.image_lr, 1 if built.factor > 1 else 2
+    rate, factor = built.image_lr, built.factor - 1 if built.factor > 1 else 2
     changes: list[dict[str, Any]] = [{"image_lr": rate * times} for times in (0.5, 2) if rate is not None]
     changes += [{"factor": factor}] if factor <= min(train.image_shape[1:]) else []
     neighbours = [
