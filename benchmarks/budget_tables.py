@@ -16,6 +16,7 @@ from datacondense.studies.published import published_table, shown
 )
 def budgets() -> Iterator[str]:
     frame = pd.json_normalize(record("budgets")["rows"], max_level=1)
+    frame = frame.sort_values(["dataset", "ipc"], kind="stable")
     for _, group in frame.groupby("row", sort=False):
         first = group.iloc[0]
         values = group["score.accuracies"].sum()
