@@ -13,11 +13,11 @@ import pytest
 from datacondense.cli.compare import Compare
 from datacondense.cli.main import main, parsed
 from datacondense.cli.study import Study
-from datacondense.condensation.registry import METHODS
+from datacondense.condensation.registry import method_name
 from datacondense.studies.named_sets import KNOWN
 
 SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
-ROWS = (*SHORT[:4], *METHODS)
+ROWS = (*SHORT[:4], *map(method_name, SHORT[4:]))
 TINY = [
     *(
         "--network",
