@@ -30,6 +30,7 @@ PUBLISHED_ITERATIONS = {
 }
 RECORDED = {name: name for name in METHODS} | dict.fromkeys(("siamese-matching", "idc"), "gradient-matching")
 """These are gradient matching with other defaults: one run, whichever way it was named."""
+OWN = [name for name in METHODS if RECORDED[name] == name]
 _SHORT: dict[str, dict[str, Any]] = {
     "idc": {"factor": 1, "matching_steps": 2, "train_on_real": 12, "network_batch": 4, "compare": "weights"}
 }
@@ -65,15 +66,13 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "convolutions": ("gradient-matching", {"compare": "convolutions", "distance": "absolute"}),
     **{
         f"representative-{name}": (name, {"real_sampling": "representative", "real_batch": 2})
-        for name in METHODS
+        for name in OWN
         if name != "dataset-distillation"
     },
     "idc": ("gradient-matching", {"siamese": "idc:color-crop-cutout"}),
-    **{f"factor-{name}": (name, {"factor": 2}) for name in METHODS},
+    **{f"factor-{name}": (name, {"factor": 2}) for name in OWN},
     **{
-        f"ipc-of-{name}": (name, {"ipc_of": {"class 1": 3}})
-        for name in METHODS
-        if name != "dataset-distillation"
+        f"ipc-of-{name}": (name, {"ipc_of": {"class 1": 3}}) for name in OWN if name != "dataset-distillation"
     },
 }
 
