@@ -193,7 +193,7 @@ def test_objects_that_cannot_be_called_are_refused(given: object) -> None:
 def test_an_unknown_distance_is_answered_with_all_known_ones() -> None:
     with pytest.raises(
         InputError,
-        match="no distance 'manhattan': choose one of layerwise-cosine, flat-cosine, squared, or give your",
+        match="no distance 'manhattan': choose one of layerwise-cosine, flat-cosine, squared, absolute, or give your",
     ):
         check_distance("manhattan")
 
