@@ -9,25 +9,16 @@ import pytest
 from datacondense.cli.main import main
 from datacondense.image_set import ImageSet
 from datacondense.reports.grid import plot_grid
-from tests.conftest import MakeSet
+from tests.cli.test_select import write
 
 QUICK = ["--device", "cpu", "--quiet"]
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, make: MakeSet, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write a tiny data set as npz and give its path."""
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tiny data set with test images, and a cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    train, test = make(), make(seed=5)
-    path = tmp_path / "tiny.npz"
-    np.savez(
-        path,
-        x_train=train.images[:, 0].numpy(),
-        y_train=train.labels.numpy(),
-        x_test=test.images[:, 0].numpy(),
-        y_test=test.labels.numpy(),
-    )
-    return str(path)
+    return write(tmp_path / "tiny.npz")
 
 
 def test_the_whole_way(dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

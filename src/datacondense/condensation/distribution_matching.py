@@ -139,14 +139,14 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
 
     def __init__(self, settings: DistributionMatchingConfig, train: ImageSet, seed: int) -> None:
         super().__init__(settings, train, seed)
-        # With its last layer, as it is trained.
-        self._whole = build_network(settings.network, train.image_shape, train.num_classes)
-        self._trainable = first_order_model(self._whole, self.backend)
-        self._features = tuple(self.network.draw(self.sampler.generator("names")))
+        if settings.pool:  # with its last layer, as it is trained
+            self._whole = build_network(settings.network, train.image_shape, train.num_classes)
+            self._trainable = first_order_model(self._whole, self.backend)
         self._distance = characteristic_distance if settings.match == "characteristic" else squared_distance
         self._width = 0
         parameters = self.sampler.network(self.network, "network", 0)
         buffers = moved(self.network.buffers(), self.labels.device, self.sampler.dtype)
+        self._names = tuple(parameters)
         maps = map_sizes(self.network, parameters, buffers)
         self._at_once = GraphMemory(maps, 0, self.labels.device, settings.graph_memory).images(_GRAPH_MEMORY)
         if settings.match != "features":
@@ -171,7 +171,7 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
             return super().step(state, step)
         turn, place = divmod(step.outer, self.settings.pool)
         network = self._in_pool(state, turn, place)
-        own = {name: network.parameters[name] for name in self._features}
+        own = {name: network.parameters[name] for name in self._names}
         loss, gradient = carried_back(
             state.images, self.decoded, partial(self.gradient, step=step, parameters=own)
         )

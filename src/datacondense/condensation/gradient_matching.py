@@ -65,14 +65,13 @@ class GradientMatchingConfig(MethodConfig):
         matching_steps: Steps on one network, T. Default: the published rule for this ipc.
         network_epochs: Passes that train the network between two steps, ς. Default: the published rule for this ipc; 1
             over real images.
-        train_on_real: Real images, of all classes, on which the network trains between two steps in the place of the
-            synthetic ones (Kim et al. 2022); 0 for none.
+        train_on_real: Real images that train the network in the place of the synthetic ones (Kim et al. 2022); 0: none.
         cutmix: Probability of CutMix (Yun et al. 2019) in a batch of that training, 0 to 1.
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
         shrink_pixels: Shrink each pixel's gradient by its signal-to-noise ratio over the last steps, before it moves
             the images.
         iterate_averaging: Return the average of the images over all steps, step t weighing about t³, instead of the
-            last images: what single networks and batches require of the pixels averages out. Costs nothing.
+            last images: what single networks and batches require of the pixels averages out.
         network_lr: Learning rate of the network's training between steps.
         network_momentum: Momentum of the network's training, reset in every iteration, 0 to 1: 0.5 as in the code that
             gave the published numbers; later releases of it use 0.

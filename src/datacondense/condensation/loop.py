@@ -159,11 +159,7 @@ def condense(
     resolved = narrowed(_ResolvedRun, run, iterations=iterations)
     provenance = _provenance(built, resolved, train, fingerprint)
     if teacher is not None:
-        check_teacher(teacher, train)
-        if getattr(built.settings, "learn_labels", False):
-            raise InputError(
-                "learn_labels is on, but a teacher labels the images too: leave one of them out."
-            )
+        _check_teacher(teacher, train, built)
         provenance["soft_labels"] = teacher_facts(teacher, temperature)
     folder = None if directory is None else RunFolder(Path(directory))
     with nullcontext() if folder is None else folder.claimed():
@@ -179,6 +175,13 @@ def condense(
         if folder is not None:
             folder.save_result(*file_content(result))
         return result
+
+
+def _check_teacher(teacher: TrainedNetwork, train: ImageSet, method: Method[Any]) -> None:
+    """Refuse a teacher of other images, or beside labels that are learned."""
+    check_teacher(teacher, train)
+    if getattr(method.settings, "learn_labels", False):
+        raise InputError("learn_labels is on, but a teacher labels the images too: leave one of them out.")
 
 
 def _check_validation(run: RunConfig, validation: ImageSet | None) -> None:

@@ -104,16 +104,7 @@ def export(
     if format not in _FORMATS:
         raise InputError(f"Export format {format!r} is unknown: give one of {', '.join(_FORMATS)}.")
     images = images if stored else images.decoded()
-    channels = images.image_shape[0]
-    if format != "npz" and channels not in _PNG_CHANNELS:
-        raise InputError(
-            f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
-        )
-    broken = [name for name in images.class_names if name != name.encode(errors="ignore").decode()]
-    if broken:
-        raise InputError(
-            f"The class name {broken[0]!r} holds letters that do not exist, so no file can: rename the class."
-        )
+    _check_holds(format, images)
     rounded = (images.pixels().clamp(0, 1) * 255).round().to(torch.uint8)
     folder = Path(folder)
     if force and folder.is_dir() and any(folder.iterdir()):
@@ -124,6 +115,20 @@ def export(
         files = (file for file in temporary.rglob("*") if file.is_file())
         names = tuple(sorted(file.relative_to(temporary).as_posix() for file in files))
     return _report(images.pixels(), rounded, names)
+
+
+def _check_holds(form: ExportFormat, images: ImageSet) -> None:
+    """Refuse images and class names that a format cannot hold."""
+    channels = images.image_shape[0]
+    if form != "npz" and channels not in _PNG_CHANNELS:
+        raise InputError(
+            f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz, which holds any number."
+        )
+    broken = [name for name in images.class_names if name != name.encode(errors="ignore").decode()]
+    if broken:
+        raise InputError(
+            f"The class name {broken[0]!r} holds letters that do not exist, so no file can: rename the class."
+        )
 
 
 def _check_own(folder: Path) -> None:
