@@ -169,12 +169,12 @@ class TestDamagedFile:
         self.write(tmp_path / "a", {}, record=json.dumps(record))
         assert facts(ImageSet.load(tmp_path / "a")) == expected
 
-    @pytest.mark.parametrize("version", ["3", "0", None])
+    @pytest.mark.parametrize("version", ["4", "0", None])
     def test_other_version(self, tmp_path: Path, version: str | None) -> None:
         self.write(tmp_path / "a", {}, format_version=version)
         with pytest.raises(
             InputError,
-            match=f"has format version {version}, but this release reads versions 1 and 2: install",
+            match=f"has format version {version}, but this release reads versions 1, 2, 3: install",
         ):
             ImageSet.load(tmp_path / "a")
 
@@ -211,6 +211,8 @@ class TestDamagedFile:
             ({"dataset": "null", "may_be_mirrored": "1"}, "Expected `bool`, got `int`"),
             ({"dataset": "null", "augmentation": "null"}, "Expected `str`, got `null`"),
             ({"class_names": "[]"}, "Labels run from 0 to 1, but 0 classes"),
+            ({"whitening": "3"}, r"Expected `object`, got `int` - at `\$.whitening`"),
+            ({"whitening": '{"kind": "pca", "epsilon": 0.1, "fitted_on": ""}'}, "Invalid enum value 'pca'"),
         ],
     )
     def test_metadata(self, tmp_path: Path, changes: dict[str, str | None], message: str) -> None:

@@ -7,7 +7,7 @@ trained together, C H W channels, height, width.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -29,12 +29,12 @@ from datacondense.set_checks import (
     check_soft_labels,
     checked_range,
 )
-from datacondense.set_metadata import ENTRIES, Metadata
+from datacondense.set_metadata import ENTRIES, Metadata, Whitening
 from datacondense.tensor_files import read_tensors, write_tensors
 
 FORMAT = "datacondense.image_set"
-FORMAT_VERSION = "1"
-_VERSION_OF_DECODED = "2"  # of sets with a factor or soft labels, which the first release would misread
+_VERSIONS = ("1", "2", "3")  # 2: a factor or soft labels, 3: whitened; earlier releases would misread them
+_FACTS = ("class_names", "mean", "std", "dataset", "may_be_mirrored", "augmentation")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -57,6 +57,7 @@ class ImageSet:
         factor: Tiles a side of each stored image, f: it is decoded to f² images.
         soft_labels: A distribution over the classes for each decoded image `[N·f², K]`, float32, to train on in the
             place of the class numbers; None where there are none.
+        whitening: How the images were whitened, as test images must be too (see `whitened`); None where they are not.
     """
 
     images: Tensor
@@ -70,6 +71,7 @@ class ImageSet:
     augmentation: str = "none"
     factor: int = 1
     soft_labels: Tensor | None = None
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         low, high = checked_range(self.images)
@@ -117,9 +119,11 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change with any pixel, label, class name or factor."""
-        facts = (self.image_shape, str(self.images.dtype), self.class_names)
-        digest = hashlib.sha256(repr(facts if self.factor == 1 else (*facts, self.factor)).encode())
+        """Sixteen hexadecimal digits that change with any pixel, label, class name, factor or whitening."""
+        facts: tuple[Any, ...] = (self.image_shape, str(self.images.dtype), self.class_names)
+        facts += (self.factor,) if self.factor > 1 else ()
+        facts += astuple(self.whitening) if self.whitening else ()
+        digest = hashlib.sha256(repr(facts).encode())
         for tensor in (self.images, self.labels, *([] if self.soft_labels is None else [self.soft_labels])):
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
@@ -281,28 +285,28 @@ class ImageSet:
                 f"{path} is a safetensors file but not an image set (its format entry is "
                 f"{metadata.get('format')!r}, not {FORMAT!r}): give a file that datacondense wrote."
             )
-        if metadata.get("format_version") not in {FORMAT_VERSION, _VERSION_OF_DECODED}:
+        if metadata.get("format_version") not in _VERSIONS:
             raise InputError(
                 f"{path} has format version {metadata.get('format_version')}, but this release reads versions "
-                f"{FORMAT_VERSION} and {_VERSION_OF_DECODED}: install the release that wrote it."
+                f"{', '.join(_VERSIONS)}: install the release that wrote it."
             )
         remedy = "it is damaged; copy it again or create it anew"
         with reading(path, "an image set", remedy):
             found = {name: json.loads(text) for name, text in metadata.items() if name in ENTRIES}
             checked(found, Metadata)
-            provenance = current_names(found.pop("record"))
+            found["provenance"] = provenance = current_names(found.pop("record"))
             if "dataset" not in found:  # written by a release that told the name only
                 found["dataset"] = provenance.get("source", {}).get("name")
                 found |= facts_of(found["dataset"])._asdict()
             facts: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
             }
+            facts |= {"whitening": Whitening(**found["whitening"])} if "whitening" in found else {}
             try:
                 return cls(
                     images=tensors["images"],
                     labels=tensors["labels"],
                     soft_labels=tensors.get("soft_labels"),
-                    provenance=provenance,
                     **facts,
                 )
             except InputError as error:
@@ -311,24 +315,20 @@ class ImageSet:
 
 def file_content(images: ImageSet) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a set's file."""
+    decoded = images.factor > 1 or images.soft_labels is not None
     metadata = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "class_names": json.dumps(images.class_names),
-        "mean": json.dumps(images.mean),
-        "std": json.dumps(images.std),
+        "format_version": _VERSIONS[2 if images.whitening else int(decoded)],
         "record": json.dumps(images.provenance, sort_keys=True),
-        "dataset": json.dumps(images.dataset),
-        "may_be_mirrored": json.dumps(images.may_be_mirrored),
-        "augmentation": json.dumps(images.augmentation),
+        **{name: json.dumps(getattr(images, name)) for name in _FACTS},
     }
     tensors = {"images": images.images, "labels": images.labels}
     if images.soft_labels is not None:
         tensors["soft_labels"] = images.soft_labels
     if images.factor > 1:
         metadata["factor"] = json.dumps(images.factor)
-    if images.factor > 1 or images.soft_labels is not None:
-        metadata["format_version"] = _VERSION_OF_DECODED
+    if images.whitening is not None:
+        metadata["whitening"] = json.dumps(asdict(images.whitening))
     return tensors, metadata
 
 

@@ -1,6 +1,24 @@
 """What the metadata of an image set's file must be: its entries, and what is read again of a provenance."""
 
-from typing import NotRequired, TypedDict, get_type_hints
+from dataclasses import dataclass
+from typing import Literal, NotRequired, TypedDict, get_type_hints
+
+WhiteningKind = Literal["zca", "kip", "frepo"]
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """How the pixels of a set were whitened; see `data.whitening`.
+
+    Attributes:
+        kind: "zca", as kornia does it; "kip" or "frepo", as these methods do.
+        epsilon: What is added to the eigenvalues of the covariance.
+        fitted_on: Fingerprint of the real training images that the matrix was fitted on.
+    """
+
+    kind: WhiteningKind
+    epsilon: float
+    fitted_on: str
 
 
 class _Settings(TypedDict, total=False):
@@ -56,6 +74,7 @@ class Metadata(TypedDict):
     may_be_mirrored: NotRequired[bool]
     augmentation: NotRequired[str]
     factor: NotRequired[int]
+    whitening: NotRequired[Whitening]
 
 
 ENTRIES = get_type_hints(Metadata)

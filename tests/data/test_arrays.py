@@ -112,6 +112,16 @@ def test_pixels_that_break_a_rule(images: NDArray[np.generic], message: str) -> 
         from_arrays(images, LABELS)
 
 
+def test_learned_pixels_may_have_their_own_range() -> None:
+    learned = np.linspace(-0.5, 1.5, 144, dtype=np.float32).reshape(4, 6, 6)
+    found = from_arrays(learned, LABELS, mean=[0.5], std=[0.25], pixel_range=(-1, 2))
+    np.testing.assert_array_equal(found.images[:, 0].numpy(), learned)
+    with pytest.raises(
+        InputError, match=r"from -0.5 to 1.5, but must be in -0.4 to 2: .* or give the pixel_range"
+    ):
+        from_arrays(learned, LABELS, pixel_range=(-0.4, 2))
+
+
 def test_labels_that_break_a_rule() -> None:
     with pytest.raises(InputError, match="There are 4 images but 3 labels"):
         from_arrays(GREY, [0, 1, 1])

@@ -28,6 +28,7 @@ _ARGUMENTS = {
     "noise": ["given.npz", "--out", "out"],
     "continual": ["given.npz", "--stages", "2", "--out", "out"],
     "search": ["given.npz", "--out", "out"],
+    "import": ["given.npz", "--on", "given.npz"],
     "show": ["given.safetensors", "--out", "o.png"],
     "export": ["given.safetensors", "--out", "out", "--format", "npz"],
     "info": ["given.safetensors"],

@@ -13,6 +13,7 @@ from datacondense.cli.machine import Machine, Output
 from datacondense.cli.sets import read_set_and_original
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
+from datacondense.data.whitening import whitened
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
@@ -45,11 +46,14 @@ class Evaluate:
         printer = Printer(self.output)
         device = self.machine.prepare()
         images, exact = read_set_and_original(self.set)
-        test = load(self.on, self.data).test
+        real = load(self.on, self.data)
+        test = real.test
         if test is None:
             raise InputError(
                 f"{self.on} has no test images: add a test split, such as a folder test/, or give another --on."
             )
+        if images.whitening is not None:
+            test = whitened(test, real.train, images.whitening)
         score = self._score(images, test, device, printer)
         record = score.as_dict()
         printer.say(f"{score}: {describe(score)}")

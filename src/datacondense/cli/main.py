@@ -25,6 +25,7 @@ COMMANDS = {
     "continual": ("continual:Continual", "Compare memories in continual learning."),
     "noise": ("noise:Noise", "Measure how much of the matching gradient belongs to the data."),
     "search": ("search:Search", "Compare architectures on small sets, and judge how these rank them."),
+    "import": ("import_:Import", "Read a condensed set that others published."),
     "show": ("show:Show", "Plot a set as a picture."),
     "export": ("export:Export", "Write a set as an image folder, parquet or npz."),
     "info": ("info:Info", "Describe a set or a run."),

@@ -24,6 +24,7 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
     source: str = "arrays",
 ) -> ImageSet:
     """Build an image set from pixels and labels in memory.
@@ -41,6 +42,8 @@ def from_arrays(
         mean: Normalisation mean per channel in pixel scale; computed from the images where None. A test set takes
             the mean and std of its training set.
         std: Normalisation standard deviation per channel, likewise; given together with `mean`.
+        pixel_range: The least and the greatest that floating-point pixels may be, in pixel scale; learned pixels may
+            lie outside 0 to 1, such as (-1, 2).
         source: Name of the data set; where the catalogue knows it, so are `may_be_mirrored` and `augmentation`.
 
     Returns:
@@ -52,7 +55,7 @@ def from_arrays(
     if (mean is None) != (std is None):
         raise InputError("Only one of mean and std is given, but they belong together: give both or neither.")
     names, numbers = numbered(labels, class_names)
-    return _image_set(image_tensor(images), numbers, names, mean, std, source)
+    return _image_set(image_tensor(images, pixel_range), numbers, names, mean, std, source)
 
 
 def from_torch_dataset(

@@ -37,7 +37,7 @@ _REMEDY = "save it with numpy.savez, without arrays of objects"
 
 def read_npz(path: Path, config: DataConfig) -> Splits:
     """Read a `.npz` file."""
-    members = _members(path)
+    members = array_members(path)
     found = next((names for names in _NAMES if set(names[0]) <= members.keys()), None)
     if found is None:
         raise InputError(
@@ -46,10 +46,10 @@ def read_npz(path: Path, config: DataConfig) -> Splits:
         )
     names = None
     if "class_names" in members:
-        names = unique_names(_array(path, members["class_names"]).flatten().tolist(), str(path))
+        names = unique_names(read_array(path, members["class_names"]).flatten().tolist(), str(path))
 
     def read(pair: Pair, split: str) -> ReadSplit:
-        images, labels = (_array(path, members[name]) for name in pair)
+        images, labels = (read_array(path, members[name]) for name in pair)
         return _read_split(images, labels, pair, names, config, split)
 
     train, tests = found
@@ -74,13 +74,13 @@ def read_features(path: Path) -> Tensor:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-def _members(path: Path) -> dict[str, str]:
+def array_members(path: Path) -> dict[str, str]:
     """Return the names of the arrays, and of their files in the archive."""
     with reading(path, "an .npz file", _REMEDY), zipfile.ZipFile(path) as archive:
         return {name.removesuffix(".npy"): name for name in archive.namelist()}
 
 
-def _array(path: Path, member: str) -> NDArray[Any]:
+def read_array(path: Path, member: str) -> NDArray[Any]:
     """Read one array."""
     with reading(path, "an .npz file", _REMEDY), zipfile.ZipFile(path) as archive:
         with archive.open(member) as file:

@@ -14,18 +14,18 @@ from datacondense.errors import InputError
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL converts colour to grey
 
 
-def image_tensor(images: NDArray[Any] | Tensor) -> Tensor:
+def image_tensor(images: NDArray[Any] | Tensor, pixel_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
     """Convert images, as `from_arrays` takes them, to a uint8 or float32 copy `[N, C, H, W]` on the CPU."""
     array = _channels_first(as_array(images))
     if array.dtype.kind in "iu":
-        _check_range(array, 255)
+        _check_range(array, (0, 255))
         return torch.from_numpy(array.astype(np.uint8, order="C"))
     if array.dtype.kind != "f":
         raise InputError(
             f"Images are {array.dtype}, but must be whole numbers in 0-255 or floating-point numbers in 0-1: convert "
             "them."
         )
-    _check_range(array, 1)
+    _check_range(array, pixel_range)
     return torch.from_numpy(array.astype(np.float32, order="C"))
 
 
@@ -72,14 +72,17 @@ def _channels_first(array: NDArray[Any]) -> NDArray[Any]:
     )
 
 
-def _check_range(array: NDArray[Any], high: int) -> None:
-    """Check that pixels are in 0 to `high`; `ImageSet` checks that they are finite."""
-    low_found, high_found = array.min(), array.max()
-    if low_found < 0 or high_found > high:
+def _check_range(array: NDArray[Any], allowed: tuple[float, float]) -> None:
+    """Check that pixels are in a range; `ImageSet` checks that they are finite."""
+    (low, high), low_found, high_found = allowed, array.min(), array.max()
+    if low_found < low or high_found > high:
         kind, remedy = "Whole-number", "scale them, or give uint8"
-        if high == 1:
+        if array.dtype.kind == "f":
             kind = "Floating-point"
-            remedy = "divide by 255, or undo the normalisation (it is applied when networks see them)"
+            remedy = (
+                "divide by 255, or undo the normalisation (it is applied when networks see them), or give the "
+                "pixel_range of learned ones"
+            )
         raise InputError(
-            f"{kind} pixels run from {low_found:g} to {high_found:g}, but must be in 0 to {high}: {remedy}."
+            f"{kind} pixels run from {low_found:g} to {high_found:g}, but must be in {low:g} to {high:g}: {remedy}."
         )

@@ -317,6 +317,17 @@ def _check_same_kind(images: ImageSet, test: ImageSet) -> None:
             f"The set has the classes {_listed(images)}, but the test images have {_listed(test)}: test on the data "
             "set it was made from."
         )
+    if images.whitening != test.whitening:
+        raise InputError(
+            f"The set is {_scale(images)}, but the test images are {_scale(test)}: whiten these as the set is, "
+            "in Python with whitened(test, train, images.whitening)."
+        )
+
+
+def _scale(images: ImageSet) -> str:
+    """Describe whether and how a set is whitened."""
+    known = images.whitening
+    return f"whitened ({known.kind}, fitted on {known.fitted_on})" if known else "not whitened"
 
 
 def _listed(images: ImageSet) -> str:
