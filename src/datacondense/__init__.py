@@ -6,4 +6,6 @@ nothing else.
 
 import lazy_loader as _lazy_loader
 
+__version__ = "0.1.0"
+
 __getattr__, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)

@@ -59,6 +59,8 @@ from .tasks.store import Workspace
 from .tasks.task import Task
 from .tasks.workers import WorkersConfig
 
+__version__: str
+
 __all__ = [
     "Claim",
     "ContinualConfig",

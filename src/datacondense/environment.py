@@ -1,10 +1,10 @@
 """What a number depends on beside its settings: versions, device, threads."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from datacondense import __version__
 from datacondense.errors import InputError
 
 _STRICT = 2  # of torch's debug modes: what has no deterministic algorithm is an error
@@ -16,7 +16,7 @@ def environment(device: torch.device | str) -> dict[str, str | int]:
     Except on a GPU without deterministic algorithms, of which "deterministic" tells; on the CPU it would tell nothing.
     """
     found: dict[str, str | int] = {
-        "datacondense": package_version(),
+        "datacondense": __version__,
         "device": str(device),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
@@ -26,14 +26,6 @@ def environment(device: torch.device | str) -> dict[str, str | int]:
         strict = torch.get_deterministic_debug_mode() == _STRICT
         found["deterministic"] = "yes" if strict else "no, bytes may differ"
     return found
-
-
-def package_version() -> str:
-    """Return the installed version of this library, or "unknown"."""
-    try:
-        return version("datacondense")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def choose_device(name: str = "auto") -> torch.device:

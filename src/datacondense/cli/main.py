@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any
 
+from datacondense import __version__
 from datacondense.errors import InputError, escaped, shown
 
 # A module is imported when its command is used, so that this table answers --help at once.
@@ -108,7 +109,7 @@ def _run(args: list[str], stop: _Stop) -> int:
         print(_help())
         return 0
     if name == "--version":
-        print(_version())
+        print(__version__)
         return 0
     if name not in COMMANDS:
         raise InputError(f"There is no command {name!r}: choose from {', '.join(COMMANDS)}.")
@@ -146,16 +147,6 @@ def _help() -> str:
         "",
         f"`{_PROGRAM} COMMAND --help` lists the options of a command.",
     ])
-
-
-def _version() -> str:
-    """Return the installed version."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(_PROGRAM)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def parsed(args: list[str]) -> Callable[[], int]:
