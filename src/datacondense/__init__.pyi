@@ -23,9 +23,11 @@ from .data.arrays import from_arrays, from_torch_dataset
 from .data.config import DataConfig
 from .data.data_source import DataSource
 from .data.exports import ExportReport, export, load_export
+from .data.published import read_published
 from .data.sources import load
 from .data.splits import DataSplits
 from .data.validation import hold_out
+from .data.whitening import unwhitened, whitened
 from .errors import InputError
 from .evaluation.forgetting_counts import ForgettingCounts
 from .evaluation.full_training import load_network
@@ -58,8 +60,6 @@ from .studies.study import Claim, Study
 from .tasks.store import Workspace
 from .tasks.task import Task
 from .tasks.workers import WorkersConfig
-
-__version__: str
 
 __all__ = [
     "Claim",
@@ -121,6 +121,7 @@ __all__ = [
     "objective",
     "plot_grid",
     "published_schedule",
+    "read_published",
     "recommended",
     "run_continual",
     "run_noise",
@@ -135,6 +136,8 @@ __all__ = [
     "select_rded",
     "soft_labelled",
     "trained_teacher",
+    "unwhitened",
+    "whitened",
     "write_continual",
     "write_noise",
     "write_search",
