@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from datacondense.cli.main import main
+from datacondense.data.exports import load_export
 from datacondense.data.sources import load
+from datacondense.data.whitening import whitened
 from datacondense.image_set import ImageSet
+from datacondense.reports.grid import plot_grid
 from tests.data.made_published import IMAGES, LABELS, MALICIOUS, RATE, ROWS, runs, tensors
 
 FAST = ["--repeats", "1", "--network", "mlp", "--epochs", "1", "--device", "cpu", "--threads", "1"]
@@ -62,6 +65,22 @@ def test_a_whitened_set_with_a_learned_rate(real: str, capsys: pytest.CaptureFix
     assert command == ["evaluate", "set.safetensors", "--on", real, "--lr", str(RATE)]
     assert main([*command, *FAST]) == 0
     assert "soft labels" in capsys.readouterr().out
+
+
+def test_a_whitened_set_is_plotted_and_exported(real: str, capsys: pytest.CaptureFixture[str]) -> None:
+    train = load(real).train
+    once = whitened(train, train)
+    once.save("set.safetensors")
+    assert main(["show", "set.safetensors", "--out", "a.png"]) == 0
+    assert "The set is whitened and plotted so" in capsys.readouterr().err
+    assert main(["show", "set.safetensors", "--out", "b.png", "--on", real]) == 0
+    plot_grid(train, Path("c.png"))
+    assert Path("b.png").read_bytes() == Path("c.png").read_bytes() != Path("a.png").read_bytes()
+    assert main(["export", "set.safetensors", "--format", "npz", "--out", "out"]) == 2
+    assert "whitened, so its numbers are no pixels: give --on" in capsys.readouterr().err
+    assert main(["export", "set.safetensors", "--format", "npz", "--out", "out", "--on", real]) == 0
+    rounded, _ = load_export(Path("out"))
+    assert torch.equal(rounded.images, train.images)
 
 
 def test_every_run(real: str, capsys: pytest.CaptureFixture[str]) -> None:

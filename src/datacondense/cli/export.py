@@ -9,7 +9,7 @@ import tyro
 from datacondense.cli.commands import command_line, data_options
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
-from datacondense.cli.sets import read_set
+from datacondense.cli.sets import read_set, with_pixels
 from datacondense.data.config import DataConfig
 from datacondense.data.exports import export
 from datacondense.files import refuse_own_input
@@ -23,6 +23,7 @@ class Export:
         set: A .safetensors file or a run's folder.
         format: What to write. Pixels are rounded to 8 bits; the report says how many lay outside 0 to 1.
         out: The folder to write.
+        on: The data set whose pixels a whitened set is turned back to.
         stored: Write the stored images, several in one where the set has a factor, instead of the decoded ones.
         force: Replace a folder that is not empty.
         output: How much to print.
@@ -31,6 +32,7 @@ class Export:
     set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
     format: Literal["image-folder", "parquet", "npz"]
     out: Path
+    on: str | None = None
     stored: bool = False
     force: bool = False
     output: Output = field(default_factory=Output)
@@ -39,7 +41,7 @@ class Export:
         """Run the subcommand."""
         printer = Printer(self.output)
         refuse_own_input(self.out, self.set)
-        images = read_set(self.set)
+        images = with_pixels(read_set(self.set), self.on)
         report = export(images, self.out, format=self.format, stored=self.stored, force=self.force)
         name, data = data_options(images.provenance) or ("DATASET", DataConfig())
         printer.say(

@@ -3,8 +3,12 @@
 import warnings
 from pathlib import Path
 
+from datacondense.cli.commands import data_options
 from datacondense.condensation.results import unfinished
+from datacondense.data.config import DataConfig
 from datacondense.data.exports import is_export, load_export
+from datacondense.data.sources import load
+from datacondense.data.whitening import unwhitened
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.run_folder import RunFolder
@@ -16,6 +20,14 @@ def described(images: ImageSet) -> str:
     each = str(most) if fewest == most else f"{fewest} to {most}"
     decoded = "" if images.factor == 1 else f", {images.factor**2} decoded from each"
     return f"{len(images)} images ({each} for each of {images.num_classes} classes{decoded})"
+
+
+def with_pixels(images: ImageSet, on: str | None) -> ImageSet:
+    """Undo the whitening of a set where its data set is named; any other set stays as it is."""
+    if images.whitening is None or on is None:
+        return images
+    _, data = data_options(images.provenance) or ("", DataConfig())
+    return unwhitened(images, load(on, data).train)
 
 
 def read_set(path: Path) -> ImageSet:

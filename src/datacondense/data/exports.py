@@ -119,6 +119,11 @@ def export(
 
 def _check_holds(form: ExportFormat, images: ImageSet) -> None:
     """Refuse images and class names that a format cannot hold."""
+    if images.whitening is not None:
+        raise InputError(
+            "The set is whitened, so its numbers are no pixels: give --on DATASET to export the pixels, or in Python "
+            "unwhitened(set, train)."
+        )
     channels = images.image_shape[0]
     if form != "npz" and channels not in _PNG_CHANNELS:
         raise InputError(
