@@ -20,6 +20,7 @@ from .condensation.presets import recommended
 from .condensation.registry import method_named
 from .condensation.schedule import published_schedule
 from .data.arrays import from_arrays, from_torch_dataset
+from .data.condensed import load_condensed
 from .data.config import DataConfig
 from .data.data_source import DataSource
 from .data.exports import ExportReport, export, load_export
@@ -60,6 +61,8 @@ from .studies.study import Claim, Study
 from .tasks.store import Workspace
 from .tasks.task import Task
 from .tasks.workers import WorkersConfig
+
+__version__: str
 
 __all__ = [
     "Claim",
@@ -115,6 +118,7 @@ __all__ = [
     "grid",
     "hold_out",
     "load",
+    "load_condensed",
     "load_export",
     "load_network",
     "method_named",
