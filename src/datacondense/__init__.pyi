@@ -13,10 +13,11 @@ from .condensation.descent import FirstOrderConfig, FirstOrderMethod
 from .condensation.distribution_matching import DistributionMatchingConfig
 from .condensation.gradient_matching import GradientMatchingConfig
 from .condensation.gradient_matching_variants import IDCConfig, SiameseMatchingConfig
-from .condensation.loop import Progress, RunConfig, condense
+from .condensation.loop import RunConfig, condense
 from .condensation.method import MethodConfig
 from .condensation.parameter_matching import ParameterMatchingConfig
 from .condensation.presets import recommended
+from .condensation.progress import Progress
 from .condensation.registry import method_named
 from .condensation.schedule import published_schedule
 from .data.arrays import from_arrays, from_torch_dataset
@@ -43,6 +44,13 @@ from .networks.torch_state import deterministic
 from .reports.continual_page import write_continual
 from .reports.grid import draw_grid, plot_grid
 from .reports.noise_page import write_noise
+from .reports.observers import (
+    CsvObserver,
+    PictureObserver,
+    TensorBoardObserver,
+    progress_bar,
+    together,
+)
 from .reports.search_page import write_search
 from .reports.study_page import write_study
 from .selection.by_network import SelectionConfig, select
@@ -67,6 +75,7 @@ __version__: str
 __all__ = [
     "Claim",
     "ContinualConfig",
+    "CsvObserver",
     "DataConfig",
     "DataSource",
     "DataSplits",
@@ -86,6 +95,7 @@ __all__ = [
     "Network",
     "NoiseConfig",
     "ParameterMatchingConfig",
+    "PictureObserver",
     "Progress",
     "ReplayMemory",
     "RunConfig",
@@ -99,6 +109,7 @@ __all__ = [
     "StudyConfig",
     "Task",
     "TaskFactory",
+    "TensorBoardObserver",
     "Transform",
     "WorkersConfig",
     "Workspace",
@@ -124,6 +135,7 @@ __all__ = [
     "method_named",
     "objective",
     "plot_grid",
+    "progress_bar",
     "published_schedule",
     "read_published",
     "recommended",
@@ -139,6 +151,7 @@ __all__ = [
     "select_random",
     "select_rded",
     "soft_labelled",
+    "together",
     "trained_teacher",
     "unwhitened",
     "whitened",

@@ -31,7 +31,7 @@ from datacondense.files import (
     write_text,
     writing,
 )
-from datacondense.locking import locked
+from datacondense.locking import is_locked, locked
 from datacondense.renamed import current_names
 from datacondense.settings import joined_keys
 from datacondense.tensor_files import read_tensors, write_tensors
@@ -40,6 +40,7 @@ RESULT = "condensed.safetensors"
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
+FILES = (RESULT, SETTINGS, CHECKPOINT, METRICS)
 _LOCK = ".lock"
 # Of settings.json. Beside one without a version, of an earlier release, checkpoints have no digest.
 _VERSION = 2
@@ -119,6 +120,10 @@ class RunFolder:
     def has_settings(self) -> bool:
         """Whether a run was begun here."""
         return (self.path / SETTINGS).exists()
+
+    def is_claimed(self) -> bool:
+        """Whether a process goes on with the run."""
+        return is_locked(self.path / _LOCK)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datacondense.condensation.dataset_distillation import DatasetDistillationConfig
-from datacondense.condensation.loop import Progress, RunConfig, condense
+from datacondense.condensation.loop import RunConfig, condense
+from datacondense.condensation.progress import Progress
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import distilled_parameters
 from datacondense.evaluation.protocol import EvaluationConfig

@@ -12,7 +12,8 @@ import numpy as np
 
 from datacondense.condensation.dataset_distillation import DatasetDistillationConfig
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
-from datacondense.condensation.loop import Progress, RunConfig, condense
+from datacondense.condensation.loop import RunConfig, condense
+from datacondense.condensation.progress import Progress
 from datacondense.image_set import ImageSet
 from tests.conftest import make_set
 from tests.fuzz.oracle import Sandbox

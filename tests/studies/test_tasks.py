@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
-from datacondense.condensation.loop import Progress, condense
+from datacondense.condensation.loop import condense
+from datacondense.condensation.progress import Progress
 from datacondense.data.data_source import DataSource, identified
 from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.evaluation.scoring import backend, evaluate

@@ -13,13 +13,14 @@ import torch
 import tyro
 
 from datacondense.cli.commands import what_next
-from datacondense.cli.console import Printer, Ticker, duration
+from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.select import announced
 from datacondense.cli.select import reporter as selection_reporter
 from datacondense.cli.sets import described
+from datacondense.cli.watching import Watching, reporter
 from datacondense.condensation.candidates import SEARCH, SHARE, Found, candidates, search
-from datacondense.condensation.loop import Progress, RunConfig, condense
+from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.presets import (
     FAST,
@@ -72,6 +73,7 @@ class Condense(Generic[ConfigT]):
             `--method NAME --help` lists them. Default: by the budget, gradient-matching for "published".
         settings: Settings of the method.
         run: Seed, length and reports.
+        watching: What follows the run.
         data: How the data set is read.
         machine: Where to compute.
         output: How much to print.
@@ -92,6 +94,7 @@ class Condense(Generic[ConfigT]):
     method: str | None = None
     settings: ConfigT
     run: RunConfig = field(default_factory=RunConfig)
+    watching: Watching = field(default_factory=Watching)
     data: DataConfig = field(default_factory=DataConfig)
     machine: Machine = field(default_factory=Machine)
     output: Output = field(default_factory=Output)
@@ -107,6 +110,7 @@ class Condense(Generic[ConfigT]):
             raise InputError(
                 f"tune searches within a time, but budget is {self.budget!r}: give one such as --budget 10m."
             )
+        self.watching.check(self.out)
         RunFolder(self.out).check(resume=self.resume, force=self.force)
         device = self.machine.prepare()
         splits = load(self.dataset, self.data)
@@ -115,7 +119,10 @@ class Condense(Generic[ConfigT]):
             train, validation = hold_out(train, self.validation_fraction, self.run.seed)
         teacher = self._teacher(device, printer)
         settings, run, why = self._planned(train, device, printer)
-        with printer.ticker("condense") as tick:
+        with (
+            printer.ticker("condense") as tick,
+            self.watching.observer(self.out, reporter(tick, printer.note, why)) as observer,
+        ):
             try:
                 condensed = condense(
                     train,
@@ -128,7 +135,7 @@ class Condense(Generic[ConfigT]):
                     resume=self.resume,
                     force=self.force,
                     device=device,
-                    observer=reporter(tick, printer, why),
+                    observer=observer,
                 )
             except KeyboardInterrupt:
                 option = "--resume in the place of --force" if self.force else "--resume"
@@ -285,23 +292,3 @@ def _sentence(preset: Preset, run: RunConfig) -> str:
 def _options(values: Mapping[str, Any]) -> str:
     """Return settings as options."""
     return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items())
-
-
-def reporter(tick: Ticker, printer: Printer, opening: str = "") -> Callable[[Progress], None]:
-    """Return the observer that shows a run's progress, after a remark to begin with."""
-
-    def report(progress: Progress) -> None:
-        nonlocal opening
-        if opening:
-            printer.note(opening)
-            opening = ""
-        steps = progress.step.outer * progress.steps_per_iteration + progress.step.inner + 1
-        iterations = steps / progress.steps_per_iteration
-        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-        done = f"iteration {iterations:.4g} of {progress.iterations}, loss {progress.loss:.4g}"
-        tick(iterations, progress.iterations, f"{done}, {duration(progress.seconds)}{left}")
-        if progress.validation is not None:
-            stopped = ", no better than before: stopped early" if progress.stopped else ""
-            printer.note(f"iteration {iterations:g}: validation accuracy {progress.validation}{stopped}")
-
-    return report

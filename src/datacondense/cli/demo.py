@@ -6,9 +6,9 @@ from statistics import fmean, stdev
 
 import torch
 
-from datacondense.cli.condense import reporter
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.watching import reporter
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.data.sources import load
@@ -69,7 +69,7 @@ class Demo:
                 directory=self.out,
                 force=True,
                 device=device,
-                observer=reporter(tick, printer),
+                observer=reporter(tick, printer.note),
             )
         picture = self.out / _PICTURE
         plot_grid(condensed, picture)

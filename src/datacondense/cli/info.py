@@ -9,6 +9,7 @@ import tyro
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Output
 from datacondense.cli.sets import read_set
+from datacondense.cli.watching import watch
 from datacondense.image_set import ImageSet
 from datacondense.run_folder import RunFolder
 
@@ -19,16 +20,21 @@ class Info:
 
     Attributes:
         path: A .safetensors file, a run's folder, or a folder that `export` wrote.
+        watch: Show how far the run is until it ends.
         output: How much to print.
     """
 
     path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET_OR_DIR")]
+    watch: bool = False
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
         """Run the subcommand."""
         printer = Printer(self.output)
         folder = RunFolder(self.path)
+        if self.watch:
+            with printer.ticker("info") as tick:
+                watch(folder, tick)
         facts: dict[str, Any] = {}
         if folder.has_settings:
             facts["run"] = describe_run(folder)

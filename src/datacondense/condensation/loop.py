@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import torch
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.method import Method, MethodConfig
+from datacondense.condensation.progress import Progress
 from datacondense.condensation.results import Saved, facts_of_set, frozen, is_prolonged, restored
 from datacondense.condensation.state import State, Step
 from datacondense.environment import environment
@@ -78,31 +80,6 @@ class RunConfig:
 @dataclass(frozen=True, kw_only=True)
 class _ResolvedRun(RunConfig):
     iterations: int = field()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a run reports after each step.
-
-    Attributes:
-        step: The step that was done.
-        steps_per_iteration: Steps of one iteration.
-        iterations: Iterations of the run.
-        loss: The matching loss of the step.
-        seconds: Time spent, over all parts of a resumed run.
-        seconds_left: Estimate of what is left; None until there is something to estimate from.
-        validation: The accuracy on the validation images, where this step asked for one.
-        stopped: Whether the run stops here since the accuracy no longer grows; see `RunConfig.patience`.
-    """
-
-    step: Step
-    steps_per_iteration: int
-    iterations: int
-    loss: float
-    seconds: float
-    seconds_left: float | None
-    validation: Score | None = None
-    stopped: bool = False
 
 
 @usual_torch()
@@ -271,7 +248,7 @@ class _Loop:
 
     def _logged(self, state: State, done: Step, loss: float) -> Progress:
         """Log a step, with a validation accuracy where one is due, and return what the observer is told."""
-        score = self._validate(state) if self._is_validation_due(done) else None
+        score = self._validate(self._images(state)) if self._is_validation_due(done) else None
         seconds = self._seconds()
         if self._folder is not None:
             entry = {"iteration": done.outer, "step": done.inner, "loss": loss, "seconds": seconds}
@@ -287,6 +264,7 @@ class _Loop:
             seconds_left=self._seconds_left(done.after(self._steps)),
             validation=score,
             stopped=self._is_stalled(),
+            images=partial(self._images, state),
         )
 
     def _is_stalled(self) -> bool:
@@ -307,14 +285,17 @@ class _Loop:
         every = self._run.validate_every
         return every > 0 and done.after(self._steps).inner == 0 and (done.outer + 1) % every == 0
 
-    def _validate(self, state: State) -> Score:
-        """Score the images as they stand, without augmentation: a cheap and even-handed measure of progress."""
+    def _images(self, state: State) -> ImageSet:
+        """Return the images as they stand."""
+        settings = plain_settings(self._method.settings)
+        return frozen(state, facts_of_set(self._train, self._method), {"settings": settings})
+
+    def _validate(self, images: ImageSet) -> Score:
+        """Score images without augmentation: a cheap and even-handed measure of progress."""
         assert self._validation is not None
         protocol = EvaluationConfig(
             repeats=self._run.validation_networks, augmentation="none", seed=self._run.seed
         )
-        settings = plain_settings(self._method.settings)
-        images = frozen(state, facts_of_set(self._train, self._method), {"settings": settings})
         return evaluate(images, self._validation, protocol, device=self._train.images.device)
 
 

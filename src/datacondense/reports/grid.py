@@ -66,16 +66,21 @@ def plot_grid(images: ImageSet, path: Path, *, zoom: int | None = None, max_per_
     """
     path = Path(path)
     form, settings = _format(path)
-    for name, value in (("zoom", zoom), ("max_per_class", max_per_class)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}, but must be at least 1: leave it out, or give 1 or more.")
-    picture = _picture(images, _tile_size(images.image_shape, zoom), max_per_class)
+    picture = grid_picture(images, zoom=zoom, max_per_class=max_per_class)
     with replacing(path) as temporary:
         try:
             picture.save(temporary, format=form, **settings)
         except (KeyError, ValueError) as error:
             # Pillow was built without this format, or the format cannot hold so large a picture.
             raise InputError(f"{path} cannot be written as {form} ({error}): give a name in .png.") from error
+
+
+def grid_picture(images: ImageSet, *, zoom: int | None = None, max_per_class: int = 10) -> Image.Image:
+    """Return the picture that `plot_grid` writes; its options and errors are those of it."""
+    for name, value in (("zoom", zoom), ("max_per_class", max_per_class)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}, but must be at least 1: leave it out, or give 1 or more.")
+    return _picture(images, _tile_size(images.image_shape, zoom), max_per_class)
 
 
 def _format(path: Path) -> tuple[str, Mapping[str, Any]]:
