@@ -12,7 +12,7 @@ from datacondense.data.sources import load
 from datacondense.data.whitening import whitened
 from datacondense.image_set import ImageSet
 from datacondense.reports.grid import plot_grid
-from tests.data.made_published import IMAGES, LABELS, MALICIOUS, RATE, ROWS, runs, tensors
+from tests.data.made_published import IMAGES, LABELS, MALICIOUS, RATE, ROWS, pair, runs, tensors
 
 FAST = ["--repeats", "1", "--network", "mlp", "--epochs", "1", "--device", "cpu", "--threads", "1"]
 
@@ -65,6 +65,23 @@ def test_a_whitened_set_with_a_learned_rate(real: str, capsys: pytest.CaptureFix
     assert command == ["evaluate", "set.safetensors", "--on", real, "--lr", str(RATE)]
     assert main([*command, *FAST]) == 0
     assert "soft labels" in capsys.readouterr().out
+
+
+def test_what_a_file_does_not_say_is_said(real: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors(Path("mtt"))
+    assert main(["import", "mtt", "--on", real, "--no-zca"]) == 0
+    assert "is in none of the files: give --learning-rate" in capsys.readouterr().err
+    assert main(["import", "mtt", "--on", real, "--no-zca", "--learning-rate", "0.1", "--force"]) == 0
+    assert not capsys.readouterr().err
+
+
+def test_a_set_of_idc_is_scored_as_published(real: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pair(Path("data_best.pt"))
+    assert main(["import", "data_best.pt", "--on", real, "--factor", "2"]) == 0
+    command = printed_score(capsys)
+    assert command[-4:] == ["--cutmix", "0.5", "--batch-size", "64"]
+    assert main([*command, *FAST]) == 0
+    assert "augmentation idc:color-crop-cutout-flip-scale-rotate with CutMix 0.5" in capsys.readouterr().out
 
 
 def test_a_whitened_set_is_plotted_and_exported(real: str, capsys: pytest.CaptureFixture[str]) -> None:

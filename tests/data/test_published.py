@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from datacondense.data.published import read_published
+from datacondense.data.whitening import whitened
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from tests.data.made_published import IMAGES, LABELS, RATE, REAL, ROWS, arrays, pair, runs, tensors
@@ -210,6 +211,8 @@ def test_a_form_that_the_file_has_not_is_refused(tmp_path: Path) -> None:
         read_published(path, on=REAL, factor=1, run=1)
     with pytest.raises(InputError, match="learning_rate is -1, but must be above 0"):
         read_published(path, on=REAL, factor=1, learning_rate=-1)
+    with pytest.raises(InputError, match="The real images are whitened: give them as they were read"):
+        read_published(path, on=whitened(REAL, REAL), factor=1)
     with pytest.raises(InputError, match="No file is given"):
         read_published(on=REAL)
 

@@ -20,8 +20,21 @@ from datacondense.files import refuse_existing, refuse_own_input
 from datacondense.image_set import ImageSet
 
 # How published evaluation differs from the default, beside what a set itself tells (network, augmentation, labels).
-_PROTOCOLS: Mapping[str, dict[str, Any]] = {
-    name: {"cutmix": 0.5, "batch_size": 64} for name in ("idc", "dream")
+_OF_IDC: Mapping[str, Any] = {"cutmix": 0.5, "batch_size": 64}
+_PROTOCOLS = {"idc": _OF_IDC, "dream": _OF_IDC}
+_RATE = (
+    "The learning rate that was learned with the images is in none of the files: give --learning-rate, or they are "
+    "trained on with that of every other set."
+)
+_TARGETS = "The labels are targets of a regression; of each, the class of the largest is kept."
+_TEACHER = "Published scores train on a teacher's labels, which the folder does not hold: see soft_labelled in Python."
+_NOTES = {
+    "mtt": _RATE,
+    "tesla": _RATE,
+    "kip": _TARGETS,
+    "frepo": _TARGETS,
+    "rded": _TEACHER,
+    "sre2l": _TEACHER,
 }
 
 
@@ -104,7 +117,9 @@ class Import:
             printer.say(
                 f"The file says: {network} {known['mean']:.2%} ± {known['std']:.2%} (n = {known['n']})"
             )
-        protocol = dict(_PROTOCOLS.get(facts["format"], {})) | ({} if rate is None else {"lr": rate})
+        if facts["format"] in _NOTES and rate is None:
+            printer.note(_NOTES[facts["format"]])
+        protocol = {**_PROTOCOLS.get(facts["format"], {}), **({} if rate is None else {"lr": rate})}
         evaluation = EvaluationConfig(**protocol)
         score = command_line(["evaluate", str(path), "--on", self.on], evaluation, self.data)
         if scorable:

@@ -109,7 +109,7 @@ def read_published(
             f"{on.image_shape} (channels, height, width): name the data set it stands for, with --resize or --channels."
         )
     rate = content.learning_rate if learning_rate is None else learning_rate
-    _check_options(content.layout, run, zca, rate)
+    _check_options(content.layout, run, zca, rate, on)
     whitening = _whitening(name, zca, words, on)
     images, scale = _pixels(content, whitening, on)
     labels, soft = _labels(content, on)
@@ -136,8 +136,12 @@ def read_published(
     )
 
 
-def _check_options(layout: Layout, run: int, zca: bool | None, rate: float | None) -> None:
+def _check_options(layout: Layout, run: int, zca: bool | None, rate: float | None, on: ImageSet) -> None:
     """Refuse options that cannot apply to a file, and a learning rate that no network can be trained with."""
+    if on.whitening is not None:
+        raise InputError(
+            "The real images are whitened: give them as they were read, by which the set is whitened."
+        )
     if run and layout != "runs":
         raise InputError(f"run is {run}, but the file holds one set: leave it out.")
     if zca and layout == "folder":
