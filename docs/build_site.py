@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+LINK = re.compile(r"\]\(\.\./([\w./-]+\.(?:json|py))\)")  # to a file that is no page
 PROJECT = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
@@ -30,10 +31,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in pages.items():
         files.append(File.generated(config, name, content=rewritten(text, name)))
     own = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
-    linked = {
-        name for text in own.values() for name in re.findall(r"\]\(\.\./([\w./-]+\.(?:json|py))\)", text)
-    }
-    for name in sorted(linked | set(records())):
+    linked = {name for text in own.values() for name in LINK.findall(text)}
+    for name in sorted({name for name in linked if (ROOT / name).is_file()} | set(records())):
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     config.nav = navigation(list(own), list(pages))
     return files
@@ -41,9 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Return a page without comments, which would end a table or a paragraph, and with the links of the site."""
-    linked = markdown.replace("](../benchmarks/results)", "](records.md)").replace(
-        "](../benchmarks/", "](benchmarks/"
-    )
+    linked = LINK.sub(r"](\1)", markdown.replace("](../benchmarks/results)", "](records.md)"))
     return COMMENT.sub("\n", linked)
 
 
