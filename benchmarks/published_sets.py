@@ -2,8 +2,9 @@
 
     python benchmarks/published_sets.py --sets FOLDER --files res_DC_MNIST_ConvNet_1ipc.pt --networks ConvNet MLP
 
-The files are those of Distill-Generalization-Group/Distill-Generalization; their names say the data set. A file may
-hold sets of several runs and the accuracies of all; the first run is scored. Networks go by their names in the file.
+The files are the `res_*.pt` of Distill-Generalization-Group/Distill-Generalization, and `mnist.pt` of DanielHelle's
+DatasetCondensation, all of gradient matching; their names say the data set. A file may hold sets of several runs and the
+accuracies of all; the first run is scored. Networks go by their names in the file.
 """
 
 from functools import partial
@@ -24,7 +25,7 @@ from datacondense import EvaluationConfig, evaluate, read_published
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     dataset = next(name for name in ("mnist", "cifar10") if name in point["file"].lower())
     train, test = loaded(dataset)
-    images = read_published(options.sets / point["file"], on=train)
+    images = read_published(options.sets / point["file"], on=train, format="dc")
     imported: dict[str, Any] = images.provenance["imported"]
     published = imported["accuracies"][point["network"]]
     scores: measure.Row = {}
