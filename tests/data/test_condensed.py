@@ -53,4 +53,4 @@ def test_networks_learn_more_from_a_set_than_from_as_many_random_images(
     randoms = [
         evaluate(select_random(digits.train, ipc, seed), digits.test, protocol).mean for seed in (0, 1)
     ]
-    assert condensed > sum(randoms) / 2 + margin
+    assert condensed > max(randoms) + margin
