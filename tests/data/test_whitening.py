@@ -1,14 +1,19 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from datacondense.condensation.distribution_matching import DistributionMatchingConfig
+from datacondense.condensation.loop import RunConfig, condense
+from datacondense.condensation.results import unfinished
 from datacondense.data.whitening import unwhitened, whitened
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
+from datacondense.run_folder import RunFolder
 from datacondense.set_metadata import Whitening, WhiteningKind
 from tests.conftest import make_set
 
@@ -95,3 +100,16 @@ def test_a_whitened_set_is_scored_on_whitened_images_alone() -> None:
         evaluate(learned, test, config)
     with pytest.raises(InputError, match="The set is not whitened, but the test images are whitened"):
         evaluate(train, tested, config)
+
+
+def test_what_is_condensed_from_whitened_images_is_whitened(tmp_path: Path) -> None:
+    train = whitened(make_set(), make_set())
+    method = DistributionMatchingConfig(network="mlp", real_batch=4)
+    condensed = condense(train, method, RunConfig(iterations=1), directory=tmp_path / "run")
+    assert (
+        condensed.whitening
+        == train.whitening
+        == ImageSet.load(tmp_path / "run" / "condensed.safetensors").whitening
+    )
+    (tmp_path / "run" / "condensed.safetensors").unlink()
+    assert unfinished(RunFolder(tmp_path / "run")).whitening == train.whitening

@@ -1,6 +1,7 @@
 """From the state of a run to an image set: at its end or at a checkpoint; and whether an end is what is wanted."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
@@ -20,6 +21,7 @@ from datacondense.run_folder import (
     RunFolder,
     different_settings,
 )
+from datacondense.set_metadata import Whitening
 
 _TAKEN = ("class_names", "mean", "std", "dataset", "may_be_mirrored", "augmentation")
 # What the result of a run has of its own: how far it went, what it learned, and where.
@@ -37,6 +39,7 @@ class _Facts(TypedDict):
     augmentation: str
     factor: NotRequired[int]
     stored: NotRequired[list[int]]
+    whitening: NotRequired[Whitening]
 
 
 class Saved(TypedDict):
@@ -61,6 +64,7 @@ def restored(saved: Checkpoint, device: torch.device | str = "cpu") -> State:
 def facts_of_set(train: ImageSet, method: Method[Any]) -> dict[str, Any]:
     """Return what the result takes over from the real images, and how its own are stored."""
     taken = {name: getattr(train, name) for name in _TAKEN}
+    taken |= {"whitening": asdict(train.whitening)} if train.whitening else {}
     return {**taken, "factor": method.settings.factor, "stored": method.stored}
 
 
@@ -68,6 +72,7 @@ def frozen(state: State, facts: Mapping[str, Any], provenance: dict[str, Any]) -
     """Freeze the images: from normalised units to pixel scale, class by class."""
     facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
     result = state.result.float().cpu()
+    facts |= {"whitening": Whitening(**facts["whitening"])} if "whitening" in facts else {}
     stored = facts.pop("stored", (result.shape[1],) * len(result))
     labels = torch.arange(len(stored)).repeat_interleave(torch.tensor(stored))
     mean, std = (torch.tensor(facts[name], dtype=torch.float32).view(-1, 1, 1) for name in ("mean", "std"))
