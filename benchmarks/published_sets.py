@@ -3,8 +3,8 @@
     python benchmarks/published_sets.py --sets FOLDER --files res_DC_MNIST_ConvNet_1ipc.pt --networks ConvNet MLP
 
 The files are the `res_*.pt` of Distill-Generalization-Group/Distill-Generalization, and `mnist.pt` of DanielHelle's
-DatasetCondensation, all of gradient matching; their names say the data set. A file may hold sets of several runs and the
-accuracies of all; the first run is scored. Networks go by their names in the file.
+DatasetCondensation, all of gradient matching; their names say the data set. A file may hold sets of several runs and
+the accuracies of all; the first run is scored. Networks go by their names in the file.
 """
 
 from functools import partial
