@@ -33,7 +33,7 @@ from .data.whitening import unwhitened, whitened
 from .errors import InputError
 from .evaluation.forgetting_counts import ForgettingCounts
 from .evaluation.full_training import load_network
-from .evaluation.protocol import EvaluationConfig, Score
+from .evaluation.protocol import EvaluationConfig, Score, named_protocol
 from .evaluation.scoring import evaluate
 from .evaluation.soft_labels import soft_labelled
 from .image_set import ImageSet
@@ -65,6 +65,7 @@ from .studies.config import StudyConfig
 from .studies.factory import TaskFactory, grid
 from .studies.noise import NoiseConfig, run_noise
 from .studies.running import declared, run_study, run_tasks
+from .studies.standard import StandardConfig, standard, standard_scores
 from .studies.study import Claim, Study
 from .tasks.store import Workspace
 from .tasks.task import Task
@@ -104,6 +105,7 @@ __all__ = [
     "SearchSpace",
     "SelectionConfig",
     "SiameseMatchingConfig",
+    "StandardConfig",
     "Stream",
     "Study",
     "StudyConfig",
@@ -133,6 +135,7 @@ __all__ = [
     "load_export",
     "load_network",
     "method_named",
+    "named_protocol",
     "objective",
     "plot_grid",
     "progress_bar",
@@ -151,6 +154,8 @@ __all__ = [
     "select_random",
     "select_rded",
     "soft_labelled",
+    "standard",
+    "standard_scores",
     "together",
     "trained_teacher",
     "unwhitened",

@@ -169,7 +169,7 @@ def check_momenta(settings: object, *names: str) -> None:
 def check_probability(name: str, value: float) -> None:
     """Check that a probability is from 0 to 1."""
     if not 0 <= value <= 1:
-        raise InputError(f"{name} is {value}, but a probability must be from 0 to 1.")
+        raise InputError(f"{name} is {value}, but must be from 0 to 1.")
 
 
 def joined_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

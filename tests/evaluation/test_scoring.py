@@ -240,8 +240,10 @@ def test_test_images_of_other_shapes_and_classes_are_refused(tiny: ImageSet, mak
         ({"seed": -1}, "seed is -1"),
         ({"augmentation": "blur"}, "blur"),
         ({"augmentation": "dsa:blur"}, "'dsa:blur' is unknown"),
-        ({"cutmix": 1.5}, "cutmix is 1.5, but a probability must be from 0 to 1"),
-        ({"cutmix": float("nan")}, "cutmix is nan, but a probability"),
+        ({"cutmix": 1.5}, "cutmix is 1.5, but must be from 0 to 1"),
+        ({"lr_drops": (0.5, 1.2)}, "lr_drops is 1.2, but must be from 0 to 1"),
+        ({"lr_factor": -0.1}, "lr_factor is -0.1, but must be from 0 to 1"),
+        ({"cutmix": float("nan")}, "cutmix is nan, but must be from 0 to 1"),
     ],
 )
 def test_wrong_protocols_are_refused(change: dict[str, Any], message: str) -> None:

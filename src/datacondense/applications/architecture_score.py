@@ -21,12 +21,9 @@ from datacondense.networks.names import network_name
 from datacondense.random import seeded_generator
 from datacondense.run_folder import RunFolder
 from datacondense.settings import narrowed
-from datacondense.studies.named_sets import check_made
 from datacondense.tasks.store import Workspace
-from datacondense.tasks.task import TRAINING, Task, images_of
+from datacondense.tasks.task import Task, images_of
 from datacondense.training import SGD, DivergedError, check_finite
-
-_SET = "set.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,43 +33,6 @@ class StoppedProtocol(ResolvedProtocol):
     def sgd(self, epoch: int, epochs: int) -> SGD:
         """Return the optimiser of every epoch, with the learning rate of the first half."""
         return super().sgd(0, 2 * epochs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadSet(Task):
-    """Read a set of the user's own from its file; the result has its fingerprint.
-
-    Attributes:
-        data: The data set that it stands for.
-        path: The file, by an absolute path.
-        fingerprint: Of the set when the search began.
-    """
-
-    tag: ClassVar[str] = "ReadSet"
-    data: DataSource = images_of(*TRAINING)
-    path: str
-    fingerprint: str
-
-    @property
-    def ipc(self) -> int:
-        """Images of the largest class."""
-        return max(ImageSet.load(self.path).class_sizes)
-
-    @property
-    def network(self) -> str | None:
-        """None: architectures are trained under their own names."""
-        return None
-
-    def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Copy the set, so that the search goes on with the same images whatever becomes of the file."""
-        images = ImageSet.load(self.path)
-        check_made(images, self.data.read().train, self.path)
-        images.save(workspace.folder(self) / _SET)
-        return {"fingerprint": images.fingerprint}
-
-    def image_set(self, workspace: Workspace) -> ImageSet:
-        """Return the set."""
-        return ImageSet.load(workspace.folder(self) / _SET)
 
 
 @dataclass(frozen=True, kw_only=True)

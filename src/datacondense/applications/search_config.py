@@ -5,19 +5,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from datacondense.applications.architecture_score import ReadSet, Scorer
+from datacondense.applications.architecture_score import Scorer
 from datacondense.applications.search_result import REFERENCE
 from datacondense.applications.search_space import SearchSpace
 from datacondense.augment.strategies import check_strategy
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
-from datacondense.files import expanded
-from datacondense.image_set import ImageSet
 from datacondense.settings import check_at_least
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.named_sets import check_made, full_name, named_set
+from datacondense.studies.named_sets import full_name, named_set
+from datacondense.studies.read_set import set_in_file
 
 SamplerName: TypeAlias = Literal["grid", "random", "tpe", "gp", "nsgaii"]
 PrunerName: TypeAlias = Literal["none", "median", "successive-halving", "hyperband"]
@@ -163,18 +162,10 @@ def declared_scorers(data: DataSource, config: SearchConfig) -> Sequence[Scorer]
             seen = config.method.ipc * train.num_classes * config.epochs
             return scorer(name, stop_after=seen)
         if proxy.endswith(_SET_FILE):
-            return scorer(name, source=_set_in_file(held_out, proxy))
+            return scorer(name, source=set_in_file(held_out, proxy))
         return scorer(name, source=named_set(factory, proxy, config.method.ipc)(config.seed))
 
     found = list(map(on_proxy, config.proxies))
     if config.reference_epochs:
         found.append(scorer(REFERENCE, protocol=replace(protocol, epochs=config.reference_epochs)))
     return found
-
-
-def _set_in_file(data: DataSource, file: str) -> ReadSet:
-    """Return the task that reads a set from a file, after a look at it."""
-    path = expanded(file).resolve()
-    images = ImageSet.load(path)
-    check_made(images, data.read().train, file)
-    return ReadSet(data=data, path=str(path), fingerprint=images.fingerprint)

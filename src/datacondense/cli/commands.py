@@ -1,11 +1,12 @@
 """The commands that are printed: what to do with a set, and what repeats the numbers of a study."""
 
 import shlex
-from collections.abc import Mapping
+import types
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_origin
 
 import tyro
 
@@ -19,6 +20,15 @@ _PROGRAM = "datacondense"
 def command_line(words: list[str], *configs: Any) -> str:
     """Return a command with the options for all values of its configs that are not defaults."""
     return shlex.join([_PROGRAM, *words, *(word for config in configs for word in _flags(config))])
+
+
+def told_what_is_given(kind: Any, args: Sequence[str]) -> Callable[..., Any]:
+    """Return a subcommand whose class variable `given` names the options in its arguments."""
+    given = frozenset(word[2:].partition("=")[0].replace("-", "_") for word in args if word.startswith("--"))
+    plain = get_origin(kind) or kind
+    body = {"given": given, "__doc__": plain.__doc__, "__module__": plain.__module__}
+    told = types.new_class(plain.__name__, (kind,), exec_body=lambda names: names.update(body))
+    return cast(Callable[..., Any], told)
 
 
 def what_next(

@@ -1,18 +1,17 @@
 """`datacondense condense`: learn a condensed set."""
 
 import time
-import types
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import torch
 import tyro
 
-from datacondense.cli.commands import what_next
+from datacondense.cli.commands import told_what_is_given, what_next
 from datacondense.cli.console import Printer, duration
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.select import announced
@@ -275,10 +274,7 @@ def condense_command(args: Sequence[str]) -> Callable[..., Any]:
     parser.add_argument("--method", nargs="?", default=DEFAULT_METHOD)
     name = parser.parse_known_args(args)[0].method
     settings: Any = method_named(name or "")
-    given = frozenset(word[2:].partition("=")[0].replace("-", "_") for word in args if word.startswith("--"))
-    body = {"given": given, "__doc__": Condense.__doc__, "__module__": __name__}
-    kind = types.new_class("Condense", (Condense[settings],), exec_body=lambda names: names.update(body))
-    return cast(Callable[..., Any], kind)
+    return told_what_is_given(Condense[settings], args)
 
 
 def _sentence(preset: Preset, run: RunConfig) -> str:

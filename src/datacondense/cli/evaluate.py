@@ -1,13 +1,15 @@
 """`datacondense evaluate`: score a set by the networks that it trains."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import torch
 import tyro
 
+from datacondense.cli.commands import told_what_is_given
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.sets import read_set_and_original
@@ -15,7 +17,7 @@ from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from datacondense.data.whitening import whitened
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig, Score
+from datacondense.evaluation.protocol import EvaluationConfig, Score, named_protocol, own_protocol
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
 
@@ -28,6 +30,8 @@ class Evaluate:
         set: A .safetensors file, a run's folder, or a folder that `export` wrote. For an export the exact images
             are scored too, by the same networks, and the difference is what rounding cost.
         on: The data set whose test images measure the networks; names and paths as in `condense`.
+        protocol: "dc", of DC, DSA and DM; "dc-bench"; "dd-ranking", with hard labels; or "idc". Options that are given
+            stand. Default: that of the paper of the set's method.
         config: The protocol.
         data: How the data set is read.
         machine: Where to compute.
@@ -35,7 +39,11 @@ class Evaluate:
     """
 
     set: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SET")]
+    given: ClassVar[frozenset[str]] = frozenset()
+    """Names of the options that are given."""
+
     on: str
+    protocol: str | None = None
     config: EvaluationConfig = field(default_factory=EvaluationConfig)
     data: DataConfig = field(default_factory=DataConfig)
     machine: Machine = field(default_factory=Machine)
@@ -45,6 +53,8 @@ class Evaluate:
         """Run the subcommand."""
         printer = Printer(self.output)
         device = self.machine.prepare()
+        if self.protocol is not None:
+            named_protocol(self.protocol)
         images, exact = read_set_and_original(self.set)
         real = load(self.on, self.data)
         test = real.test
@@ -66,19 +76,35 @@ class Evaluate:
         printer.record(record)
         return 0
 
+    def _config(self, images: ImageSet) -> EvaluationConfig:
+        """Return the protocol by its name, with the options that are given."""
+        named = own_protocol(images) if self.protocol is None else named_protocol(self.protocol)
+        given = {known.name for known in fields(self.config)} & self.given
+        return replace(named, **{name: getattr(self.config, name) for name in given})
+
     def _score(self, images: ImageSet, test: ImageSet, device: torch.device, printer: Printer) -> Score:
         accuracies: list[float] = []
+        config = self._config(images)
         with printer.ticker("evaluate") as tick:
 
             def observe(repeat: int, accuracy: float) -> None:
                 accuracies.append(accuracy)
                 tick(
                     repeat + 1,
-                    self.config.repeats,
-                    f"network {repeat + 1} of {self.config.repeats}, mean accuracy {fmean(accuracies):.2%}",
+                    config.repeats,
+                    f"network {repeat + 1} of {config.repeats}, mean accuracy {fmean(accuracies):.2%}",
                 )
 
-            return evaluate(images, test, self.config, device=device, observer=observe)
+            return evaluate(images, test, config, device=device, observer=observe)
+
+
+def evaluate_command(args: Sequence[str]) -> Callable[..., Any]:
+    """Return the subcommand: of one set, or with `--standard` that of a table."""
+    if "--standard" in args:
+        from datacondense.cli.standard import EvaluateStandard  # noqa: PLC0415 — loads what runs tasks
+
+        return EvaluateStandard
+    return told_what_is_given(Evaluate, args)
 
 
 def rounding_cost(rounded: Score, exact: Score) -> dict[str, float]:

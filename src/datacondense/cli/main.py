@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": ("demo:Demo", "Condense embedded digits and compare with random images, in a minute, offline."),
     "condense": ("condense:condense_command", "Learn a few synthetic images per class."),
     "select": ("select:Select", "Select real images: random, herding, k-center, forgetting."),
-    "evaluate": ("evaluate:Evaluate", "Score a set by networks that are trained on it."),
+    "evaluate": ("evaluate:evaluate_command", "Score a set by networks that are trained on it."),
     "compare": ("compare:Compare", "Compare methods on a data set in one table."),
     "study": ("study:Study", "Run a grid of experiments and write its table."),
     "continual": ("continual:Continual", "Compare memories in continual learning."),
@@ -28,7 +28,7 @@ COMMANDS = {
     "search": ("search:Search", "Compare architectures on small sets, and judge how these rank them."),
     "import": ("import_:Import", "Read a condensed set that others published."),
     "show": ("show:Show", "Plot a set as a picture."),
-    "export": ("export:Export", "Write a set as an image folder, parquet or npz."),
+    "export": ("export:Export", "Write a set in a format that other programs read."),
     "info": ("info:Info", "Describe a set or a run."),
 }
 EXIT_INPUT = 2

@@ -30,7 +30,40 @@ from datacondense.training import SGD, Change, Loss
 
 EPOCHS = 300
 EPOCHS_AUGMENTED = 1000
+PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
+    "dc": {},
+    "dc-bench": {"epochs": 300, "repeats": 5},
+    "dd-ranking": {"epochs": 1000, "repeats": 5, "batch_size": 128, "augmentation": "dsa", "labels": "hard"},
+    "idc": {
+        "epochs": 1000,
+        "batch_size": 64,
+        "augmentation": "idc",
+        "cutmix": 0.5,
+        "lr_drops": (2 / 3, 5 / 6),
+        "lr_factor": 0.2,
+    },
+}
+"""What protocols of others change of `EvaluationConfig`: DC's, DSA's and DM's; DC-BENCH (Cui et al. 2022); DD-Ranking's
+for hard labels, which takes the best epoch on the test images, as this library does not; IDC's (Kim et al. 2022)."""
 NOISE = "crop-noise"  # makes batches of a few images trainable with batch normalisation; on every data set
+
+
+def named_protocol(name: str, **changes: Any) -> "EvaluationConfig":
+    """Return a protocol by its name.
+
+    Args:
+        name: "dc", for all sets of the kind of DC, DSA and DM; "dc-bench", "dd-ranking" or "idc".
+        **changes: Fields of `EvaluationConfig` that differ from it.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        InputError: There is no such protocol.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"There is no protocol {name!r}: choose from {', '.join(PROTOCOLS)}.")
+    return EvaluationConfig(**{**PROTOCOLS[name], **changes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +86,12 @@ class EvaluationConfig:
             network with batch normalisation; that of the set, if it was learned with Siamese augmentation; else that
             of the data set, "crop-scale-rotate" for MNIST and "none" for the others.
         cutmix: Probability of CutMix in a batch, 0 to 1: a box of each image comes from another one, and its share of
-            the label too. IDC's protocol is --augmentation idc --cutmix 0.5 --epochs 1000 --batch-size 64, but for
-            when the learning rate drops.
+            the label too.
         learned_steps: Train as a set of Dataset Distillation says, by its own steps and learning rates, in the place of
             all settings but network, seed and precision; a set that was learned for one network is trained on that one.
-        lr: Learning rate, multiplied by 0.1 after half of the epochs.
+        lr: Learning rate.
+        lr_drops: After which shares of the epochs the learning rate drops, 0 to 1.
+        lr_factor: What it is multiplied by at each drop, 0 to 1.
         momentum: Momentum of the network's updates, 0 to 1.
         weight_decay: Weight of the squared norm of the parameters.
         batch_size: Images per update.
@@ -79,6 +113,8 @@ class EvaluationConfig:
     cutmix: float = added(0.0)
     learned_steps: bool = False
     lr: float = 0.01
+    lr_drops: tuple[float, ...] = added((0.5,))
+    lr_factor: float = added(0.1)
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
@@ -93,7 +129,13 @@ class EvaluationConfig:
         check_at_least(self, 0, "seed")
         check_rates(self, "lr")
         check_momenta(self, "momentum")
-        check_probability("cutmix", self.cutmix)
+        for name, values in (
+            ("cutmix", [self.cutmix]),
+            ("lr_factor", [self.lr_factor]),
+            ("lr_drops", self.lr_drops),
+        ):
+            for value in values:
+                check_probability(name, value)
         if self.labels not in {"auto", "hard", "soft"}:
             raise InputError(f"labels is {self.labels!r}, but must be 'auto', 'hard' or 'soft'.")
         if self.temperature is not None and not is_rate(self.temperature):
@@ -130,7 +172,7 @@ class EvaluationConfig:
         )
 
     def sgd(self, epoch: int, epochs: int) -> SGD:
-        """Return the optimiser of an epoch: the learning rate drops to a tenth after half of the epochs.
+        """Return the optimiser of an epoch: the learning rate drops on the way.
 
         Args:
             epoch: The epoch, from 0.
@@ -139,8 +181,21 @@ class EvaluationConfig:
         Returns:
             Learning rate, momentum, weight decay and batch size.
         """
-        lr = self.lr if epoch < epochs // 2 else self.lr * 0.1
+        drops = sum(epoch >= int(share * epochs) for share in self.lr_drops)
+        lr = self.lr * self.lr_factor**drops
         return SGD(lr=lr, momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size)
+
+
+def own_protocol(images: ImageSet) -> EvaluationConfig:
+    """Return the protocol of the paper that a set's method is from, as its provenance names it.
+
+    Args:
+        images: The set.
+
+    Returns:
+        IDC's for its sets; for others "dc", whose augmentation and network follow from the set, see `resolved`.
+    """
+    return named_protocol("idc" if images.provenance.get("method") == "idc" else "dc")
 
 
 @dataclass(frozen=True, kw_only=True)

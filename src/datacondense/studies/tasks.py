@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.method import MethodConfig
 from datacondense.data.data_source import DataSource
+from datacondense.data.whitening import whitened
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import ResolvedProtocol
@@ -172,8 +173,11 @@ class Evaluate(Task):
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Train and test."""
-        images, test, device = self.source.image_set(workspace), self.data.read().test, workspace.device
+        images, splits, device = self.source.image_set(workspace), self.data.read(), workspace.device
+        test = splits.test
         assert test is not None
+        if images.whitening is not None:
+            test = whitened(test, splits.train, images.whitening)
         used = {**environment(device), **backend(images, self.protocol, device)._asdict()}
         recorded = workspace.result(self.source).get("fingerprint")
         if recorded not in {None, images.fingerprint}:
