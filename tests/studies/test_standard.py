@@ -11,6 +11,7 @@ import torch
 from datacondense import ImageSet, InputError, load_condensed, select_random
 from datacondense.cli.main import main
 from datacondense.data.data_source import DataSource, identified
+from datacondense.evaluation import protocol
 from datacondense.selection.by_network import Select
 from datacondense.studies.standard import OWN, SET, StandardConfig, standard, standard_scores
 from datacondense.studies.study import Study
@@ -45,8 +46,8 @@ def test_a_set_stands_beside_random_images_and_coresets_in_every_protocol(
     )
     sizes = {row: len(found.entries[row, "hard, dsa, lenet"]) for row in found.rows}
     assert sizes == {SET: 3, "random": 6, "herding": 3}
-    (protocol,) = {task.protocol.network for task in found.entries[SET, "hard, dsa, lenet"]}
-    assert protocol == "lenet"
+    (network,) = {task.protocol.network for task in found.entries[SET, "hard, dsa, lenet"]}
+    assert network == "lenet"
     (epochs,) = {task.protocol.epochs for task in found.entries["random", "hard, none, mlp"]}
     assert epochs == 300
 
@@ -76,10 +77,10 @@ def test_the_own_protocol_is_what_evaluate_uses(digits: DataSource, tmp_path: Pa
     path = saved(load_condensed("digits-1"), tmp_path / "a.safetensors", provenance=provenance)
     entries = declared(digits, path).entries
     for row in (SET, "random"):
-        protocol = entries[row, OWN][0].protocol
-        assert (protocol.network, protocol.epochs) == ("convnet-w16-d2", 1000)
-        assert protocol.augmentation.startswith("dsa:")
-        assert "flip" not in protocol.augmentation
+        own = entries[row, OWN][0].protocol
+        assert (own.network, own.epochs) == ("convnet-w16-d2", 1000)
+        assert own.augmentation.startswith("dsa:")
+        assert "flip" not in own.augmentation
 
 
 def test_random_images_get_labels_of_the_same_teacher(digits: DataSource, tmp_path: Path) -> None:
@@ -149,7 +150,10 @@ def test_scores_follow_from_the_table_by_hand() -> None:
     assert isnan(without["ars"])
 
 
-def test_the_command_writes_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_table_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "EPOCHS", 2)  # of the set's own protocol
     provenance = {"settings": {"network": "mlp"}}  # the fastest in its own protocol
     path = saved(load_condensed("digits-1"), tmp_path / "mine.safetensors", provenance=provenance)
     options = "--networks mlp --augmentations none dsa --coresets --random-sets 1 --repeats 1 --epochs 2"

@@ -66,8 +66,8 @@ class EvaluateStandard(TaskCommand):
         return {
             "Set": ", ".join(map(str, self.sets)),
             "Data set": f"{self.on}, scored on the test images",
-            "Beside": f"{', '.join([f'random images ({config.random_sets} sets)', *config.coresets])}; of the same number of "
-            "stored images with the same factor",
+            "Beside": f"{', '.join([f'random images ({config.random_sets} sets)', *config.coresets])}; of the same "
+            "number of stored images with the same factor",
             "Networks": f"{config.repeats} on each set; {config.epochs} epochs, but for the set's own protocol; "
             "after the last epoch",
             "Command": f"{command_line(words, config, self.data)} --out OUT",
