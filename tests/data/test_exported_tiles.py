@@ -9,7 +9,7 @@ import torch
 
 from datacondense.data.exports import ExportFormat, export, load_export
 from datacondense.image_set import ImageSet
-from tests.data.test_exports import FORMATS, learned, load_with_datasets, rounded
+from tests.data.test_exports import FORMATS, learned, load_with_datasets, written
 
 
 def four_in_one() -> ImageSet:
@@ -24,7 +24,7 @@ def test_images_are_exported_as_networks_see_them(tmp_path: Path, form: ExportFo
     report = export(images, tmp_path / "out", format=form)
     assert report.num_images == 28
     read, original = load_export(tmp_path / "out")
-    assert torch.equal(read.images, rounded(images.decoded()))
+    assert torch.equal(read.images, written(images.decoded(), form))
     assert torch.equal(original.images, images.decoded().images)
     for back in (read, original):
         assert (back.factor, back.labels.tolist()) == (1, images.decoded().labels.tolist())
@@ -36,7 +36,7 @@ def test_stored_images_are_exported_where_that_is_wanted(tmp_path: Path, form: E
     images = four_in_one()
     assert export(images, tmp_path / "out", format=form, stored=True).num_images == 7
     read, original = load_export(tmp_path / "out")
-    assert torch.equal(read.images, rounded(images))
+    assert torch.equal(read.images, written(images, form))
     assert (read.factor, original.factor) == (2, 2)
     assert original.fingerprint == images.fingerprint
 

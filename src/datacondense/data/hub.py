@@ -39,7 +39,7 @@ def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, s
     )
     reachable = _is_reachable(hub_id)
     try:
-        with _quiet(), _offline(not reachable):
+        with quiet(), _offline(not reachable):
             return datasets.load_dataset(hub_id, config_name, **selection)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise InputError(
@@ -102,7 +102,7 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide the library's progress bars and warnings during one call."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars  # noqa: PLC0415
     from datasets.utils.logging import ERROR, get_verbosity, set_verbosity  # noqa: PLC0415
