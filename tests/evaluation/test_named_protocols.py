@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from datacondense import EvaluationConfig, ImageSet, InputError, named_protocol
+from datacondense import EvaluationConfig, ImageSet, InputError, evaluate, named_protocol
 from datacondense.evaluation.protocol import own_protocol
 
 
@@ -49,3 +49,12 @@ def test_a_set_of_idc_is_scored_as_idc_does(tiny: ImageSet) -> None:
     assert own_protocol(learned) == named_protocol("idc")
     assert own_protocol(replace(tiny, provenance={"method": "distribution-matching"})) == EvaluationConfig()
     assert own_protocol(tiny) == EvaluationConfig()
+
+
+def test_a_rate_that_was_learned_with_the_images_is_trained_with(tiny: ImageSet) -> None:
+    learned = replace(tiny, provenance={"method": "datm", "learned": {"inner_lr": 0.03}})
+    assert own_protocol(learned) == EvaluationConfig(lr=0.03)
+    score = evaluate(learned, tiny, replace(own_protocol(learned), network="mlp", repeats=1, epochs=1))
+    assert score.protocol.lr == 0.03
+    tens = replace(tiny, provenance={"learned": {"inner_lr": [0.1, 0.2]}})  # Dataset Distillation's steps
+    assert own_protocol(tens) == EvaluationConfig()

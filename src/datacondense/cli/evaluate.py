@@ -22,6 +22,9 @@ from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
 
 
+_USUAL = EvaluationConfig()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Train fresh networks on a set and measure them on the test images of a data set.
@@ -127,6 +130,8 @@ def describe(score: Score) -> str:
         else f"{protocol.epochs} epochs, augmentation {protocol.augmentation}"
         + (f" with CutMix {protocol.cutmix:g}" if protocol.cutmix else "")
         + (f", soft labels at temperature {protocol.temperature:g}" if protocol.labels == "soft" else "")
+        + (f", learning rate {protocol.lr:g}" if protocol.lr != _USUAL.lr else "")
+        + (f", batches of {protocol.batch_size}" if protocol.batch_size != _USUAL.batch_size else "")
     )
     return (
         f"{protocol.network}, {training}, seed {protocol.seed}, "

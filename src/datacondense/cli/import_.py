@@ -1,9 +1,8 @@
 """`datacondense import`: read a condensed set in the form in which its authors published it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -15,13 +14,9 @@ from datacondense.data.config import DataConfig
 from datacondense.data.published import Format, read_published
 from datacondense.data.sources import load
 from datacondense.errors import InputError
-from datacondense.evaluation.protocol import EvaluationConfig
 from datacondense.files import refuse_existing, refuse_own_input
 from datacondense.image_set import ImageSet
 
-# How published evaluation differs from the default, beside what a set itself tells (network, augmentation, labels).
-_OF_IDC: Mapping[str, Any] = {"cutmix": 0.5, "batch_size": 64}
-_PROTOCOLS = {"idc": _OF_IDC, "dream": _OF_IDC}
 _RATE = (
     "The learning rate that was learned with the images is in none of the files: give --learning-rate, or they are "
     "trained on with that of every other set."
@@ -119,9 +114,7 @@ class Import:
             )
         if facts["format"] in _NOTES and rate is None:
             printer.note(_NOTES[facts["format"]])
-        protocol = {**_PROTOCOLS.get(facts["format"], {}), **({} if rate is None else {"lr": rate})}
-        evaluation = EvaluationConfig(**protocol)
-        score = command_line(["evaluate", str(path), "--on", self.on], evaluation, self.data)
+        score = command_line(["evaluate", str(path), "--on", self.on], self.data)
         if scorable:
             printer.say(f"Score it:   {score}")
         printer.say(what_next(path, path.with_suffix(".png"), None, self.data))

@@ -187,15 +187,18 @@ class EvaluationConfig:
 
 
 def own_protocol(images: ImageSet) -> EvaluationConfig:
-    """Return the protocol of the paper that a set's method is from, as its provenance names it.
+    """Return the protocol of the paper that a set's method is from, as its provenance tells.
 
     Args:
         images: The set.
 
     Returns:
-        IDC's for its sets; for others "dc", whose augmentation and network follow from the set, see `resolved`.
+        IDC's for sets of IDC and DREAM; for others "dc", whose augmentation and network follow from the set, see
+        `resolved`. A learning rate that was learned with the images takes the place of the protocol's.
     """
-    return named_protocol("idc" if images.provenance.get("method") == "idc" else "dc")
+    rate = images.provenance.get("learned", {}).get("inner_lr")
+    changes = {"lr": rate} if isinstance(rate, float) else {}
+    return named_protocol("idc" if images.provenance.get("method") in {"idc", "dream"} else "dc", **changes)
 
 
 @dataclass(frozen=True, kw_only=True)

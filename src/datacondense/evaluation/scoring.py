@@ -14,7 +14,13 @@ from datacondense.cuda_graphs import CudaGraphs, fitting, side_by_side
 from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import train_by_learned_steps
-from datacondense.evaluation.protocol import NOISE, EvaluationConfig, ResolvedProtocol, Score
+from datacondense.evaluation.protocol import (
+    NOISE,
+    EvaluationConfig,
+    ResolvedProtocol,
+    Score,
+    own_protocol,
+)
 from datacondense.facts import is_known
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.backend import Backend, NetworkFunction, choose_backend, first_order_model
@@ -51,7 +57,7 @@ def evaluate(
         images: The set to score: condensed, selected or read.
         test: Images never used in training. They are normalised with the mean and std of `images`, which is what
             the networks were trained with.
-        config: The protocol; the paper's where None.
+        config: The protocol; where None that of the paper of the set's method, see `own_protocol`.
         device: Where to compute.
         observer: Called after each network with its number, from 0, and its accuracy, 0 to 1.
 
@@ -62,7 +68,7 @@ def evaluate(
         InputError: The two sets have different image shapes or classes, a name in the protocol is unknown, the engine
             cannot compute this network, the set names a network of somebody's own, or training diverged.
     """
-    protocol = resolved(config or EvaluationConfig(), images, test)
+    protocol = resolved(config or own_protocol(images), images, test)
     scoring = _Scoring(images, test, protocol, device)
     accuracies = []
     for repeat, found in enumerate(scoring.accuracies(range(protocol.repeats))):
