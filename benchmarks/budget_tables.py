@@ -1,13 +1,15 @@
-"""The table of docs/multi-formation.md, filled in by cog from the record of `budgets.py`."""
+"""The tables of docs/multi-formation.md, filled in by cog from the record of `budgets.py`."""
 
 from collections.abc import Iterator
 from statistics import fmean
 
 import pandas as pd
-from tables import mean_std, record, table
+from budgets import TABLE
+from tables import interval, mean_std, record, table
 
-from datacondense.reports.layout import NOTHING, accuracy
+from datacondense.reports.layout import NOTHING, accuracy, points
 from datacondense.studies.published import published_table, shown
+from datacondense.studies.statistics import mean_interval
 
 
 @table(
@@ -15,8 +17,7 @@ from datacondense.studies.published import published_table, shown
     " | published gradient matching"
 )
 def budgets() -> Iterator[str]:
-    frame = pd.json_normalize(record("budgets")["rows"], max_level=1)
-    frame = frame.sort_values(["dataset", "ipc"], kind="stable")
+    frame = _frame().sort_values(["dataset", "ipc"], kind="stable")
     for _, group in frame.groupby("row", sort=False):
         first = group.iloc[0]
         values = group["score.accuracies"].sum()
@@ -33,3 +34,28 @@ def budgets() -> Iterator[str]:
             f"{len(group)} × {len(values) // len(group)}",
             accuracy(*found) if found else NOTHING,
         ])
+
+
+@table("with | without | difference, points (95 % interval) | sets × networks")
+def ingredients() -> Iterator[str]:
+    groups = dict(list(_frame().groupby("row", sort=False)))
+    for row in TABLE["rows"]:
+        others = groups.get(row.get("beside"))
+        if row["name"] not in groups or others is None:
+            continue
+        scores = "score.accuracies"
+        pairs = groups[row["name"]].merge(others, on="seed", suffixes=("", " beside"))
+        found = [
+            [a - b for a, b in zip(*each, strict=True)]
+            for each in zip(pairs[scores], pairs[f"{scores} beside"], strict=True)
+        ]
+        yield " | ".join([
+            row["made"],
+            others.iloc[0].made,
+            f"{points(fmean(map(fmean, found)))} ({interval(mean_interval(found), '+.1f', 100)})",
+            f"{len(found)} × {len(found[0])}",
+        ])
+
+
+def _frame() -> pd.DataFrame:
+    return pd.json_normalize(record("budgets")["rows"], max_level=1)
