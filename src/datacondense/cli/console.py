@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from datacondense.cli.machine import Output
 from datacondense.errors import escaped, shown
+from datacondense.reports.layout import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+__all__ = ["Printer", "Ticker", "duration"]
 
 _SECONDS_BETWEEN_LINES = 10.0  # where progress goes to a file, a line now and then instead of a moving bar
 
@@ -93,13 +96,3 @@ class _Lines:
 
 def _silent(done: float, total: float, text: str) -> None:
     """Show nothing."""
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words."""
-    full = round(seconds)
-    if full < 60:
-        return f"{full} s"
-    if full < 3600:
-        return f"{full // 60} min {full % 60:02d} s"
-    return f"{full // 3600} h {full % 3600 // 60:02d} min"

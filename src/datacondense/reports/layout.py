@@ -75,6 +75,16 @@ def points(difference: float) -> str:
     return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in words."""
+    full = round(seconds)
+    if full < 60:
+        return f"{full} s"
+    if full < 3600:
+        return f"{full // 60} min {full % 60:02d} s"
+    return f"{full // 3600} h {full % 3600 // 60:02d} min"
+
+
 def environments_part(environments: Sequence[Mapping[str, Any]]) -> str:
     """Return the list of environments, with a warning if they differ in what numbers depend on."""
     lines = set()

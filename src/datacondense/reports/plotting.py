@@ -7,7 +7,7 @@ plots only where a plot is written: they load matplotlib.
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -37,15 +37,20 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 def save_png(figure: Figure, path: Path | str) -> None:
     """Write a figure atomically; the same figure gives the same bytes with the same matplotlib."""
     with replacing(Path(path)) as temporary:
-        figure.savefig(
-            temporary,
-            dpi=200,
-            format="png",
-            facecolor="white",
-            bbox_inches="tight",
-            pad_inches=0.12,
-            metadata={"Software": None},  # would name the version of matplotlib
-        )
+        write_png(figure, temporary)
+
+
+def write_png(figure: Figure, file: Path | BinaryIO) -> None:
+    """Write a figure to a path or an open file."""
+    figure.savefig(
+        file,
+        dpi=200,
+        format="png",
+        facecolor="white",
+        bbox_inches="tight",
+        pad_inches=0.12,
+        metadata={"Software": None},  # would name the version of matplotlib
+    )
 
 
 def new_figure(width: float, height: float) -> Figure:
