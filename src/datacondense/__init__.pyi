@@ -51,6 +51,7 @@ from .reports.observers import (
     progress_bar,
     together,
 )
+from .reports.publishing import publish_to_folder, push_to_hub
 from .reports.search_page import write_search
 from .reports.study_page import write_study
 from .selection.by_network import SelectionConfig, select
@@ -139,7 +140,9 @@ __all__ = [
     "objective",
     "plot_grid",
     "progress_bar",
+    "publish_to_folder",
     "published_schedule",
+    "push_to_hub",
     "read_published",
     "recommended",
     "run_continual",

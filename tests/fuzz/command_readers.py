@@ -31,6 +31,7 @@ _ARGUMENTS = {
     "import": ["given.npz", "--on", "given.npz"],
     "show": ["given.safetensors", "--out", "o.png"],
     "export": ["given.safetensors", "--out", "out", "--format", "npz"],
+    "publish": ["given.safetensors", "owner/name", "--to", "out"],
     "info": ["given.safetensors"],
 }
 _METHODS = (

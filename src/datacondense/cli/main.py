@@ -29,6 +29,7 @@ COMMANDS = {
     "import": ("import_:Import", "Read a condensed set that others published."),
     "show": ("show:Show", "Plot a set as a picture."),
     "export": ("export:Export", "Write a set in a format that other programs read."),
+    "publish": ("publish:Publish", "Put a set on the Hugging Face Hub, with a card."),
     "info": ("info:Info", "Describe a set or a run."),
 }
 EXIT_INPUT = 2

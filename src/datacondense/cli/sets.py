@@ -7,7 +7,7 @@ from datacondense.cli.commands import data_options
 from datacondense.condensation.results import unfinished
 from datacondense.data.config import DataConfig
 from datacondense.data.exports import is_export, load_export
-from datacondense.data.sources import load
+from datacondense.data.sources import condensed_file, is_repository, load
 from datacondense.data.whitening import unwhitened
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -37,6 +37,8 @@ def read_set(path: Path) -> ImageSet:
 
 def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
     """Read a set and, for an export, the exact set that it was made from."""
+    if is_repository(path.as_posix()) and not path.exists():
+        return _of_the_hub(path.as_posix()), None
     if not path.is_dir():
         return ImageSet.load(path), None
     if is_export(path):
@@ -56,3 +58,14 @@ def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
         stacklevel=2,
     )
     return images, None
+
+
+def _of_the_hub(repository: str) -> ImageSet:
+    """Read the condensed set that a repository of the Hub holds."""
+    file = condensed_file(repository)
+    if file is None:
+        raise InputError(
+            f"There is no file {repository}, and no condensed set of that name on the Hugging Face Hub that can be "
+            "read: check the name and the connection, and log in with `hf auth login` where it is private."
+        )
+    return ImageSet.load(file)

@@ -1,6 +1,6 @@
 """`datacondense show`: plot a set."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
 from datacondense.cli.sets import read_set, with_pixels
 from datacondense.data.exports import is_export
+from datacondense.data.whitening import stretched
 from datacondense.errors import InputError
 from datacondense.files import refuse_existing, refuse_own_input
 from datacondense.reports.grid import plot_grid
@@ -50,8 +51,7 @@ class Show:
             printer.note(
                 "The set is whitened and plotted so, from its least number to its greatest: --on DATASET undoes it."
             )
-            low, high = map(float, images.images.aminmax())
-            images = replace(images, images=(images.images - low) / max(high - low, 1e-8))
+            images = stretched(images)
         plot_grid(images.decoded() if self.decoded else images, self.out, max_per_class=self.max_per_class)
         printer.say(f"Plotted: {self.out}")
         printer.record({"picture": str(self.out)})

@@ -22,12 +22,16 @@ class CatalogueEntry:
         hub_files: For each split, the files to download; None for all of the configuration.
         normalisation: Published mean and standard deviation per channel, in pixel scale (0 to 1); None where none is
             published, and the training images' own are computed.
+        licence: Identifier on the Hub, as far as it is known; "unknown" where it is not.
+        terms: Who says so, as a sentence.
     """
 
     hub_id: str | None
     config: DataConfig = _HUB
     hub_files: Mapping[str, str] | None = None
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    licence: str = "unknown"
+    terms: str = "No licence of its authors is known here."
 
     def filled(self, config: DataConfig) -> DataConfig:
         """Return the user's settings with this data set's defaults."""
@@ -46,16 +50,24 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         config=replace(_HUB, config="cifar100", image_column="img", label_column="fine_label"),
         normalisation=((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
     ),
-    DIGITS: CatalogueEntry(hub_id=None),
+    DIGITS: CatalogueEntry(
+        hub_id=None,
+        licence="cc-by-4.0",
+        terms="The UCI repository gives it (Optical Recognition of Handwritten Digits) under CC BY 4.0.",
+    ),
     "fashion-mnist": CatalogueEntry(
         hub_id="zalando-datasets/fashion_mnist",
         config=replace(_HUB, config="fashion_mnist"),
         normalisation=((0.2861,), (0.3530,)),
+        licence="mit",
+        terms="Its repository (zalandoresearch/fashion-mnist) gives it under the MIT licence.",
     ),
     "mnist": CatalogueEntry(
         hub_id="ylecun/mnist",
         config=replace(_HUB, config="mnist"),
         normalisation=((0.1307,), (0.3081,)),
+        licence="cc-by-sa-3.0",
+        terms="Keras documents CC BY-SA 3.0, held by Yann LeCun and Corinna Cortes; other sources name other licences.",
     ),
     "svhn": CatalogueEntry(
         hub_id="ufldl-stanford/svhn",
@@ -63,11 +75,14 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         # Not the 1 GB of the split "extra".
         hub_files={split: f"cropped_digits/{split}-*" for split in ("train", "test")},
         normalisation=((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+        licence="other",
+        terms="Its page says: for non-commercial use only.",
     ),
     "tiny-imagenet": CatalogueEntry(
         hub_id="zh-plus/tiny-imagenet",
         config=replace(_HUB, config="default", test_split="valid"),
         normalisation=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        terms="No licence of its own is known here; ImageNet, from which it is taken, allows non-commercial research.",
     ),
     "usps": CatalogueEntry(hub_id="flwrlabs/usps", config=replace(_HUB, config="default")),
 }

@@ -129,6 +129,11 @@ def _check_holds(form: ExportFormat, images: ImageSet) -> None:
         raise InputError(
             f"Images have {channels} channels, but PNG holds 1, 3 or 4: export as npz or torch, which hold any number."
         )
+    check_names(images)
+
+
+def check_names(images: ImageSet) -> None:
+    """Refuse class names that no file can hold."""
     broken = [name for name in images.class_names if name != name.encode(errors="ignore").decode()]
     if broken:
         raise InputError(

@@ -13,12 +13,30 @@ from datacondense.errors import InputError
 
 # The library itself retries an unreachable Hub for half a minute.
 REACH_SECONDS = 5.0
+CONDENSED = "condensed.safetensors"
+CARD = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_hub_id(source: str) -> bool:
     """Whether a text has the form of a Hub id."""
     return _HUB_ID.fullmatch(source) is not None
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a folder holds a condensed set as it is published; the folder of a run has no card."""
+    return (folder / CONDENSED).is_file() and (folder / CARD).is_file()
+
+
+def published_file(hub_id: str) -> Path | None:
+    """Return the condensed set of a repository, downloaded or from the cache; None where none can be had."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    cached = not _is_reachable(hub_id)  # The library would try for half a minute.
+    try:
+        return Path(HfApi().hf_hub_download(hub_id, CONDENSED, repo_type="dataset", local_files_only=cached))
+    except Exception:  # Reading the repository as a data set says what is wrong with it.
+        return None
 
 
 def read_hub(hub_id: str, config: DataConfig, *, data_files: Mapping[str, str] | None = None) -> Splits:
@@ -43,7 +61,7 @@ def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, s
             return datasets.load_dataset(hub_id, config_name, **selection)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise InputError(
-            f"The Hugging Face Hub has no data set {hub_id!r} that you may read ({_sentence(error)}): check the id, "
+            f"The Hugging Face Hub has no data set {hub_id!r} that you may read ({sentence(error)}): check the id, "
             "or log in with `hf auth login` where it is private or gated."
         ) from error
     except Exception as error:  # Network, disk, configuration and format errors are of a dozen kinds.
@@ -54,7 +72,7 @@ def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, s
                 "it, or give a folder that holds the data set with --data-root."
             ) from error
         raise InputError(
-            f"{hub_id} cannot be loaded from the Hugging Face Hub ({_sentence(error)}): check its page for the "
+            f"{hub_id} cannot be loaded from the Hugging Face Hub ({sentence(error)}): check its page for the "
             "configuration (--config) and the format, or download it and give the folder."
         ) from error
 
@@ -119,6 +137,6 @@ def quiet() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """Return the text of an error as one short line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from datacondense.data.catalogue import CATALOGUE, DIGITS, CatalogueEntry
 from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 from datacondense.data.folder import read_folder
-from datacondense.data.hub import is_hub_id, read_hub
+from datacondense.data.hub import CONDENSED, is_hub_id, is_published, published_file, read_hub
 from datacondense.data.image_tree import found_in
 from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
@@ -17,6 +18,7 @@ from datacondense.data.splits import DataSplits, Splits, assemble
 from datacondense.data.tables import is_saved, is_table, read_saved, read_tables
 from datacondense.errors import InputError
 from datacondense.files import expanded
+from datacondense.image_set import ImageSet
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -45,6 +47,9 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
     3. A Hub id, "owner/name", looked up on the local mirror first (`config.data_root`, or the environment variable
        DATACONDENSE_DATA), then on the Hugging Face Hub or in its cache.
 
+    A folder or a repository of the Hub that holds a condensed set, as `push_to_hub` publishes it, is that set: exactly
+    as it was saved, with its provenance, as the training set, and without a test set.
+
     Columns are found by their types. Grey images have 1 channel, and 3 where any image has colour; transparent ones are
     put on white; 16 bits are scaled to 8. Labels of any kind become 0..K-1 in their sorted order, unless the source
     numbers and names them itself. The normalisation is the published one where the catalogue has it for that number
@@ -72,9 +77,13 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
         _check_unset(config, _HUB_FIELDS, DIGITS)
         splits = read_digits(config)
     elif entry is None and (path := _existing(source)) is not None:
+        if is_published(path):
+            return _read_condensed(path / CONDENSED, config)
         splits = _read_path(path, config)
     else:
         hub_id = hub_id or _checked_id(source)
+        if entry is None and (file := condensed_file(hub_id, config)) is not None:
+            return _read_condensed(file, config)
         config = entry.filled(config) if entry is not None else config
         splits = _read_id(hub_id, config, entry)
     origin = {
@@ -86,6 +95,26 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
     }
     published = entry.normalisation if entry is not None else None
     return assemble(*splits, source=origin, published=published)
+
+
+def condensed_file(hub_id: str, config: DataConfig = _DEFAULTS) -> Path | None:
+    """Return the condensed set that a repository holds, on the mirror or the Hub; None where it holds none."""
+    root = _mirror_root(config)
+    if root is not None and (root / hub_id).is_dir():
+        return root / hub_id / CONDENSED if is_published(root / hub_id) else None
+    return published_file(hub_id)
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text names a repository of the Hub, and not a file or folder that is missing."""
+    return is_hub_id(text) and not text.endswith(_PATH_SUFFIXES) and not Path(text).parent.exists()
+
+
+def _read_condensed(file: Path, config: DataConfig) -> DataSplits:
+    """Read a condensed set: images to train on, as they are."""
+    names = tuple(field.name for field in fields(DataConfig) if field.name != "data_root")
+    _check_unset(config, names, "a condensed set")
+    return DataSplits(train=ImageSet.load(file), test=None)
 
 
 def _check_unset(config: DataConfig, names: tuple[str, ...], where: str) -> None:

@@ -86,6 +86,14 @@ def unwhitened(images: ImageSet, train: ImageSet) -> ImageSet:
     return replace(images, images=rows, mean=train.mean, std=train.std, whitening=None)
 
 
+def stretched(images: ImageSet) -> ImageSet:
+    """Return a whitened set to look at, from its least number, 0, to its greatest, 1; any other as it is."""
+    if images.whitening is None:
+        return images
+    low, high = map(float, images.images.aminmax())
+    return replace(images, images=(images.images - low) / max(high - low, 1e-8))
+
+
 def _check(whitening: Whitening, train: ImageSet) -> None:
     """Check that a matrix can be fitted again."""
     if whitening.fitted_on != train.fingerprint:
