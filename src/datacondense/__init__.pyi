@@ -43,6 +43,7 @@ from .networks.network import Network
 from .networks.torch_state import deterministic
 from .reports.continual_page import write_continual
 from .reports.grid import draw_grid, plot_grid
+from .reports.html_report import write_report
 from .reports.noise_page import write_noise
 from .reports.observers import (
     CsvObserver,
@@ -165,6 +166,7 @@ __all__ = [
     "whitened",
     "write_continual",
     "write_noise",
+    "write_report",
     "write_search",
     "write_study",
 ]

@@ -32,6 +32,7 @@ _ARGUMENTS = {
     "show": ["given.safetensors", "--out", "o.png"],
     "export": ["given.safetensors", "--out", "out", "--format", "npz"],
     "publish": ["given.safetensors", "owner/name", "--to", "out"],
+    "report": ["given.safetensors", "--out", "r.html"],
     "info": ["given.safetensors"],
 }
 _METHODS = (

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from datacondense.cli.machine import Output
 from datacondense.errors import escaped, shown
-from datacondense.reports.layout import duration
+from datacondense.reports.layout import duration as duration  # noqa: PLC0414 — commands import it from here
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-__all__ = ["Printer", "Ticker", "duration"]
 
 _SECONDS_BETWEEN_LINES = 10.0  # where progress goes to a file, a line now and then instead of a moving bar
 

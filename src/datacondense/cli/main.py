@@ -30,6 +30,7 @@ COMMANDS = {
     "show": ("show:Show", "Plot a set as a picture."),
     "export": ("export:Export", "Write a set in a format that other programs read."),
     "publish": ("publish:Publish", "Put a set on the Hugging Face Hub, with a card."),
+    "report": ("report:Report", "Write one HTML page of runs, sets and studies."),
     "info": ("info:Info", "Describe a set or a run."),
 }
 EXIT_INPUT = 2
