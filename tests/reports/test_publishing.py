@@ -217,6 +217,7 @@ def test_the_command_that_made_a_set() -> None:
     for strange in (
         {"method": "random"},
         {"settings": {"ipc": 1, "new": 2}},
+        {"settings": {"ipc": 1}},  # the others may have been anything
         {"soft_labels": {}},
         {"source": {"name": "digits", "hold_out": {"fraction": 0.1}}},
         {"source": None},
