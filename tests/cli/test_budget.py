@@ -10,7 +10,8 @@ from datacondense.cli.main import main
 from datacondense.condensation import presets
 from datacondense.image_set import ImageSet
 
-NETWORK = ["--network", "convnet-w4-d1", "--threads", "1", "--device", "cpu"]
+# At 16 pixels, which four tiles have room in.
+NETWORK = ["--network", "convnet-w4-d1", "--threads", "1", "--device", "cpu", "--resize", "16"]
 TABLE: list[dict[str, Any]] = [
     {
         "name": "made",

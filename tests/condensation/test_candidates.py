@@ -18,6 +18,7 @@ from datacondense import (
 from datacondense.condensation import candidates as module
 from datacondense.condensation.candidates import Found, candidates, search
 from datacondense.condensation.presets import Preset
+from tests.conftest import MakeSet
 
 DC = Preset(
     name="dc",
@@ -36,7 +37,8 @@ DM = Preset(
 NETWORK = {"network": "mlp"}
 
 
-def test_neighbours_have_half_and_twice_the_rate_another_factor_and_another_method(tiny: ImageSet) -> None:
+def test_neighbours_have_half_and_twice_the_rate_another_factor_and_another_method(make: MakeSet) -> None:
+    tiny = make(shape=(1, 16, 16))
     changes: list[dict[str, Any]] = [{}, {"image_lr": 0.25}, {"image_lr": 1.0}, {"factor": 2}]
     found = candidates(DC, [DM], tiny, {})
     assert found == [*(replace(DC, settings={**DC.settings, **change}) for change in changes), DM]

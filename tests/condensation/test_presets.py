@@ -86,16 +86,17 @@ def test_a_rate_holds_for_the_network_that_it_was_measured_on(make: MakeSet) -> 
 @pytest.mark.usefixtures("rows")
 def test_small_classes_have_fewer_tiles_or_begin_as_noise(make: MakeSet) -> None:
     # Twelve images of a class: three with four tiles each, no more.
-    assert preset_for(make(), 3).built({"ipc": 3}).factor == 2
-    assert preset_for(make(), 4).built({"ipc": 4}).factor == 1
-    assert "start" not in preset_for(make(), 4).settings
-    assert preset_for(make(per_class=3), 4).settings["start"] == "noise"
+    large = {"shape": (1, 16, 16)}
+    assert preset_for(make(**large), 3).built({"ipc": 3}).factor == 2
+    assert preset_for(make(**large), 4).built({"ipc": 4}).factor == 1
+    assert "start" not in preset_for(make(**large), 4).settings
+    assert preset_for(make(per_class=3, **large), 4).settings["start"] == "noise"
 
 
 @pytest.mark.usefixtures("rows")
 def test_small_images_have_fewer_tiles(make: MakeSet) -> None:
-    assert preset_for(make(shape=(1, 7, 9)), 2).built({"ipc": 2}).factor == 1
-    assert preset_for(make(shape=(1, 8, 9)), 2).built({"ipc": 2}).factor == 2
+    assert preset_for(make(shape=(1, 15, 17)), 2).built({"ipc": 2}).factor == 1
+    assert preset_for(make(shape=(1, 16, 17)), 2).built({"ipc": 2}).factor == 2
 
 
 @pytest.mark.usefixtures("rows")

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from datacondense.cli.commands import told_what_is_given, what_next
-from datacondense.cli.console import Printer, duration
+from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.select import announced
 from datacondense.cli.select import reporter as selection_reporter
@@ -39,6 +39,7 @@ from datacondense.errors import InputError
 from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.soft_labels import check_temperature
 from datacondense.image_set import ImageSet
+from datacondense.reports.layout import duration
 from datacondense.run_folder import RunFolder
 from datacondense.selection.by_network import selection_store
 from datacondense.selection.teacher import teacher_task, trained_teacher

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from datacondense.cli.machine import Output
 from datacondense.errors import escaped, shown
-from datacondense.reports.layout import duration as duration  # noqa: PLC0414 — commands import it from here
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 import torch
 
-from datacondense.cli.console import Printer, duration
+from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.watching import reporter
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
@@ -17,6 +17,7 @@ from datacondense.evaluation.protocol import EvaluationConfig, Score
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
 from datacondense.reports.grid import plot_grid
+from datacondense.reports.layout import duration
 from datacondense.run_folder import CHECKPOINT, METRICS, RESULT, SETTINGS, RunFolder
 from datacondense.selection.random import select_random
 from datacondense.settings import check_at_least

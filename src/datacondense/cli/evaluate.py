@@ -21,7 +21,6 @@ from datacondense.evaluation.protocol import EvaluationConfig, Score, named_prot
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
 
-
 _USUAL = EvaluationConfig()
 
 

@@ -10,7 +10,7 @@ import torch
 import tyro
 
 from datacondense.cli.commands import what_next
-from datacondense.cli.console import Printer, Ticker, duration
+from datacondense.cli.console import Printer, Ticker
 from datacondense.cli.machine import Machine, Output
 from datacondense.cli.sets import described
 from datacondense.data.config import DataConfig
@@ -19,6 +19,7 @@ from datacondense.data.npz import read_features
 from datacondense.errors import InputError
 from datacondense.files import refuse_existing, refuse_own_input
 from datacondense.image_set import ImageSet
+from datacondense.reports.layout import duration
 from datacondense.selection.by_class import select_tiled
 from datacondense.selection.by_network import (
     SELECT_BY_FEATURES,

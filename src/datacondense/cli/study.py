@@ -8,11 +8,12 @@ from typing import Annotated
 import tyro
 
 from datacondense.cli.commands import command_line
-from datacondense.cli.console import Printer, duration
+from datacondense.cli.console import Printer
 from datacondense.cli.tasks import Dataset, TaskCommand, check_stem, reporter, stopped
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
+from datacondense.reports.layout import duration
 from datacondense.reports.records import study_record
 from datacondense.reports.study_page import write_study
 from datacondense.studies.catalogue import find_study

@@ -8,10 +8,11 @@ from typing import Annotated, Any, TypeAlias
 
 import tyro
 
-from datacondense.cli.console import Printer, Ticker, duration
+from datacondense.cli.console import Printer, Ticker
 from datacondense.cli.machine import Output
 from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
+from datacondense.reports.layout import duration
 from datacondense.tasks.scheduler import Observer, Outcome, StudyProgress
 from datacondense.tasks.store import TASKS
 from datacondense.tasks.workers import WorkersConfig

@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datacondense.cli.console import Ticker, duration
+from datacondense.cli.console import Ticker
 from datacondense.condensation.progress import Progress
 from datacondense.errors import InputError
+from datacondense.reports.layout import duration
 from datacondense.reports.observers import (
     CsvObserver,
     Observer,

@@ -26,7 +26,7 @@ from datacondense.settings import Named, seconds_of
 
 FAST, PUBLISHED = "fast", "published"
 _TIMED, _MOST_STEPS = 0.05, 30  # the share of a time that is spent on timing steps, and how many are enough
-_SMALLEST_TILE = 4  # pixels a side
+_SMALLEST_TILE = 8  # pixels a side; digits of 4×4 pixels teach less than one of 8×8
 _PLANNED = 0.95  # of what is left: steps do not all take the same time
 
 
