@@ -70,8 +70,8 @@ def test_what_a_command_says_is_judged(said: str, code: int, message: str, tmp_p
 
 
 def test_an_exception_of_the_library_is_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datacondense.cli.main._version", lambda: 1 / 0)
-    child = Child(["--version"], tmp_path, tmp_path / "log.txt")
+    monkeypatch.setattr("datacondense.cli.main._help", lambda: 1 / 0)
+    child = Child(["--help"], tmp_path, tmp_path / "log.txt")
     assert child.wait() == BROKEN
     assert "ZeroDivisionError" in child.said()
 

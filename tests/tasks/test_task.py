@@ -62,6 +62,8 @@ def changed(task: Any, part: str) -> list[Task]:
     def other(name: str, value: Any) -> Any:
         if name in OTHER or isinstance(value, bool):
             return OTHER.get(name, not value)
+        if isinstance(value, tuple) and value:
+            return value[:-1]
         return value / 2 or 0.5 if isinstance(value, float) else (value or 0) + 1
 
     settings = getattr(task, part)

@@ -33,11 +33,12 @@ def map_sizes(network: Network, parameters: Parameters, buffers: Parameters) -> 
             kept[_storage(tensor)] = tensor
         return tensor
 
-    image = next(iter(parameters.values())).new_zeros(1, *network.image_shape)
+    # The features of a network of one layer have no parameters: they are the pixels.
+    image = next(iter(parameters.values()), torch.empty(())).new_zeros(1, *network.image_shape)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(leaves, image, buffers)
-    sizes = [tensor.numel() for tensor in kept.values()]
-    return MapSizes(sum(sizes), max(sizes, default=0))
+    sizes = [tensor.numel() for tensor in kept.values()] or [image.numel()]
+    return MapSizes(sum(sizes), max(sizes))
 
 
 def _storage(tensor: Tensor) -> int:
