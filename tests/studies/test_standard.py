@@ -31,6 +31,12 @@ def saved(images: ImageSet, path: Path, **changes: Any) -> Path:
     return path
 
 
+def replace_images(images: ImageSet, size: int) -> ImageSet:
+    """Return a set of so many images."""
+    positions = torch.arange(size) % len(images)
+    return images.subset(positions)
+
+
 def declared(data: DataSource, *files: Path, config: StandardConfig = SMALL) -> Study:
     return standard(data, files, config)
 
@@ -50,6 +56,19 @@ def test_a_set_stands_beside_random_images_and_coresets_in_every_protocol(
     assert network == "lenet"
     (epochs,) = {task.protocol.epochs for task in found.entries["random", "hard, none, mlp"]}
     assert epochs == 300
+
+
+def test_a_set_is_trained_on_with_its_own_network_and_an_mlp_long_enough(digits: DataSource) -> None:
+    real, made = digits.read().train, load_condensed("digits-1")
+    config = StandardConfig().resolved(made, real)
+    assert config.networks == ("convnet-w32-d2", "mlp")
+    assert config.full_epochs == 500  # of 6 updates
+    assert StandardConfig().resolved(real, replace_images(real, 60_000)).full_epochs == 30
+    learned = replace(made, provenance={"settings": {"network": "mlp"}})
+    assert StandardConfig().resolved(learned, real).networks == ("mlp", "convnet")
+    assert StandardConfig(networks=("lenet",), full_epochs=2).resolved(made, real) == StandardConfig(
+        networks=("lenet",), full_epochs=2
+    )
 
 
 def test_several_sets_are_one_row(digits: DataSource, tmp_path: Path) -> None:
@@ -112,7 +131,7 @@ def test_sets_of_several_kinds_are_refused(digits: DataSource, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": ()}, "networks is empty"),
+        ({"augmentations": ()}, "augmentations is empty"),
         ({"repeats": 0}, "repeats is 0, but must be 1 or more"),
     ],
 )
@@ -140,12 +159,12 @@ def test_scores_follow_from_the_table_by_hand() -> None:
         rows=(SET, "random"),
         columns=(OWN, "hard, none, mlp", "hard, dsa, mlp"),
     )
-    found = standard_scores(result, SMALL)
+    found = standard_scores(result)
     assert found == {
         "lrs": pytest.approx(mapped(0.5 * 0.20 - 0.5 * 0.30)),
         "ars": pytest.approx(mapped(0.5 * 0.14 + 0.5 * 0.10)),
     }
-    without = standard_scores(replace(result, frame=result.frame[result.frame["row"] != "random"]), SMALL)
+    without = standard_scores(replace(result, frame=result.frame[result.frame["row"] != "random"]))
     assert isnan(without["lrs"])
     assert isnan(without["ars"])
 

@@ -51,7 +51,7 @@ class EvaluateStandard(TaskCommand):
                 run = run_study(study, self.out, workers=self.workers, device=device, observer=reporter(tick))
             except KeyboardInterrupt:
                 return stopped(printer)
-        scores = standard_scores(run.result, self.config)
+        scores = standard_scores(run.result)
         lines = [f"{name.upper()}: {number(value, '.3f', 'unknown')}" for name, value in scores.items()]
         part = f"## Scores of DD-Ranking\n\n{', '.join(lines)}. {_SCORES}"
         write = partial(write_study, run.result, self.facts(), self.out, stem, [part])

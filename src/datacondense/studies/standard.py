@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from math import e, exp, nan
+from math import ceil, e, exp, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.data_source import DataSource, identified
@@ -39,6 +39,7 @@ OWN = "own protocol"
 _RANDOM: SelectionMethod = "random"
 _WITHOUT, _WITH = "none", "dsa"
 _WEIGHT = 0.5
+_FULL_EPOCHS, _FULL_UPDATES = 30, 3000
 _OF_THE_STUDY = {"repeats", "seed", "precision", "engine"}
 
 
@@ -47,28 +48,48 @@ class StandardConfig:
     """What a set is scored with.
 
     Attributes:
-        networks: Networks to train; DD-Ranking's scores are of the first one.
+        networks: Networks to train; DD-Ranking's scores are of the first one. Default: the set's own, and an MLP.
         augmentations: Augmentations to train with; its scores need "none" and "dsa".
         coresets: Selections of real images to score beside: herding, k-center, forgetting, forgetting-learned, rded.
         random_sets: Sets of random images to score beside.
         repeats: Networks trained on each set.
         epochs: Passes over a set.
-        full_epochs: Passes over the full data set in full training, for coresets and the label-robust score.
+        full_epochs: Passes over the full data set in full training, for coresets and the label-robust score. Default:
+            30, or more on a small data set, for 3000 updates.
     """
 
-    networks: tuple[str, ...] = ("convnet", "lenet")
+    networks: tuple[str, ...] = ()
     augmentations: tuple[str, ...] = (_WITHOUT, "crop-scale-rotate", _WITH)
     coresets: tuple[SelectionMethod, ...] = ("herding", "k-center")
     random_sets: int = 3
     repeats: int = 5
     epochs: int = 300
-    full_epochs: int = 30
+    full_epochs: int | None = None
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "random_sets", "repeats", "epochs", "full_epochs")
-        for name in ("networks", "augmentations"):
-            if not getattr(self, name):
-                raise InputError(f"{name} is empty, but the table needs one at least.")
+        if not self.augmentations:
+            raise InputError("augmentations is empty, but the table needs one at least.")
+
+    def resolved(self, images: ImageSet, train: ImageSet) -> Self:
+        """Return the settings with the defaults filled in that depend on the images.
+
+        Args:
+            images: The set.
+            train: The real training images.
+
+        Returns:
+            The settings with networks and epochs.
+        """
+        own = images.provenance.get("settings", {}).get("network") or "convnet"
+        own = "convnet" if ":" in own else evaluation_name(own)
+        networks = self.networks or (own, "convnet" if own == "mlp" else "mlp")
+        steps = ceil(len(train) / EvaluationConfig().batch_size)
+        return replace(
+            self,
+            networks=networks,
+            full_epochs=self.full_epochs or max(_FULL_EPOCHS, ceil(_FULL_UPDATES / steps)),
+        )
 
 
 def standard(data: DataSource, files: Sequence[Path | str], config: StandardConfig | None = None) -> Study:
@@ -85,10 +106,10 @@ def standard(data: DataSource, files: Sequence[Path | str], config: StandardConf
     Raises:
         InputError: A file or the data set cannot be read, or the sets have different storage or labels.
     """
-    config, data = config or StandardConfig(), data if data.content else identified(data)
+    data = data if data.content else identified(data)
     sets = [set_in_file(data, file) for file in files]
-    images = [ImageSet.load(each.path) for each in sets]
-    first = _checked(images, files)
+    first = _checked([ImageSet.load(each.path) for each in sets], files)
+    config = (config or StandardConfig()).resolved(first, data.read().train)
     factory = partial(_factory, data, config, first)
     given = factory(len(sets))
     columns = _columns(first, given, config)
@@ -117,17 +138,15 @@ def standard(data: DataSource, files: Sequence[Path | str], config: StandardConf
     )
 
 
-def standard_scores(result: StudyResult, config: StandardConfig | None = None) -> dict[str, float]:
+def standard_scores(result: StudyResult) -> dict[str, float]:
     """Compute DD-Ranking's scores from a standard evaluation.
 
     Args:
         result: What `run_study` returned of it.
-        config: The settings of it.
 
     Returns:
-        "lrs" and "ars", 0 to 1; NaN where the table lacks what they are made of.
+        "lrs" and "ars", 0 to 1, of the first network; NaN where the table lacks what they are made of.
     """
-    network = (config or StandardConfig()).networks[0]
 
     def mean(row: str, column: str) -> float:
         return float(result.table["mean"].get((row, column), nan))
@@ -135,7 +154,11 @@ def standard_scores(result: StudyResult, config: StandardConfig | None = None) -
     def lead(column: str) -> float:
         return mean(SET, column) - mean(_RANDOM, column)
 
-    without, augmented = (_column("hard", each, network) for each in (_WITHOUT, _WITH))
+    # The first network's columns come before those of others.
+    without, augmented = (
+        next((column for column in result.study.columns if column.startswith(_column("hard", each, ""))), "")
+        for each in (_WITHOUT, _WITH)
+    )
     full = nan if result.full is None else float(result.full["mean"])
     label = _WEIGHT * lead(OWN) - (1 - _WEIGHT) * (full - mean(SET, augmented))
     augmentation = _WEIGHT * lead(augmented) + (1 - _WEIGHT) * lead(without)
@@ -176,7 +199,7 @@ def _factory(data: DataSource, config: StandardConfig, images: ImageSet, seeds: 
         seeds=seeds,
         repeats=config.repeats,
         epochs=config.epochs,
-        full_epochs=config.full_epochs,
+        full_epochs=config.full_epochs or _FULL_EPOCHS,
         method=GradientMatchingConfig(
             ipc=ipc, ipc_of=others or None, factor=images.factor, network=config.networks[0]
         ),
