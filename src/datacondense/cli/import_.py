@@ -84,7 +84,8 @@ class Import:
             path = out.with_stem(f"{out.stem}-run{run}") if self.all_runs else out
             refuse_own_input(path, *self.files)
             refuse_existing(path, force=self.force)
-            (self._read(real.train, run) if self.all_runs else images).save(path)
+            same = not self.all_runs or run == self.run  # as was read above
+            (images if same else self._read(real.train, run)).save(path)
             printer.say(f"{path}: {described(images)}")
         self._report(images, path, printer, scorable=real.has_test)
         return 0

@@ -20,7 +20,7 @@ from datacondense.reports.described import describe_run, describe_set
 from datacondense.reports.html_pages import page_html, pages_in
 from datacondense.reports.html_pictures import Picture, curves, neighbours_picture, set_picture
 from datacondense.reports.layout import NOTHING
-from datacondense.reports.privacy import measure_privacy, scaled
+from datacondense.reports.privacy import measure_privacy
 from datacondense.reports.real_images import RealImages, first_images, real_images
 from datacondense.run_folder import RunFolder
 from datacondense.settings import joined_keys
@@ -225,7 +225,7 @@ def _privacy_part(images: ImageSet, real: RealImages, options: _Options) -> Part
     shown = images if images.whitening is None else unwhitened(images, real.train)
     shown = shown.decoded()
     test = None if real.test is None else real.test.images
-    found = measure_privacy(scaled(shown.images).float(), real.train.images, test)
+    found = measure_privacy(shown.pixels(), real.train.images, test)
     shares = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95}
     columns = found.quantiles(*shares.values())
     rows = [
