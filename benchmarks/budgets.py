@@ -2,7 +2,8 @@
 
     python benchmarks/budgets.py --rows cifar10-1-distribution-matching-factor-4 cifar10-1-random --runs runs
 
-Runs continue from their checkpoints in --runs. With --fraction, sets are made without that share of the training images
+Runs continue from their checkpoints in --runs. --protocol scores all rows by another one, into a record of its own. With
+--fraction, sets are made without that share of the training images
 and scored on it: that is how settings are found, and the test images are not touched.
 """
 
@@ -55,9 +56,10 @@ def made(
 
 
 @measure.benchmark(
-    lambda options: "budgets-held-out" if options.fraction else "budgets",
+    lambda options: "-".join(filter(None, ["budgets", options.protocol, "held-out" * bool(options.fraction)])),
     lambda options: measure.grid(row=options.rows, seed=options.seeds),
-    lengths=("rows", "seeds", "runs"), rows=[str], seeds=[0, 1, 2], runs=Path("runs"), fraction=0.0, device="cpu",
+    lengths=("rows", "seeds", "runs"), rows=[str], seeds=[0, 1, 2], runs=Path("runs"), protocol=str, fraction=0.0,
+    device="cpu",
 )  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     row = next(each for each in TABLE["rows"] if each["name"] == point["row"])
@@ -69,7 +71,7 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
         source = DataSource(name=row["dataset"], validation_fraction=options.fraction)
         teacher = trained_teacher(row["soft_labels"], source, device=options.device)
         images = soft_labelled(images, teacher, temperature=row["temperature"])
-    protocol = TABLE["protocols"][row.get("protocol", row["dataset"])]
+    protocol = TABLE["protocols"][options.protocol or row.get("protocol", row["dataset"])]
     scores: measure.Row = {}
     config = EvaluationConfig(seed=point["seed"], **protocol)
     score = partial(evaluate, images, test, config, device=options.device)
