@@ -2,9 +2,9 @@
 
     python benchmarks/budgets.py --rows cifar10-1-distribution-matching-factor-4 cifar10-1-random --runs runs
 
-Runs continue from their checkpoints in --runs. --protocol scores all rows by another one, into a record of its own. With
---fraction, sets are made without that share of the training images
-and scored on it: that is how settings are found, and the test images are not touched.
+Runs continue from their checkpoints in --runs. --protocol scores all rows by another protocol, into a record of its
+own. With --fraction, sets are made without that share of the training images and scored on it: that is how settings
+are found, and the test images are not touched.
 """
 
 import tomllib
