@@ -130,6 +130,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def expanded(path: Path | str) -> Path:
     """Return a path in which ~ stands for the user's home folder, if there is one."""
     try:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,14 @@ def test_killed_study_continues_to_the_same_table(unbroken: Path, tmp_path: Path
     assert tables(tmp_path) == tables(unbroken)
 
 
+def elsewhere(folder: Path) -> dict[str, Any]:
+    """Return the working directory and the variables of a machine where this user has another home."""
+    home = folder / "elsewhere" / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    own = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    return {"cwd": home.parent, "env": {**own, "HOME": str(home)}}
+
+
 @contextmanager
 def dask_cluster(folder: Path) -> Iterator[str]:
     """Start a scheduler and two workers, each a process of its own."""
@@ -114,7 +123,9 @@ def dask_cluster(folder: Path) -> Iterator[str]:
         "--no-dashboard",
     ]
     begun = [
-        subprocess.Popen([*program, "--scheduler-file", str(address)], cwd=folder, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [*program, "--scheduler-file", str(address)], stderr=subprocess.DEVNULL, **elsewhere(folder)
+        )
         for program in (scheduler, worker)
     ]
     try:
@@ -136,9 +147,8 @@ def ray_cluster(folder: Path) -> Iterator[str]:
     # Paths of Unix sockets must be short, and the test's folder is not.
     with tempfile.TemporaryDirectory(prefix="ray") as short:
         options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={short}"]
-        subprocess.run(
-            [ray, "start", "--head", "--disable-usage-stats", *options], check=True, capture_output=True
-        )
+        started = [str(ray), "start", "--head", "--disable-usage-stats", *options]
+        subprocess.run(started, check=True, capture_output=True, **elsewhere(folder))
         try:
             yield f"127.0.0.1:{port}"
         finally:
@@ -156,6 +166,7 @@ def test_every_backend_gives_the_same_table(
         pytest.importorskip({"dask": "distributed"}.get(backend, backend))
         with clusters[backend](tmp_path) as address:
             subprocess.run([*program, "--address", address], check=True, capture_output=True)
+        assert (tmp_path / "elsewhere" / "home" / ".cache" / "datacondense" / "tasks").is_dir()
     else:
         subprocess.run(program, check=True, capture_output=True)
     assert results(tmp_path) == results(unbroken)

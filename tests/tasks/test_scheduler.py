@@ -239,7 +239,9 @@ def test_time_left_is_shared_by_jobs_and_unknown_at_first(store: Store) -> None:
     assert run.progress().seconds_left is None
     for task, seconds in zip(tasks, (30.0, 10.0), strict=False):
         store.finish(task.key, {**description(task), "result": {}, "seconds": seconds})
-        run._ended(task.key, None)
+        ended: Future[None] = Future()
+        ended.set_result(None)
+        run._ended(task.key, ended)
     progress = run.progress()
     assert progress.done == 2
     assert progress.seconds_left == (30 + 20) / 2  # a label that was never seen takes the mean of the others

@@ -18,6 +18,7 @@ from datacondense.errors import InputError
 from datacondense.files import expanded
 from datacondense.image_set import ImageSet
 
+_provided: dict[tuple[str, DataConfig], DataSplits] = {}  # read by another process
 _HOLD_OUT_SEED = 0  # one split for all tasks, so that choices made on it are comparable
 
 
@@ -86,6 +87,20 @@ def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
     return replace(absolute, content=_content(splits))
 
 
+def origin(source: DataSource) -> DataSource:
+    """Return the full data set, of which a source may be a part."""
+    return DataSource(name=source.name, config=source.config)
+
+
+def provide(source: DataSource, splits: DataSplits) -> None:
+    """Give this process the images of a full data set that another one read, perhaps from files that are not here."""
+    place = (source.name, source.config)
+    known = _provided.get(place)
+    if known is None or _content(known) != _content(splits):
+        _provided[place] = splits
+        _read.cache_clear()
+
+
 def _content(splits: DataSplits) -> dict[str, Any]:
     """Return fingerprints of the images, and their pixel scale."""
     test = splits.test if splits.has_test else None
@@ -114,7 +129,7 @@ def _read(source: DataSource) -> DataSplits:
             train=change(full.train), test=kept(lambda: None if full.test is None else change(full.test))
         )
     if not source.validation_fraction:
-        return load(source.name, source.config)
+        return _provided.get((source.name, source.config)) or load(source.name, source.config)
     full = _read(replace(source, validation_fraction=0.0))  # decoded once for both
     rest, held_out = hold_out(full.train, source.validation_fraction, _HOLD_OUT_SEED)
     return DataSplits(train=rest, test=held_out)

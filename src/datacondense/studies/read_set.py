@@ -26,6 +26,7 @@ class ReadSet(Task):
     """
 
     tag: ClassVar[str] = "ReadSet"
+    runs_here: ClassVar[bool] = True
     data: DataSource = images_of(*TRAINING)
     path: str
     fingerprint: str

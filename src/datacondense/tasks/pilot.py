@@ -17,7 +17,7 @@ from datacondense.errors import InputError
 from datacondense.tasks.memory import peak_memory
 from datacondense.tasks.scheduler import schedule
 from datacondense.tasks.store import Store, Workspace
-from datacondense.tasks.task import Task, graph_of, inputs_of, read_images
+from datacondense.tasks.task import Task, graph_of, inputs_of, sources_of
 from datacondense.tasks.workers import Submit, inline, processes
 
 _SHORT, _LONG = 1, 4  # lengths of two pilots, whose difference gives the rate
@@ -113,7 +113,8 @@ def measure(task: Task, folder: str, threads: int, device: str) -> tuple[float, 
         for error in outcome.failed.values():
             raise InputError(error)
         shutil.rmtree(workspace.folder(pilot))  # what an earlier pilot left
-        read_images(pilot)
+        for source in sources_of(pilot):  # which this process then keeps
+            source.read()
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the task's own run records them

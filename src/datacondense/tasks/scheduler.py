@@ -1,6 +1,7 @@
 """Run tasks as soon as their inputs are finished: results are kept, and no failure stops what does not need it."""
 
 import json
+import shutil
 import threading
 import time
 import traceback
@@ -9,19 +10,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from datacondense.allocator import keep_freed_memory
+from datacondense.cache import cache_folder
+from datacondense.data.data_source import DataSource, origin, provide
+from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
+from datacondense.locking import locked
 from datacondense.networks.torch_state import deterministic
-from datacondense.tasks.store import Store, Workspace
-from datacondense.tasks.task import Task, description, graph_of, inputs_of
-from datacondense.tasks.workers import Gpus, Workers
+from datacondense.tasks.store import Files, Store, Workspace
+from datacondense.tasks.task import Task, description, graph_of, inputs_of, sources_of
+from datacondense.tasks.workers import Gpus, Workers, inline
 
 _PROGRESS_SECONDS = 0.5
 
@@ -107,6 +113,29 @@ def run_task(task: Task, workspace: Workspace, threads: int, gpu: int | None = N
         )
 
 
+def run_elsewhere(
+    task: Task,
+    inputs: Mapping[str, Files],
+    workspace: Workspace,
+    threads: int,
+    *data: tuple[DataSource, DataSplits],
+) -> Files:
+    """Run one task in a process that shares no folder with the study, and return what its folder holds then.
+
+    It computes in a folder of the cache, where it goes on after the process was killed.
+    """
+    for source, splits in data:
+        provide(source, splits)
+    store = Store(cache_folder() / "tasks" / task.key)
+    with locked(store.path.with_suffix(".lock"), wait=True):
+        for key, files in inputs.items():
+            store.take(key, files)
+        run_task(task, replace(workspace, store=store), threads)
+        found = store.files(task.key)
+        shutil.rmtree(store.path)
+    return found
+
+
 class _Run:
     """One run: the tasks to compute, and what became of them so far."""
 
@@ -117,7 +146,8 @@ class _Run:
         self.done: list[str] = []
         self.failed: dict[str, str] = {}  # with the error; another study may start to try again
         self.blocked: set[str] = set()
-        self._running: dict[Future[None], str] = {}
+        self._running: dict[Future[Any], str] = {}
+        self._shared: dict[DataSource, Any] = {}  # what stands for images that workers have
         self._gpus = Gpus(workers.gpus)
         self._at_work: set[str] = set()  # inline a task is at work before it has a future
         self._ready: deque[str] = deque()
@@ -151,7 +181,7 @@ class _Run:
                 key = self._running.pop(future)
                 self._at_work.discard(key)
                 self._gpus.free(key)
-                if self._ended(key, future.exception()):
+                if self._ended(key, future):
                     sorter.done(key)
 
     def progress(self) -> StudyProgress:
@@ -184,13 +214,34 @@ class _Run:
 
     def _submit(self, key: str) -> None:
         self._at_work.add(key)
-        given = (self._workspace, self._workers.threads, self._gpus.take(key))
-        self._running[self._workers.submit(run_task, self.wanted[key], *given)] = key
+        task, threads, gpu = self.wanted[key], self._workers.threads, self._gpus.take(key)
+        if self._workers.share is None or task.runs_here:
+            submit = inline(threads).submit if task.runs_here else self._workers.submit
+            future = submit(run_task, task, self._workspace, threads, gpu)
+        else:
+            inputs = {each.key: self._store.files(each.key) for each in inputs_of(task)}
+            data = [self._handle(origin(source)) for source in sources_of(task)]
+            future = self._workers.submit(run_elsewhere, task, inputs, self._workspace, threads, *data)
+        self._running[future] = key
 
-    def _ended(self, key: str, error: BaseException | None) -> bool:
+    def _handle(self, source: DataSource) -> Any:
+        """Return what stands for the images of a data set, and for its name, among the arguments of a task."""
+        assert self._workers.share is not None
+        if source not in self._shared:
+            self._shared[source] = self._workers.share((source, source.read()))
+        return self._shared[source]
+
+    def _ended(self, key: str, future: "Future[Any]") -> bool:
         """Note what became of a task; False if its process died, so that it must be tried once more."""
+        error = future.exception()
         if isinstance(error, InputError):  # the folder cannot be written, which stops every task
             raise error
+        if error is not None:
+            self._shared.clear()  # a worker that died may have had the only copy
+        elif (files := future.result()) is not None:
+            with self._store.claimed(key):
+                if not self._store.finished(key):
+                    self._store.take(key, files)
         if error is not None and not self._store.finished(key):
             if key not in self._tried_alone:
                 self._suspects.append(key)

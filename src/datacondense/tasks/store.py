@@ -15,13 +15,22 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Annotated, Any, Protocol, TypeAlias, TypedDict
 
 import torch
 from msgspec import Meta
 
 from datacondense.errors import InputError
-from datacondense.files import checked, expanded, read_json, reading, remove_leftovers, write_text, writing
+from datacondense.files import (
+    checked,
+    expanded,
+    read_json,
+    reading,
+    remove_leftovers,
+    write_bytes,
+    write_text,
+    writing,
+)
 from datacondense.locking import locked
 from datacondense.renamed import current_names, former_task, is_built_in
 
@@ -30,6 +39,8 @@ FAILURE = "failure.json"
 _NETWORKS = {"EvaluateCell", "WholeCell"}  # tags of tasks that train one
 _REMEDY = "remove its folder to have the task computed again"
 _RECORD, _DESCRIPTION, _LOCK = "record.json", "cell.json", ".claim"
+
+Files: TypeAlias = Mapping[str, bytes]  # by their paths in the folder of a task
 
 
 class _Record(TypedDict):
@@ -117,6 +128,21 @@ class Store:
     def fail(self, key: str, failure: Mapping[str, Any]) -> None:
         """Record why a task failed."""
         write_json(self.folder(key) / FAILURE, failure)
+
+    def files(self, key: str) -> Files:
+        """Return what the folder of a task holds, to be sent elsewhere."""
+        folder = self.folder(key)
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != _LOCK
+        }
+
+    def take(self, key: str, files: Files) -> None:
+        """Put files that another store held in the folder of a task; the result last, as where they came from."""
+        folder = self.folder(key)
+        for name in sorted(files, key=lambda name: name in {FAILURE, _RECORD}):
+            write_bytes(folder / name, files[name])
 
     def claimed(self, key: str) -> AbstractContextManager[None]:
         """Hold the lock of a task; wait while another process holds it. A killed process releases its lock."""

@@ -25,10 +25,12 @@ class Task:
     Attributes:
         tag: Name of the class in keys, which outlives a new name of the class. Default: its module and name.
         version: To be raised when the computation changes, so that an old result is never taken for a new one.
+        runs_here: Whether it must run where the study was started, since it reads a file of the user's.
     """
 
     tag: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    runs_here: ClassVar[bool] = False
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Compute the result; an interrupted task is run again in the folder that it left.
@@ -85,11 +87,9 @@ def inputs_of(task: Task) -> tuple[Task, ...]:
     return tuple(one for known in fields(task) for one in tasks_in(getattr(task, known.name)))
 
 
-def read_images(task: Task) -> None:
-    """Read the data sets of a task, which its process then keeps."""
-    for known in fields(task):
-        for source in _sources_in(getattr(task, known.name)):
-            source.read()
+def sources_of(task: Task) -> tuple[DataSource, ...]:
+    """Return the data sets of a task."""
+    return tuple(one for known in fields(task) for one in _sources_in(getattr(task, known.name)))
 
 
 def settings_of(task: Task) -> dict[str, Any]:

@@ -28,8 +28,8 @@ class WorkersConfig:
     """How many tasks run at once, and where.
 
     Attributes:
-        backend: "inline" (this process), "processes" (on this machine), or "dask" or "ray" (a cluster whose workers see
-            the data set and --out at the same paths).
+        backend: "inline" (this process), "processes" (on this machine), or "dask" or "ray" (a cluster, whose workers
+            need to see neither the data set nor --out).
         address: Address of the cluster, such as tcp://host:8786 (dask) or auto (ray). Default: DASK_SCHEDULER_ADDRESS
             or RAY_ADDRESS, or else a cluster on this machine for the duration of the study.
         jobs: Tasks that run at once; each worker of a running dask cluster takes one. Default: all cores (of the
@@ -68,12 +68,15 @@ class Workers:
         threads: CPU threads of each.
         submit: Calls a module-level function with arguments that can be pickled, on one of them.
         gpus: GPUs that share the tasks out; 0 where each task computes on the device that is named.
+        share: Sends an object to the workers, once for many tasks, and returns what stands for it among the arguments
+            of `submit`; None where workers see the folders of this process.
     """
 
     jobs: int
     threads: int
     submit: Submit
     gpus: int = 0
+    share: Callable[[Any], Any] | None = None
 
 
 class Gpus:
@@ -179,7 +182,11 @@ def _dask(config: WorkersConfig, cores: int, threads: int) -> Iterator[Workers]:
                 f"A dask worker has {max(counts.values())} threads, but must have 1: start it with --nthreads 1."
             )
         executor = client.get_executor(pure=False, retries=0)
-        yield Workers(min(config.jobs or len(counts), len(counts)), threads, executor.submit)
+        jobs = min(config.jobs or len(counts), len(counts))
+        # Of a list, dask sends each part by itself.
+        yield Workers(
+            jobs, threads, executor.submit, share=lambda whole: client.scatter([whole], broadcast=True)[0]
+        )
 
 
 @contextmanager
@@ -212,6 +219,6 @@ def _ray(config: WorkersConfig, cores: int, threads: int) -> Iterator[Workers]:
                 f"The ray cluster has no room for a task of {threads} threads: reduce --threads, or give --backend "
                 "processes."
             )
-        yield Workers(min(config.jobs or capacity, capacity), threads, submit)
+        yield Workers(min(config.jobs or capacity, capacity), threads, submit, share=ray.put)
     finally:
         ray.shutdown()
