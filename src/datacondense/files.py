@@ -136,6 +136,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def free_space(path: Path) -> int:
+    """Return the bytes that are free where a file or folder is, or is going to be."""
+    with writing(path):
+        known = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        return shutil.disk_usage(known).free
+
+
 def expanded(path: Path | str) -> Path:
     """Return a path in which ~ stands for the user's home folder, if there is one."""
     try:

@@ -19,6 +19,7 @@ from datacondense.cli.select import reporter as selection_reporter
 from datacondense.cli.sets import described
 from datacondense.cli.watching import Watching, reporter
 from datacondense.condensation.candidates import SEARCH, SHARE, Found, candidates, search
+from datacondense.condensation.estimate import RunEstimate, estimate_run
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.presets import (
@@ -38,6 +39,7 @@ from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
 from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.soft_labels import check_temperature
+from datacondense.files import free_space
 from datacondense.image_set import ImageSet
 from datacondense.reports.layout import duration
 from datacondense.run_folder import RunFolder
@@ -62,6 +64,8 @@ class Condense(Generic[ConfigT]):
             iterations. Options that are given stand.
         tune: Search a third of the budget's time among a few settings near the preset, on training images that are held
             out for this; then learn from all of them by the best.
+        dry_run: Print what the run would take in time, memory and disk, by some of its steps; --tune, a teacher and
+            validations are left out. Nothing is written.
         resume: Continue the unfinished run in OUT.
         force: Discard what an earlier run left in OUT.
         soft_labels: Teacher that labels the images with distributions over the classes: the name of a network, which is
@@ -86,6 +90,7 @@ class Condense(Generic[ConfigT]):
     out: Path
     budget: str = FAST
     tune: bool = False
+    dry_run: bool = False
     resume: bool = False
     force: bool = False
     soft_labels: str | None = None
@@ -111,12 +116,16 @@ class Condense(Generic[ConfigT]):
                 f"tune searches within a time, but budget is {self.budget!r}: give one such as --budget 10m."
             )
         self.watching.check(self.out)
-        RunFolder(self.out).check(resume=self.resume, force=self.force)
+        if not self.dry_run:
+            RunFolder(self.out).check(resume=self.resume, force=self.force)
         device = self.machine.prepare()
         splits = load(self.dataset, self.data)
         train, validation = splits.train, None
         if self.validation_fraction:
             train, validation = hold_out(train, self.validation_fraction, self.run.seed)
+        if self.dry_run:
+            settings, run, why = self._planned(train, device, printer)
+            return self._estimated(estimate_run(train.to(device), settings, run), why, printer)
         teacher = self._teacher(device, printer)
         settings, run, why = self._planned(train, device, printer)
         with (
@@ -177,7 +186,7 @@ class Condense(Generic[ConfigT]):
         if not given.keys() <= {known.name for known in fields(preset.method)}:  # options of another method
             preset = fitting(method=type(self.settings))
         scores: list[Found] = []
-        if self.tune:
+        if self.tune and not self.dry_run:
             kinds = dict.fromkeys(method_named(row["method"]) for row in presets())
             others = [fitting(method=kind) for kind in kinds if self.method is None and kind != preset.method]
             tried = candidates(preset, others, train, given)
@@ -241,6 +250,20 @@ class Condense(Generic[ConfigT]):
             preset=kept,
         )
         return preset.built(self._given()), run
+
+    def _estimated(self, estimate: RunEstimate, why: str, printer: Printer) -> int:
+        """Print what the run would take."""
+        free = free_space(self.out)
+        lines = [
+            why,
+            f"Time: {estimate.iterations} iterations of {estimate.seconds_each:.3g} s, {duration(estimate.seconds)}",
+            f"Memory: {estimate.memory:,} MiB"
+            + ("" if estimate.device_memory is None else f", and {estimate.device_memory:,} MiB on the GPU"),
+            f"Disk: {estimate.disk / 1e6:,.3g} MB in {self.out}, which has {free / 1e9:,.1f} GB free",
+        ]
+        printer.say("\n".join(filter(None, lines)))
+        printer.record({**estimate._asdict(), "disk_free": free})
+        return 0
 
     def _report(self, condensed: ImageSet, printer: Printer, *, scorable: bool) -> None:
         """Print what was learned and what to do with it."""

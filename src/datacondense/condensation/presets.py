@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
+from datacondense.condensation.estimate import timed
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.loop import RunConfig
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.registry import method_named
-from datacondense.condensation.state import Step
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.names import canonical_network
 from datacondense.networks.torch_state import usual_torch
 from datacondense.settings import Named, seconds_of
 
 FAST, PUBLISHED = "fast", "published"
-_TIMED, _MOST_STEPS = 0.05, 30  # the share of a time that is spent on timing steps, and how many are enough
+_TIMED = 0.05  # the share of a time that is spent on timing steps
 _SMALLEST_TILE = 8  # pixels a side; digits of 4×4 pixels teach less than one of 8×8
 _PLANNED = 0.95  # of what is left: steps do not all take the same time
 
@@ -168,16 +168,9 @@ def iterations_within(method: MethodConfig, train: ImageSet, seed: int, seconds:
     """
     began = time.monotonic()
     built = method.build(train, seed)
-    steps = built.settings.steps_per_iteration
-    state, step = built.init(), Step(0, 0)
-    usual_since, taken = began, 0
-    while taken < 2 or (taken <= _MOST_STEPS and time.monotonic() - began < _TIMED * seconds):
-        state, _ = built.step(state, step)
-        step, taken = step.after(steps), taken + 1
-        usual_since = time.monotonic() if taken == 1 else usual_since
-    now = time.monotonic()
-    each = (now - usual_since) / (taken - 1) * steps
-    return max(1, int(_PLANNED * (seconds - (now - began)) / each))
+    each, _ = timed(built, _TIMED * seconds)
+    left = _PLANNED * (seconds - (time.monotonic() - began))
+    return max(1, int(left / (each * built.settings.steps_per_iteration)))
 
 
 def planned(
