@@ -155,6 +155,7 @@ class RunFolder:
         version = _VERSION
         if resume and self.has_settings:
             version, before = self._read_settings()
+            settings = _on_other_processes(before, settings)
             _check_same_settings(self.path, before, settings)
         else:
             for path in (self.result, self.path / CHECKPOINT):
@@ -280,6 +281,16 @@ def different_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dic
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     }
+
+
+def _on_other_processes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings with the processes and threads of before, where other numbers of processes share the run."""
+    old, new = before.get("environment", {}), now.get("environment", {})
+    if old.get("processes") == new.get("processes"):
+        return now
+    names = ("processes", "threads")
+    kept = {name: old[name] for name in names if name in old}
+    return {**now, "environment": {name: new[name] for name in new.keys() - {*names}} | kept}
 
 
 def _check_same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -38,7 +38,9 @@ def stepped(settings: MethodConfig, train: ImageSet, *, ahead: bool = False) -> 
         losses.append(loss)
         following = step.after(settings.steps_per_iteration)
         if ahead:
-            method.sampler.draw_ahead(method.network, settings.real_batch, following)
+            method.sampler.draw_ahead(
+                method.network, settings.real_batch, following, range(len(method.labels))
+            )
         step = following
     return losses, state
 

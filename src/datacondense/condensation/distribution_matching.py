@@ -1,5 +1,6 @@
 """Distribution matching (Zhao and Bilen, WACV 2023): the mean features of each class, on fresh networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -7,6 +8,7 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from datacondense.augment.strategies import check_siamese, resolved_strategy
 from datacondense.condensation.descent import DescentMethod, FirstOrderConfig, carried_back, differentiated
@@ -23,6 +25,7 @@ from datacondense.condensation.sampler import by_class
 from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
+from datacondense.matching.gradients import used_images
 from datacondense.networks.backend import first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.features import activation_maps, embedding_network
@@ -153,6 +156,11 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
             blank = self._grey.new_zeros(2, *train.image_shape)
             self._width = len(self._mean(parameters, buffers, blank, ()))
 
+    @property
+    def shares_classes(self) -> bool:
+        """Whether each class's gradient is its own."""
+        return True
+
     def adapted(self, network: Network) -> Network:
         """Return the network without its last layer."""
         return embedding_network(network)
@@ -220,16 +228,30 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         if self.settings.match == "characteristic":
             shape = self.settings.frequencies, self._width
             frequencies = (self.sampler.noise(shape, "frequencies", *step),)
-        real = torch.stack([
-            replay("real", self._mean, parameters, buffers, view(k, self.real_batch(k, step)), frequencies)
-            for k in range(len(images))
-        ])
 
-        def compute(seen: Tensor) -> tuple[Tensor, Tensor]:
-            loss = partial(differentiated, self._loss) if sum(self.sizes) <= self._at_once else self._in_parts
-            return replay("synthetic", loss, seen, parameters, buffers, real, frequencies)
+        def of_classes(classes: range) -> tuple[Tensor, Tensor]:
+            real = torch.stack([
+                replay(
+                    "real", self._mean, parameters, buffers, view(k, self.real_batch(k, step)), frequencies
+                )
+                for k in classes
+            ])
+            own = slice(classes.start, classes.stop)
+            sizes = self.sizes[own]
 
-        return carried_back(images, partial(by_class, view), compute)
+            def compute(seen: Tensor) -> tuple[Tensor, Tensor]:
+                loss = partial(differentiated, partial(self._loss, sizes))
+                if sum(sizes) > self._at_once:
+                    loss = partial(self._in_parts, sizes)
+                return replay("synthetic", loss, seen, parameters, buffers, real, frequencies)
+
+            change = partial(by_class, view, first=classes.start)
+            loss, gradient = carried_back(images[own], change, compute)
+            # One loss of all these classes, in a row for each.
+            return F.pad(loss[None], (0, len(sizes) - 1)), gradient
+
+        losses, gradient = self.ranks.gathered(len(images), of_classes)
+        return losses.sum(), gradient
 
     def _compared(
         self, parameters: Parameters, buffers: Parameters, images: Tensor, frequencies: tuple[Tensor, ...]
@@ -251,6 +273,7 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
 
     def _loss(
         self,
+        sizes: Sequence[int],
         images: Tensor,
         parameters: Parameters,
         buffers: Parameters,
@@ -258,11 +281,12 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         frequencies: tuple[Tensor, ...],
     ) -> Tensor:
         """Compare the means of synthetic images `[K, S, C, H, W]` with those of real ones `[K, D]`."""
-        found = self._compared(parameters, buffers, self.in_one_batch(images)[0], frequencies)
-        return self._distance(real, self._means(found))
+        found = self._compared(parameters, buffers, used_images(images, sizes), frequencies)
+        return self._distance(real, _means(found, sizes))
 
     def _in_parts(
         self,
+        sizes: Sequence[int],
         images: Tensor,
         parameters: Parameters,
         buffers: Parameters,
@@ -274,18 +298,18 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         The loss sees images through their class means only, so its slope there is all that a part needs to know.
         """
         compared = partial(self._compared, parameters, buffers, frequencies=frequencies)
-        parts = self.in_one_batch(images)[0].split(self._at_once)
+        parts = used_images(images, sizes).split(self._at_once)
         with torch.no_grad():
             found = torch.cat([compared(part) for part in parts])
-        loss, slopes = differentiated(lambda vectors: self._distance(real, self._means(vectors)), found)
+        loss, slopes = differentiated(lambda vectors: self._distance(real, _means(vectors, sizes)), found)
         gradients = []
         for part, slope in zip(parts, slopes.split(self._at_once), strict=True):
             leaf = part.detach().requires_grad_()
             gradients += torch.autograd.grad(compared(leaf), leaf, slope)
         leaf = images.detach().requires_grad_()
-        batch, _ = self.in_one_batch(leaf)
-        return loss, torch.autograd.grad(batch, leaf, torch.cat(gradients))[0]
+        return loss, torch.autograd.grad(used_images(leaf, sizes), leaf, torch.cat(gradients))[0]
 
-    def _means(self, vectors: Tensor) -> Tensor:
-        """Return the class means `[K, D]` of vectors of all images `[N, D]`."""
-        return torch.stack([own.mean(0) for own in vectors.split(self.sizes)])
+
+def _means(vectors: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Return the class means `[K, D]` of vectors of all images `[N, D]`."""
+    return torch.stack([own.mean(0) for own in vectors.split(list(sizes))])

@@ -17,12 +17,12 @@ from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.matching.class_collective import class_collective_gradient
-from datacondense.matching.class_gradients import Model, obstacle
+from datacondense.matching.class_gradients import obstacle
 from datacondense.matching.distances import check_distance, distance_named
 from datacondense.matching.gradients import Objective, compared_parameters, matching_gradient
 from datacondense.matching.pixel_filter import shrink_pixels
 from datacondense.matching.transforms import check_applicable, parse_transform, transform_named
-from datacondense.networks.backend import NetworkFunction
+from datacondense.networks.backend import of_all_numbers
 from datacondense.networks.graph_size import map_sizes
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Parameters, moved
@@ -199,7 +199,7 @@ class GradientMatching(Method[Resolved]):
         check_applicable(transforms, [parameters[name] for name in compared], self.network.name, smallest)
         buffers = moved(self.network.buffers(), self.labels.device, self.sampler.dtype)
         numbers = {**parameters, **buffers}
-        models = [_of_all_numbers(network, buffers) for network in (self.network, self.model)]
+        models = [of_all_numbers(network, buffers) for network in (self.network, self.model)]
         # Why gradients do not come apart by class, on the synthetic and on the real side; None where they do: those of
         # the library's networks, but for the vectors that fused layers take. For large ones a trial takes seconds.
         own = ":" in self.network.name
@@ -209,8 +209,9 @@ class GradientMatching(Method[Resolved]):
             obstacle(models[1], numbers, compared, train.image_shape) if own or fused else None,
         )
         maps = map_sizes(self.network, parameters, buffers)
-        memory = GraphMemory(maps, self.network.num_parameters, self.labels.device, settings.graph_memory)
-        together = memory.for_their_mean if settings.class_collective else memory.for_matching
+        given = (maps, self.network.num_parameters, self.labels.device, settings.graph_memory)
+        memory = GraphMemory(*given, self.ranks.size)
+        together = memory.for_matching if self.shares_classes else memory.for_their_mean
         synthetic, real = together(self.sizes, settings.real_batch, self.obstacles, train.class_sizes)
         self._objective = Objective(
             model=models[0],
@@ -224,6 +225,11 @@ class GradientMatching(Method[Resolved]):
             real_classes_at_once=real,
             graphs=self.graphs,
         )
+
+    @property
+    def shares_classes(self) -> bool:
+        """Whether each class's gradient is its own."""
+        return not self.settings.class_collective
 
     @property
     def backend_facts(self) -> dict[str, str]:
@@ -285,17 +291,21 @@ class GradientMatching(Method[Resolved]):
 
         objective = replace(self._objective, perturbed=perturbed)
         numbers = {**parameters, **buffers}
-        if settings.class_collective:
-            match = partial(class_collective_gradient, objective, numbers)
-        else:
-            match = partial(matching_gradient, objective, numbers, sizes=self.sizes)
         view = sampler.view(settings.siamese, f"{purpose} view", *index)
         plain = settings.siamese == "none"
-        return carried_back(
-            images,
-            self.decoded if plain else lambda stored: by_class(view, self.decoded(stored)),
-            lambda seen: match(lambda label: view(label, real(label)), synthetic=seen),
-        )
+
+        def of_classes(classes: range) -> tuple[Tensor, Tensor]:
+            own, first = slice(classes.start, classes.stop), classes.start
+            match = partial(matching_gradient, sizes=self.sizes[own], first=first)
+            return carried_back(
+                images[own],
+                self.decoded if plain else lambda stored: by_class(view, self.decoded(stored), first),
+                lambda seen: (class_collective_gradient if settings.class_collective else match)(
+                    objective, numbers, lambda label: view(label, real(label)), seen
+                ),
+            )
+
+        return self.ranks.gathered(len(images), of_classes)
 
     def _trained(self, start: TrainState, buffers: Parameters, images: Tensor, step: Step) -> TrainState:
         """Train the network on synthetic or real images, each augmented in its own way where the method augments."""
@@ -338,13 +348,3 @@ class GradientMatching(Method[Resolved]):
         """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
         weight = (_AVERAGING + 1) / (_AVERAGING + self._number(step))
         return average + weight * (images - average)
-
-
-def _of_all_numbers(network: NetworkFunction, buffers: Parameters) -> Model:
-    """Return a network as a function of parameters and buffers alike, which change from one iteration to the next."""
-
-    def run(numbers: Parameters, images: Tensor) -> Tensor:
-        parameters = {name: tensor for name, tensor in numbers.items() if name not in buffers}
-        return network(parameters, images, {name: numbers[name] for name in buffers})
-
-    return run

@@ -28,12 +28,14 @@ class GraphMemory(NamedTuple):
         num_parameters: Of the network.
         device: That computes.
         limit: MiB; None for 256 on a processor, and half of what a GPU has free.
+        ranks: Processes that share the classes out in equal parts.
     """
 
     maps: MapSizes
     num_parameters: int
     device: torch.device
     limit: int | None = None
+    ranks: int = 1
 
     def numbers(self, usual: int = _LEAST) -> int:
         """Return how many numbers the limit allows; `usual` MiB on a processor where there is none."""
@@ -66,7 +68,7 @@ class GraphMemory(NamedTuple):
         `sizes` are the decoded images of each class, `real_sizes` the real ones. Where an obstacle stands in the way of
         a side, its classes are taken one by one.
         """
-        images, classes = max(sizes), len(real_sizes)
+        images, classes = max(sizes), ceil(len(real_sizes) / self.ranks)
         synthetic, real = self.classes(images, KEPT_TWICE), self.classes(real_batch, KEPT_ONCE)
         if self.device.type == "cpu":
             synthetic, real = min(synthetic, self.cached(images)), self.cached(real_batch)

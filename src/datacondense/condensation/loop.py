@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,22 @@ import torch
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.method import Method, MethodConfig
 from datacondense.condensation.progress import Progress
-from datacondense.condensation.results import Saved, facts_of_set, frozen, is_prolonged, restored
-from datacondense.condensation.state import State, Step
-from datacondense.environment import environment
+from datacondense.condensation.results import (
+    Saved,
+    begun,
+    done,
+    facts_of_set,
+    frozen,
+    provenance_of,
+    restored,
+)
+from datacondense.condensation.shared_run import (
+    check_agreement,
+    check_shareable,
+    set_of_first,
+    state_of_first,
+)
+from datacondense.condensation.state import State, Step, check_finite
 from datacondense.errors import InputError
 from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.protocol import EvaluationConfig, Score
@@ -23,6 +36,7 @@ from datacondense.evaluation.scoring import evaluate
 from datacondense.evaluation.soft_labels import check_teacher, soft_labelled, teacher_facts
 from datacondense.image_set import ImageSet, check_trainable, file_content
 from datacondense.networks.torch_state import usual_torch
+from datacondense.ranks import LostRankError, current_ranks
 from datacondense.run_folder import ResumeError, RunFolder
 from datacondense.settings import HIDDEN, added, check_at_least, narrowed, plain_settings, seconds_of
 
@@ -99,6 +113,9 @@ def condense(
 ) -> ImageSet:
     """Learn a few synthetic images per class that train networks as the real images do.
 
+    Where `torch.distributed.init_process_group` was called, its ranks share the classes out: all of them call this
+    function with the same arguments, and get the same set. Rank 0 alone writes into `directory` and calls `observer`.
+
     Args:
         train: The real images.
         method: What is learned and how; gradient matching of one image per class with the published settings where
@@ -123,35 +140,40 @@ def condense(
         InputError: A class is empty or there is only one, the settings or the teacher do not fit the images,
             `directory` holds another run or cannot be written, or the images became NaN or infinite.
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
+        LostRankError: Another rank ended; likewise.
     """
-    check_trainable(train)
-    run = run or RunConfig()
-    _check_validation(run, validation)
-    fingerprint = train.fingerprint
-    train = train.to(device)
-    # Settings that do not fit the images are refused here, before anything is written or discarded.
-    method = method or GradientMatchingConfig()
-    built = method.build(train, run.seed)
-    iterations = run.iterations or method.published_iterations
-    resolved = narrowed(_ResolvedRun, run, iterations=iterations)
-    provenance = _provenance(built, resolved, train, fingerprint)
-    if teacher is not None:
-        _check_teacher(teacher, train, built)
-        provenance["soft_labels"] = teacher_facts(teacher, temperature)
-    folder = None if directory is None else RunFolder(Path(directory))
-    with nullcontext() if folder is None else folder.claimed():
-        if folder is not None:
-            folder.begin(provenance, resume=resume, force=force)
-            found = ImageSet.load(folder.result) if resume and folder.result.exists() else None
-            if found is not None and not is_prolonged(found, provenance, folder):
-                return found
-        state, end = _Loop(built, resolved, train, validation, folder, observer).run()
-        result = frozen(state, facts_of_set(train, built), {**provenance, **_done(built, provenance, end)})
+    ranks = current_ranks()
+    with ranks.joint():
+        check_trainable(train)
+        run = run or RunConfig()
+        _check_validation(run, validation)
+        fingerprint = train.fingerprint
+        train = train.to(device)
+        # Settings that do not fit the images are refused here, before anything is written or discarded.
+        method = method or GradientMatchingConfig()
+        built = method.build(train, run.seed)
+        resolved = narrowed(_ResolvedRun, run, iterations=run.iterations or method.published_iterations)
+        provenance = provenance_of(built, plain_settings(resolved), train, fingerprint)
         if teacher is not None:
-            result = soft_labelled(result, teacher, temperature=temperature)
-        if folder is not None:
-            folder.save_result(*file_content(result))
-        return result
+            _check_teacher(teacher, train, built)
+            provenance["soft_labels"] = teacher_facts(teacher, temperature)
+    check_shareable(built, provenance)
+    folder = None if directory is None or not ranks.is_first else RunFolder(Path(directory))
+    with ExitStack() as claim:
+        found = set_of_first(ranks, lambda: begun(folder, claim, provenance, resume, force))
+        if found is not None:
+            return found
+        state, end = _Loop(built, resolved, train, validation, folder, observer).run()
+
+        def finish() -> ImageSet:
+            result = frozen(state, facts_of_set(train, built), provenance | done(built, provenance, end))
+            if teacher is not None:
+                result = soft_labelled(result, teacher, temperature=temperature)
+            if folder is not None:
+                folder.save_result(*file_content(result))
+            return result
+
+        return set_of_first(ranks, finish)
 
 
 def _check_teacher(teacher: TrainedNetwork, train: ImageSet, method: Method[Any]) -> None:
@@ -182,57 +204,81 @@ class _Loop:
         folder: RunFolder | None,
         observer: Callable[[Progress], None] | None,
     ) -> None:
-        self._method, self._run, self._train = method, run, train
+        self._method, self._run, self._train, self._ranks = method, run, train, method.ranks
         self._validation, self._folder, self._observer = validation, folder, observer
         self._steps: int = method.settings.steps_per_iteration
         self._accuracies: list[float] = []
+        self._saved_at = 0.0
         self._state, self._first, self._seconds_before = self._start()
         self._began = time.monotonic()
 
     def _start(self) -> tuple[State, Step, float]:
-        """Return the state, step and seconds from which the run goes on."""
-        saved = None if self._folder is None else self._folder.checkpoint(Saved)
-        if saved is None:
-            state, first, seconds = self._method.init(), Step(0, 0), 0.0
-        else:
-            state, first = restored(saved, self._train.images.device), Step(*saved.progress["position"])
-            seconds = saved.progress["seconds"]
-        if first > (self._run.iterations, 0):
-            raise ResumeError(
-                f"iterations is {self._run.iterations}, but the run is in iteration {first.outer + 1}: give more."
-            )
-        if self._folder is not None:
-            self._folder.keep_metrics(lambda entry: Step(entry["iteration"], entry["step"]) < first)
-            validations = (entry.get("validation") for entry in self._folder.metrics())
-            self._accuracies = [found["accuracy"] for found in validations if found]
-        return state, first, seconds
+        """Return the state, step and seconds from which the run goes on; the first rank reads them."""
+        state: State | None = None
+
+        def read() -> dict[str, Any]:
+            nonlocal state
+            saved = None if self._folder is None else self._folder.checkpoint(Saved)
+            found: dict[str, Any] = {"position": (0, 0), "seconds": 0.0, "accuracies": []}
+            if saved is not None:
+                state = restored(saved, self._train.images.device)
+                found |= {name: saved.progress[name] for name in ("position", "seconds")}
+            first = Step(*found["position"])
+            if first > (self._run.iterations, 0):
+                raise ResumeError(
+                    f"iterations is {self._run.iterations}, but the run is in iteration {first.outer + 1}: give more."
+                )
+            if self._folder is not None:
+                self._folder.keep_metrics(lambda entry: Step(entry["iteration"], entry["step"]) < first)
+                validations = (entry.get("validation") for entry in self._folder.metrics())
+                found["accuracies"] = [each["accuracy"] for each in validations if each]
+            return {**found, "begun": saved is not None}
+
+        found = self._ranks.of_first(read)
+        self._accuracies = found["accuracies"]
+        if found["begun"]:
+            state = state_of_first(self._ranks, state, self._train.images.device)
+        return state or self._method.init(), Step(*found["position"]), found["seconds"]
 
     def run(self) -> tuple[State, Step]:
         """Go on until the iterations are done, the time is over or the accuracy no longer grows."""
-        state, step = self._state, self._first
-        saved_at = self._seconds()
+        state, step, ranks = self._state, self._first, self._ranks
+        self._saved_at = self._seconds()
         try:
-            # One step at least, however short the time: pure noise is no result.
-            while (
-                step.outer < self._run.iterations
-                and not self._is_stalled()
-                and (self._seconds() < self._run.time_limit_seconds or step == (0, 0))
-            ):
+            while ranks.of_first(partial(self._goes_on, step)):
                 new, loss = self._method.step(state, step)
-                _check_finite(new, step, self._method.settings.image_lr)
+                check_finite(new, step, self._method.settings.image_lr)
                 # Interrupted while it is validated and logged, a step is taken again.
                 progress = self._logged(new, step, loss)
                 state, step = new, step.after(self._steps)
-                if self._observer is not None:
-                    self._observer(progress)
-                if self._seconds() - saved_at >= self._run.checkpoint_every:
-                    self._save(state, step)
-                    saved_at = self._seconds()
-        except KeyboardInterrupt:
+                if ranks.of_first(partial(self._observed, progress)):
+                    self._save_together(state, step)
+        except (KeyboardInterrupt, LostRankError):
             self._save(state, step)
             raise
-        self._save(state, step)
+        self._save_together(state, step)
         return state, step
+
+    def _goes_on(self, step: Step) -> bool:
+        # One step at least, however short the time: pure noise is no result.
+        return (
+            step.outer < self._run.iterations
+            and not self._is_stalled()
+            and (self._seconds() < self._run.time_limit_seconds or step == (0, 0))
+        )
+
+    def _observed(self, progress: Progress) -> bool:
+        """Call the observer, and return whether it is time for a checkpoint."""
+        if self._observer is not None:
+            self._observer(progress)
+        return self._seconds() - self._saved_at >= self._run.checkpoint_every
+
+    def _save_together(self, state: State, step: Step) -> None:
+        """Write a checkpoint once all ranks agree on the state."""
+        if self._ranks.size > 1:
+            check_agreement(self._ranks, state, step)
+        self._ranks.of_first(partial(self._save, state, step))
+        self._saved_at = self._seconds()
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._began
@@ -250,10 +296,15 @@ class _Loop:
         """Log a step, with a validation accuracy where one is due, and return what the observer is told."""
         score = self._validate(self._images(state)) if self._is_validation_due(done) else None
         seconds = self._seconds()
-        if self._folder is not None:
-            entry = {"iteration": done.outer, "step": done.inner, "loss": loss, "seconds": seconds}
-            found = {} if score is None else {"accuracy": score.mean, "std": score.std, "n": score.n}
-            self._folder.log(**entry, **({"validation": found} if found else {}))
+        entry: dict[str, Any] = {
+            "iteration": done.outer,
+            "step": done.inner,
+            "loss": loss,
+            "seconds": seconds,
+        }
+        found = {} if score is None else {"accuracy": score.mean, "std": score.std, "n": score.n}
+        entry |= {"validation": found} if found else {}
+        self._ranks.of_first(lambda: None if self._folder is None else self._folder.log(**entry))
         self._accuracies += [] if score is None else [score.mean]
         return Progress(
             step=done,
@@ -297,33 +348,3 @@ class _Loop:
             repeats=self._run.validation_networks, augmentation="none", seed=self._run.seed
         )
         return evaluate(images, self._validation, protocol, device=self._train.images.device)
-
-
-def _provenance(method: Method[Any], run: _ResolvedRun, train: ImageSet, fingerprint: str) -> dict[str, Any]:
-    """Return all that the result depends on, as plain JSON values."""
-    source = train.provenance.get("source", {})
-    hold_out = train.provenance.get("hold_out")
-    return {
-        "method": method.settings.name,
-        "settings": plain_settings(method.settings),
-        "run": plain_settings(run),
-        "source": {**source, "num_images": len(train), "fingerprint": fingerprint, "hold_out": hold_out},
-        "environment": {**environment(train.images.device), **method.backend_facts},
-    }
-
-
-def _done(method: Method[Any], provenance: dict[str, Any], end: Step) -> dict[str, Any]:
-    """Return what is known of a run at its end only: how far it came, and what the device captured on the way."""
-    iterations = end.outer + end.inner / method.settings.steps_per_iteration
-    return {"environment": provenance["environment"] | method.backend_facts, "iterations_done": iterations}
-
-
-def _check_finite(state: State, step: Step, image_lr: float | None) -> None:
-    """Stop before a broken state is saved."""
-    tensors = (state.images, state.velocity, *state.learned.values())
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        smaller = "" if image_lr is None else f", such as {image_lr / 10:g}"
-        raise InputError(
-            f"The images became NaN or infinite in iteration {step.outer}, step {step.inner}, with image_lr "
-            f"{image_lr}: give a smaller --image-lr{smaller}."
-        )

@@ -30,6 +30,7 @@ from datacondense.networks.backend import (
 from datacondense.networks.builder import build_network
 from datacondense.networks.names import canonical_network, network_name
 from datacondense.networks.network import Network
+from datacondense.ranks import current_ranks
 from datacondense.settings import (
     IpcOf,
     Named,
@@ -180,10 +181,11 @@ class Method(ABC, Generic[SettingsT]):
         labels: The classes `[K]`.
         stored: Stored images of each class. Where they differ, S is the largest, and the rest of a class stays unused.
         sizes: Decoded images of each class.
+        ranks: The processes that share a run, and which of them this is.
     """
 
     def __init__(self, settings: SettingsT, train: ImageSet, seed: int) -> None:
-        self.settings = settings
+        self.settings, self.ranks = settings, current_ranks()
         self.sampler = Sampler(
             train, seed, torch.float64 if settings.precision == "float64" else torch.float32
         )
@@ -209,6 +211,11 @@ class Method(ABC, Generic[SettingsT]):
                 per_iteration=settings.real_batches_per_iteration,
             )
         self.graphs = CudaGraphs("cpu" if ":" in network_name(settings.network) else self.labels.device)
+
+    @property
+    def shares_classes(self) -> bool:
+        """Whether several processes share the work of a step; others are refused."""
+        return False
 
     @property
     def backend_facts(self) -> dict[str, str]:
@@ -267,7 +274,8 @@ class Method(ABC, Generic[SettingsT]):
         """Draw what the step after this one needs, while a GPU computes this one: before its loss is waited for."""
         if self.labels.device.type == "cuda" and self._representatives is None:
             after = step.after(self.settings.steps_per_iteration)
-            self.sampler.draw_ahead(self.network, self.settings.real_batch, after)
+            classes = self.ranks.share(len(self.labels))
+            self.sampler.draw_ahead(self.network, self.settings.real_batch, after, classes)
 
     def fresh_network(self, step: Step) -> Callable[[Tensor], Tensor]:
         """Return an iteration's network as a function of normalised images `[N, C, H, W]`, for first-order derivatives.

@@ -1,7 +1,8 @@
 """Representative real batches (Liu et al., ICCV 2023, "DREAM"): images near the centres of clusters of features."""
 
 import warnings
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -65,26 +66,27 @@ class Representatives:
         self._sampler, self._network = sampler, embedding_network(network)
         self._model = first_order_model(self._network, backend)
         self._size, self._every, self._per_iteration = size, every, per_iteration
-        self._latest: tuple[int, list[Tensor]] | None = None
+        self._latest: tuple[int, Callable[[int], Tensor]] | None = None
 
     def batch(self, label: int, step: Step) -> Tensor:
         """Return normalised real images `[B, C, H, W]` of a class, none twice: all where the class has fewer."""
         number = step.outer * self._per_iteration + step.inner
         number -= number % self._every
         if self._latest is None or self._latest[0] != number:
-            self._latest = number, self._positions(Step(*divmod(number, self._per_iteration)))
-        return self._sampler.images(self._latest[1][label])
+            self._latest = number, cache(self._positions(Step(*divmod(number, self._per_iteration))))
+        return self._sampler.images(self._latest[1](label))
 
-    @torch.no_grad()
-    def _positions(self, step: Step) -> list[Tensor]:
-        """Return positions `[B]` of each class in the training set, found anew at a step."""
+    def _positions(self, step: Step) -> Callable[[int], Tensor]:
+        """Return the function from a class to its positions `[B]` in the training set, found anew at a step."""
         sampler = self._sampler
         parameters = sampler.network(self._network, "network", step.outer)
         buffers = sampler.frozen_buffers(self._network, parameters, *step)
         features = partial(self._model, parameters, buffers=buffers)
-        found = []
-        for label in range(sampler.train.num_classes):
+
+        @torch.no_grad()
+        def positions(label: int) -> Tensor:
             pool = sampler.positions(label, _POOL * self._size, "representative", *step)
             parts = [features(sampler.images(part)).flatten(1) for part in pool.split(_AT_ONCE)]
-            found.append(pool[nearest_to_centres(torch.cat(parts), self._size).to(pool.device)])
-        return found
+            return pool[nearest_to_centres(torch.cat(parts), self._size).to(pool.device)]
+
+        return positions

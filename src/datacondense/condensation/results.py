@@ -1,6 +1,7 @@
-"""From the state of a run to an image set: at its end or at a checkpoint; and whether an end is what is wanted."""
+"""From the state of a run to an image set, with what it depends on; and whether an earlier end is what is wanted."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -9,7 +10,8 @@ from msgspec import Meta
 
 from datacondense.condensation.learned_labels import LABEL_LOGITS
 from datacondense.condensation.method import Method
-from datacondense.condensation.state import State
+from datacondense.condensation.state import State, Step
+from datacondense.environment import environment
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.matching.gradients import used_images
@@ -22,6 +24,7 @@ from datacondense.run_folder import (
     different_settings,
 )
 from datacondense.set_metadata import Whitening
+from datacondense.settings import plain_settings
 
 _TAKEN = ("class_names", "mean", "std", "dataset", "may_be_mirrored", "augmentation")
 # What the result of a run has of its own: how far it went, what it learned, and where.
@@ -97,6 +100,40 @@ def unfinished(folder: RunFolder) -> ImageSet:
     iteration, step = saved.progress["position"]
     provenance = {**folder.settings(), "unfinished": {"iteration": iteration, "step": step}}
     return frozen(restored(saved), saved.progress["facts"], provenance)
+
+
+def provenance_of(
+    method: Method[Any], run: Mapping[str, Any], train: ImageSet, fingerprint: str
+) -> dict[str, Any]:
+    """Return all that the result depends on, as plain JSON values; `run` are the run's settings."""
+    source = train.provenance.get("source", {})
+    hold_out = train.provenance.get("hold_out")
+    processes = {"processes": method.ranks.size} if method.ranks.size > 1 else {}
+    return {
+        "method": method.settings.name,
+        "settings": plain_settings(method.settings),
+        "run": run,
+        "source": {**source, "num_images": len(train), "fingerprint": fingerprint, "hold_out": hold_out},
+        "environment": {**environment(train.images.device), **method.backend_facts, **processes},
+    }
+
+
+def done(method: Method[Any], provenance: Mapping[str, Any], end: Step) -> dict[str, Any]:
+    """Return what is known of a run at its end only: how far it came, and what the device captured on the way."""
+    iterations = end.outer + end.inner / method.settings.steps_per_iteration
+    return {"environment": provenance["environment"] | method.backend_facts, "iterations_done": iterations}
+
+
+def begun(
+    folder: RunFolder | None, claim: ExitStack, provenance: Mapping[str, Any], resume: bool, force: bool
+) -> ImageSet | None:
+    """Claim and prepare the folder of a run, and return the result that it holds if the run needs no more."""
+    if folder is None:
+        return None
+    claim.enter_context(folder.claimed())
+    folder.begin(provenance, resume=resume, force=force)
+    found = ImageSet.load(folder.result) if resume and folder.result.exists() else None
+    return None if found is not None and is_prolonged(found, provenance, folder) else found
 
 
 def is_prolonged(found: ImageSet, provenance: Mapping[str, Any], folder: RunFolder) -> bool:

@@ -66,8 +66,8 @@ class Sampler:
         """Return the normalised real images at some positions, `[B, C, H, W]`."""
         return self.train.normalised(positions).to(self.dtype)
 
-    def draw_ahead(self, network: Network, size: int, step: Sequence[int]) -> None:
-        """Draw what `real` and `network` will be asked for in a step, each for the purpose of its name.
+    def draw_ahead(self, network: Network, size: int, step: Sequence[int], classes: range) -> None:
+        """Draw what `real`, for some classes, and `network` will be asked for in a step, for purposes of these names.
 
         What is drawn is the same; on a GPU it costs no time while the device is busy with the step before. Real images
         that take much memory are left for when they are needed.
@@ -76,9 +76,9 @@ class Sampler:
         found: dict[tuple[Any, ...], Any] = {}
         if inner == 0:
             found[network, "network", outer] = self.network(network, "network", outer)
-        numbers = size * self.train.num_classes * prod(self.train.image_shape)
+        numbers = size * len(classes) * prod(self.train.image_shape)
         if numbers * self.dtype.itemsize <= _MOST_AHEAD:
-            for label in range(self.train.num_classes):
+            for label in classes:
                 found[label, size, "real", *step] = self.real(label, size, "real", *step)
         self._ahead = found
 
@@ -120,6 +120,6 @@ class Sampler:
         return network.measure_statistics(parameters, torch.cat(batches))
 
 
-def by_class(view: View, images: Tensor) -> Tensor:
-    """Augment the images `[K, S, C, H, W]` of every class by the view of that class."""
-    return torch.stack([view(label, own) for label, own in enumerate(images)])
+def by_class(view: View, images: Tensor, first: int = 0) -> Tensor:
+    """Augment the images `[K, S, C, H, W]` of every class, counted from the first one's number, by its view."""
+    return torch.stack([view(label, own) for label, own in enumerate(images, first)])

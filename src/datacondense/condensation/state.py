@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from datacondense.errors import InputError
 from datacondense.matching.pixel_filter import Moments
 from datacondense.networks.network import Parameters
 from datacondense.tensor_files import flattened, group_of
@@ -105,4 +106,15 @@ class State:
             moments=Moments(**moments) if moments else None,
             learned=group_of(tensors, "learned"),
             other=group_of(tensors, "other"),
+        )
+
+
+def check_finite(state: State, step: Step, image_lr: float | None) -> None:
+    """Stop before a broken state is saved."""
+    tensors = (state.images, state.velocity, *state.learned.values())
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        smaller = "" if image_lr is None else f", such as {image_lr / 10:g}"
+        raise InputError(
+            f"The images became NaN or infinite in iteration {step.outer}, step {step.inner}, with image_lr "
+            f"{image_lr}: give a smaller --image-lr{smaller}."
         )

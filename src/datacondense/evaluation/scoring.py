@@ -12,7 +12,6 @@ from torch import Tensor
 
 from datacondense.cuda_graphs import CudaGraphs, fitting, side_by_side
 from datacondense.environment import environment
-from datacondense.errors import InputError
 from datacondense.evaluation.learned_steps import train_by_learned_steps
 from datacondense.evaluation.protocol import (
     NOISE,
@@ -21,6 +20,7 @@ from datacondense.evaluation.protocol import (
     Score,
     own_protocol,
 )
+from datacondense.evaluation.same_kind import check_same_kind
 from datacondense.facts import is_known
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.backend import Backend, NetworkFunction, choose_backend, first_order_model
@@ -29,6 +29,8 @@ from datacondense.networks.names import has_batch_norm
 from datacondense.networks.network import Network, Parameters, moved
 from datacondense.networks.torch_state import usual_torch
 from datacondense.random import seeded_generator
+from datacondense.ranks import current_ranks
+from datacondense.settings import plain_settings
 from datacondense.training import (
     DivergedError,
     Learner,
@@ -53,13 +55,16 @@ def evaluate(
 ) -> Score:
     """Score a set by the accuracy of networks trained on it alone.
 
+    Where `torch.distributed.init_process_group` was called, its ranks share the networks out: all of them call this
+    function with the same arguments, and get the same score.
+
     Args:
         images: The set to score: condensed, selected or read.
         test: Images never used in training. They are normalised with the mean and std of `images`, which is what
             the networks were trained with.
         config: The protocol; where None that of the paper of the set's method, see `own_protocol`.
         device: Where to compute.
-        observer: Called after each network with its number, from 0, and its accuracy, 0 to 1.
+        observer: Called after each network with its number, from 0, and its accuracy, 0 to 1; on the first rank only.
 
     Returns:
         Every accuracy, with the full protocol.
@@ -68,13 +73,25 @@ def evaluate(
         InputError: The two sets have different image shapes or classes, a name in the protocol is unknown, the engine
             cannot compute this network, the set names a network of somebody's own, or training diverged.
     """
-    protocol = resolved(config or own_protocol(images), images, test)
-    scoring = _Scoring(images, test, protocol, device)
-    accuracies = []
-    for repeat, found in enumerate(scoring.accuracies(range(protocol.repeats))):
-        accuracies.append(found)
-        if observer is not None:
-            observer(repeat, found)
+    ranks = current_ranks()
+    with ranks.joint():
+        protocol = resolved(config or own_protocol(images), images, test)
+        scoring = _Scoring(images, test, protocol, device)
+    facts = {"set": images.fingerprint, "test images": test.fingerprint, **plain_settings(protocol)}
+    ranks.check_same(facts if ranks.size > 1 else {})
+    observe = observer if observer is not None and ranks.is_first else lambda repeat, accuracy: None
+
+    def of_repeats(repeats: range) -> tuple[Tensor]:
+        found = []
+        for repeat, accuracy in zip(repeats, scoring.accuracies(repeats), strict=True):
+            found.append(accuracy)
+            observe(repeat, accuracy)
+        return (torch.tensor(found, dtype=torch.float64),)
+
+    (all_found,) = ranks.gathered(protocol.repeats, of_repeats)
+    accuracies: list[float] = all_found.tolist()
+    for repeat in range(len(ranks.share(protocol.repeats)), protocol.repeats):  # of the other ranks
+        observe(repeat, accuracies[repeat])
     source = test.provenance.get("source", {})
     return Score(
         accuracies=tuple(accuracies),
@@ -205,7 +222,7 @@ class _Scoring:
     def __init__(
         self, images: ImageSet, test: ImageSet, protocol: ResolvedProtocol, device: torch.device | str
     ) -> None:
-        _check_same_kind(images, test)
+        check_same_kind(images, test)
         check_trainable(images)
         self._images, self._test, self._protocol = images.to(device), test.to(device), protocol
         self._training = _Training(_network(images, protocol), self._images, protocol)
@@ -225,7 +242,7 @@ class _Scoring:
     def _networks_at_once(self, number: int) -> int:
         """Return how many networks to train and test side by side: groups that fit, as equal as can be."""
         training, test = self._training, self._test
-        if not training.graphs.captures or number == 1:
+        if not training.graphs.captures or number <= 1:
             return 1
 
         def test_one() -> None:
@@ -309,34 +326,3 @@ def _network(images: ImageSet, protocol: ResolvedProtocol) -> Network:
 
 def _backend(network: Network, protocol: EvaluationConfig, device: torch.device | str) -> Backend:
     return choose_backend(network, device, precision=protocol.precision, engine=protocol.engine)
-
-
-def _check_same_kind(images: ImageSet, test: ImageSet) -> None:
-    """Check that a network for one set can classify the other."""
-    if images.image_shape != test.image_shape:
-        raise InputError(
-            f"The set has images of shape {images.image_shape}, but the test images are {test.image_shape} "
-            "(channels, height, width): test on the data set it was made from, with the same --resize and --channels."
-        )
-    if images.class_names != test.class_names:
-        raise InputError(
-            f"The set has the classes {_listed(images)}, but the test images have {_listed(test)}: test on the data "
-            "set it was made from."
-        )
-    if images.whitening != test.whitening:
-        raise InputError(
-            f"The set is {_scale(images)}, but the test images are {_scale(test)}: whiten these as the set is, "
-            "in Python with whitened(test, train, images.whitening)."
-        )
-
-
-def _scale(images: ImageSet) -> str:
-    """Describe whether and how a set is whitened."""
-    known = images.whitening
-    return f"whitened ({known.kind}, fitted on {known.fitted_on})" if known else "not whitened"
-
-
-def _listed(images: ImageSet) -> str:
-    """Name the first classes of a set and their number."""
-    names = ", ".join(images.class_names[:5])
-    return f"{names}{', …' if images.num_classes > 5 else ''} ({images.num_classes})"

@@ -102,18 +102,21 @@ def matching_gradient(
     real_batch: RealBatch,
     synthetic: Tensor,
     sizes: Sequence[int] | None = None,
+    first: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Return the distances `[K]` (paper, equation 9), and the gradient of their sum in all images `[K, S, C, H, W]`.
 
     `real_batch` gives the normalised images `[B, C, H, W]` of a class and is called once per class, so that no more
     need be in memory than are differentiated together. Of each class the first images are used where `sizes` says so.
+    The K classes may be some of all: those that follow each other from `first` on.
     """
-    labels = torch.arange(len(synthetic), device=synthetic.device)
+    stop = first + len(synthetic)
+    labels = torch.arange(stop, device=synthetic.device)
     sizes = [synthetic.shape[1]] * len(synthetic) if sizes is None else sizes
     values, gradients = [], []
-    for group in ranges(0, len(synthetic), objective.classes_at_once):
+    for group in ranges(first, stop, objective.classes_at_once):
         real = _real_by_class(objective, parameters, real_batch, labels, group)
-        own = slice(group.start, group.stop)
+        own = slice(group.start - first, group.stop - first)
         used = tuple(sizes[own])
         value, gradient = objective.graphs.replay(
             ("synthetic side", used),
@@ -121,7 +124,7 @@ def matching_gradient(
             parameters,
             real,
             synthetic[own],
-            labels[own],
+            labels[group.start : group.stop],
         )
         values.append(value)
         gradients.append(gradient)

@@ -294,3 +294,13 @@ def _layer(name: str, layer: nn.Module, parameters: Parameters, x: Tensor) -> Te
     """Run one of torch's layers in the precision of its input."""
     own = {local: parameters[f"{name}.{local}"].to(x.dtype) for local, _ in layer.named_parameters()}
     return cast(Tensor, functional_call(layer, own, (x,)))
+
+
+def of_all_numbers(network: NetworkFunction, buffers: Parameters) -> Callable[[Parameters, Tensor], Tensor]:
+    """Return a network as a function of parameters and buffers alike, which change from one iteration to the next."""
+
+    def run(numbers: Parameters, images: Tensor) -> Tensor:
+        parameters = {name: tensor for name, tensor in numbers.items() if name not in buffers}
+        return network(parameters, images, {name: numbers[name] for name in buffers})
+
+    return run
