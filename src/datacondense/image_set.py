@@ -4,7 +4,6 @@ Axes, here and everywhere: K classes, S synthetic images per class, B real image
 trained together, C H W channels, height, width.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
@@ -18,6 +17,7 @@ from torch.utils.data import TensorDataset
 
 from datacondense.cuda_graphs import sent
 from datacondense.decoder import check_factor, decode
+from datacondense.disk_images import fingerprint, in_memory, pairs, taken
 from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.files import checked, reading
@@ -45,7 +45,7 @@ class ImageSet:
 
     Attributes:
         images: Stored pixels `[N, C, H, W]`: uint8 in 0-255 for images that were read, or float32 in pixel scale
-            (0 to 1, not clamped) for images that were learned.
+            (0 to 1, not clamped) for images that were learned. `DiskImages` are read as they are needed.
         labels: Class numbers `[N]`, int64, in 0..K-1.
         class_names: The K names, in the order of the labels.
         mean: Normalisation mean per channel, in pixel scale (0 to 1).
@@ -123,10 +123,8 @@ class ImageSet:
         facts: tuple[Any, ...] = (self.image_shape, str(self.images.dtype), self.class_names)
         facts += (self.factor,) if self.factor > 1 else ()
         facts += astuple(self.whitening) if self.whitening else ()
-        digest = hashlib.sha256(repr(facts).encode())
-        for tensor in (self.images, self.labels, *([] if self.soft_labels is None else [self.soft_labels])):
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()[:16]
+        labels = [self.labels, *([] if self.soft_labels is None else [self.soft_labels])]
+        return fingerprint(self.images, repr(facts).encode(), labels)
 
     def pixels(self, indices: Tensor | None = None) -> Tensor:
         """Return images in pixel scale.
@@ -137,7 +135,7 @@ class ImageSet:
         Returns:
             float32 `[M, C, H, W]`; 0 to 1, or beyond for learned images.
         """
-        images = self.images if indices is None else self.images[indices]
+        images = in_memory(self.images) if indices is None else self.images[indices]
         return images.float() / 255 if images.dtype == torch.uint8 else images
 
     def normalised(self, indices: Tensor | None = None) -> Tensor:
@@ -204,7 +202,8 @@ class ImageSet:
         soft = self.soft_labels
         if soft is not None:
             soft = soft.unflatten(0, (len(self), -1))[indices].flatten(0, 1)
-        return replace(self, images=self.images[indices], labels=self.labels[indices], soft_labels=soft)
+        images = taken(self.images, indices)
+        return replace(self, images=images, labels=self.labels[indices], soft_labels=soft)
 
     def first(self, ipc: int) -> Self:
         """Return the first images of each class: the smaller set of a selection that selects one image after the other.
@@ -242,12 +241,11 @@ class ImageSet:
                 ones with their class numbers; the same where the factor is 1 and labels are class numbers.
 
         Returns:
-            The data set, in memory.
+            The data set; images on disk are read as they are needed, all others are in memory.
         """
         shown = self.decoded() if decoded else self
-        return TensorDataset(
-            shown.normalised() if normalised else shown.pixels(), shown.targets if decoded else self.labels
-        )
+        read = shown.normalised if normalised else shown.pixels
+        return pairs(shown.images, read, shown.targets if decoded else self.labels)
 
     def save(self, path: Path | str) -> None:
         """Write the set as one safetensors file, atomically; see `load`.
@@ -322,7 +320,7 @@ def file_content(images: ImageSet) -> tuple[dict[str, Tensor], dict[str, str]]:
         "record": json.dumps(images.provenance, sort_keys=True),
         **{name: json.dumps(getattr(images, name)) for name in _FACTS},
     }
-    tensors = {"images": images.images, "labels": images.labels}
+    tensors = {"images": in_memory(images.images), "labels": images.labels}
     if images.soft_labels is not None:
         tensors["soft_labels"] = images.soft_labels
     if images.factor > 1:

@@ -70,13 +70,14 @@ def former_task(described: dict[str, Any]) -> dict[str, Any]:
 def current_options(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return a command's arguments with today's names of options."""
     notes, current = [], []
-    for argument in arguments:
+    for argument, after in zip(arguments, [*arguments[1:], "--"], strict=True):
         option, equals, value = argument.partition("=")
-        if option in _OPTIONS:
-            notes.append(
-                f"{option} is now {_OPTIONS[option]}; the old name works in this release for the last time."
-            )
-            option = _OPTIONS[option]
+        new = _OPTIONS.get(option)
+        if option == "--cache" and arguments[0] == "select" and (equals or not after.startswith("-")):
+            new = "--selections"  # a folder; alone it is another option
+        if new is not None:
+            notes.append(f"{option} is now {new}; the old name works in this release for the last time.")
+            option = new
         current.append(option + equals + value)
     return current, notes
 

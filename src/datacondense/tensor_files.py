@@ -8,6 +8,7 @@ and metadata lies among the metadata, since a flipped bit is otherwise just anot
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import xxhash
@@ -55,6 +56,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 "or create it anew."
             )
         return tensors, metadata
+
+
+class Place(NamedTuple):
+    """Where the numbers of a tensor begin in its file, in bytes; the file's checksum and other metadata."""
+
+    offset: int
+    checksum: str
+    metadata: dict[str, str]
+
+
+def place_of(path: Path, name: str) -> Place:
+    """Find a tensor in a file that was read or written before."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        header = json.loads(file.read(length))
+    metadata = header["__metadata__"]
+    return Place(_LENGTH + length + header[name]["data_offsets"][0], metadata.pop(_CHECKSUM), metadata)
 
 
 def flattened(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ def test_what_needs_no_cache_works(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["evaluate", run, "--on", "digits", "--repeats", "1", "--epochs", "1", *TINY]) == 0
     assert main(["info", run]) == 0
     out = str(tmp_path / "x.safetensors")
-    cache = ["--cache", str(tmp_path / "cache")]
+    cache = ["--selections", str(tmp_path / "cache")]
     assert main(["select", "digits", "--method", "random", "--out", out, *cache]) == 0
     assert "Traceback" not in capsys.readouterr().err
 

@@ -177,7 +177,7 @@ def test_files_that_hold_no_numbers(
         ),
         (["--method", "forgetting", "--features", "{tmp}/f.npy"], "give --method herding or k-center"),
         (["--method", "k-center", "--features", "{tmp}/f.npy"], "There is no file {tmp}/f.npy"),
-        (["--method", "random", "--cache", "{data}"], "cannot be written"),
+        (["--method", "random", "--selections", "{data}"], "cannot be written"),
         (
             ["--method", "random", "--out", "{tmp}/folder"],
             "{tmp}/folder is a folder, but a file is to be written",

@@ -57,7 +57,7 @@ def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None
     source = provenance.get("source")
     if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
         return None
-    known = {name: source.get(name) for name in ("resize", "channels")}
+    known: dict[str, Any] = {name: source.get(name) for name in ("resize", "channels")}
     config = None if source["name"] in CATALOGUE else source.get("config")
     split = None if source.get("split") == "train" else source.get("split")
     try:

@@ -8,7 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any
 
@@ -127,11 +127,15 @@ def _run(args: list[str], stop: _Stop) -> int:
         return 0
     command = parsed(args)
     _on_signals(stop)  # from now on: save, then leave
-    if not getattr(getattr(command, "machine", command), "deterministic", False):
-        return command()
-    from datacondense.networks.torch_state import deterministic
+    with ExitStack() as stack:
+        if getattr(getattr(command, "machine", command), "deterministic", False):
+            from datacondense.networks.torch_state import deterministic
 
-    with deterministic():  # before anything starts the GPU
+            stack.enter_context(deterministic())  # before anything starts the GPU
+        if getattr(getattr(command, "data", command), "cache", False):
+            from datacondense.cli.decoding import decoding_shown
+
+            stack.enter_context(decoding_shown(command))
         return command()
 
 

@@ -40,7 +40,7 @@ class Select:
     """Select real images of each class: the baselines of condensation.
 
     Herding and k-center compare the features of a network that is trained on the full data set, forgetting watches its
-    training, and RDED has it score crops. Network and features are kept in --cache, so the next selection takes
+    training, and RDED has it score crops. Network and features are kept in --selections, so the next selection takes
     seconds; training that was stopped continues with the same command.
 
     Attributes:
@@ -49,7 +49,7 @@ class Select:
             the selected images in the training set.
         features: Your own features for herding or k-center, instead of those of a trained network: a .npy file
             with one row of floating-point numbers for each training image, in their order.
-        cache: Folder where trained networks and features are kept. Default: datacondense in $XDG_CACHE_HOME or
+        selections: Folder where trained networks and features are kept. Default: datacondense in $XDG_CACHE_HOME or
             ~/.cache.
         force: Replace OUT where it exists.
         selection: The method, and the network that it relies on.
@@ -61,7 +61,7 @@ class Select:
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
     out: Path
     features: Path | None = None
-    cache: Path | None = None
+    selections: Path | None = None
     force: bool = False
     selection: SelectionConfig
     data: DataConfig = field(default_factory=DataConfig)
@@ -104,7 +104,7 @@ class Select:
 
     def _by_network(self, source: DataSource, device: torch.device, printer: Printer) -> ImageSet:
         """Select by a trained network, once its training time is announced; or at random."""
-        store = selection_store(self.cache)
+        store = selection_store(self.selections)
         seconds = announced(
             training_to_do(selection_task(source, self.selection), store), store, device, printer
         )
@@ -112,7 +112,7 @@ class Select:
             return select(
                 source,
                 self.selection,
-                cache=self.cache,
+                cache=self.selections,
                 device=str(device),
                 observer=reporter(tick, seconds),
             )

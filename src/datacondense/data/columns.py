@@ -1,13 +1,13 @@
 """A table of the Hugging Face `datasets` library to pixels and labels: which column is which, and decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from datacondense.data.config import DataConfig
-from datacondense.data.decode import decode_images
+from datacondense.data.image_files import facts_of_file
+from datacondense.data.image_store import Batch, read_images
 from datacondense.data.list_pixels import list_depth, pixels_of_lists
 from datacondense.data.samples import LABEL_KEYS
 from datacondense.data.splits import ReadSplit
@@ -23,17 +23,16 @@ def read_table(
     elsewhere must not read the files of this machine.
     """
     image_column, label_column = find_columns(table.features, config)
-    names = getattr(table.features[label_column], "names", None)
     kind = table.features.arrow_schema.field(image_column).type
     if list_depth(kind):
         column = table.select_columns([image_column]).with_format("arrow")[:].column(image_column)
         images = pixels_of_lists(column, image_column, split, config)
     else:
-        images = _decoded(table, image_column, split, config, folders)
+        images = read_images(TableRows(table, image_column, split, folders), config)
     return ReadSplit(
         images=images,
         labels=table.select_columns([label_column]).with_format(None)[:][label_column],
-        class_names=tuple(names) if names else None,
+        class_names=names_of(table.features, label_column),
         split=split,
     )
 
@@ -44,17 +43,50 @@ def find_columns(features: Any, config: DataConfig) -> tuple[str, str]:
     return image_column, _label_column(features, config.label_column, image_column)
 
 
-def _decoded(
-    table: Any, image_column: str, split: str, config: DataConfig, folders: Sequence[Path] | None
-) -> Tensor:
-    """Decode a column of encoded images."""
-    rows = [f"Row {row} of the split {split!r}" for row in range(len(table))]
-    entries = _encoded(table.select_columns([image_column]), image_column)[:][image_column]
-    sources = [_source(entry, row, folders) for entry, row in zip(entries, rows, strict=True)]
-    return decode_images(sources, rows, resize=config.resize, channels=config.channels)
+def names_of(features: Any, label_column: str) -> tuple[str, ...] | None:
+    """Return the class names that a column of labels knows."""
+    return tuple(getattr(features[label_column], "names", None) or ()) or None
 
 
-def _encoded(table: Any, image_column: str) -> Any:
+class TableRows:
+    """The encoded images of a table.
+
+    Args:
+        table: The table.
+        column: Its column with the images.
+        split: The split that it is.
+        folders: Where images may lie that it names by a path; anywhere where None.
+    """
+
+    def __init__(self, table: Any, column: str, split: str, folders: Sequence[Path] | None) -> None:
+        self._table, self._column, self._split, self._folders = table, column, split, folders
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self._table)
+
+    def described(self) -> list[Any]:
+        """Return the fingerprint of the table, and the sizes and dates of the files that it lies in."""
+        files = [Path(file["filename"]) for file in self._table.cache_files]
+        return [self._table._fingerprint, self._column, [facts_of_file(file) for file in files]]
+
+    def batches(self, size: int, start: int) -> Iterator[Callable[[], Batch]]:
+        """Yield what reads so many rows each, from the batch of a number on."""
+        table = encoded(self._table.select_columns([self._column]), self._column)
+        size = min(size, len(table))
+        for first in range(start * size, len(table), max(1, size)):
+            entries = table[first : first + size][self._column]
+            yield partial(batch_of, entries, first, self._split, self._folders)
+
+
+def batch_of(entries: Sequence[Any], first: int, split: str, folders: Sequence[Path] | None) -> Batch:
+    """Return encoded images of consecutive rows, by the number of the first."""
+    rows = [f"Row {first + row} of the split {split!r}" for row in range(len(entries))]
+    return Batch([_source(entry, row, folders) for entry, row in zip(entries, rows, strict=True)], rows)
+
+
+def encoded(table: Any, image_column: str) -> Any:
     """Return a table that does not decode its images, one at a time, as rows are read."""
     import datasets  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datacondense.errors import InputError
-from datacondense.settings import check_number
+from datacondense.settings import added, check_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class DataConfig:
             the Hub; the environment variable DATACONDENSE_DATA where unset.
         resize: Side in pixels of the square that every image is resized to; needed where sizes differ.
         channels: 1 for grey, 3 for colour; what the images have where unset.
+        cache: Decode the images once into the user's cache folder, and read them from there as they are needed: for
+            more than the memory holds.
     """
 
     image_column: str | None = None
@@ -31,6 +33,7 @@ class DataConfig:
     data_root: Path | None = None
     resize: int | None = None
     channels: int | None = None
+    cache: bool = added(False)
 
     def __post_init__(self) -> None:
         check_form(self.resize, self.channels)

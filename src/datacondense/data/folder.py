@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datacondense.data.config import DataConfig
-from datacondense.data.decode import decode_images
+from datacondense.data.image_files import ImageFiles
+from datacondense.data.image_store import read_images
 from datacondense.data.image_tree import ImageTree, image_tree, note_ignored
 from datacondense.data.labels import normal
 from datacondense.data.layout import check_classes, split_folders, unlabelled, unwrapped
@@ -71,7 +72,7 @@ def _read_split(tree: ImageTree, split: str, config: DataConfig) -> ReadSplit:
         files = [(label, file) for label, name in enumerate(names) for file in classes[name]]
         labels, paths = [label for label, _ in files], [file for _, file in files]
     return ReadSplit(
-        images=decode_images(paths, map(str, paths), resize=config.resize, channels=config.channels),
+        images=read_images(ImageFiles(tree.path, paths), config),
         labels=labels,
         class_names=names,
         split=split,

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datacondense.disk_images import DiskImages
+
 # Of images converted to a wider type at a time: 0.2 GB for 64x64 colour.
 CHUNK = 2048
 # A constant channel has no spread to divide by.
@@ -26,10 +28,12 @@ def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ..
 
 def _whole_numbers(images: Tensor, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Sum pixels and their squares exactly."""
-    sums, squares = (
-        sum(part.long().pow(power).sum((0, 2, 3)) for part in images.split(CHUNK)) for power in (1, 2)
+    known = images.sums() if isinstance(images, DiskImages) else None
+    sums, squares = known or (
+        torch.as_tensor(sum(part.long().pow(power).sum((0, 2, 3)) for part in images.split(CHUNK))).tolist()
+        for power in (1, 2)
     )
-    pairs = list(zip(torch.as_tensor(sums).tolist(), torch.as_tensor(squares).tolist(), strict=True))
+    pairs = list(zip(sums, squares, strict=True))
     means = tuple(total / (255 * count) for total, _ in pairs)
     return means, tuple((count * square - total**2) / (255 * count) ** 2 for total, square in pairs)
 

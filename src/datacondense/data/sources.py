@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 from datacondense.data.folder import read_folder
 from datacondense.data.hub import CONDENSED, is_hub_id, is_published, published_file, read_hub
+from datacondense.data.image_store import stored_tensor
 from datacondense.data.image_tree import found_in
 from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
-from datacondense.data.splits import DataSplits, Splits, assemble
+from datacondense.data.splits import DataSplits, ReadSplit, Splits, assemble, kept
 from datacondense.data.tables import is_saved, is_table, read_saved, read_tables
+from datacondense.disk_images import DiskImages
 from datacondense.errors import InputError
 from datacondense.files import expanded
 from datacondense.image_set import ImageSet
@@ -94,6 +97,9 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
         "channels": config.channels,
     }
     published = entry.normalisation if entry is not None else None
+    if config.cache:
+        train, test = splits
+        splits = _on_disk(train), test if not isinstance(test, ReadSplit) else kept(partial(_on_disk, test))
     return assemble(*splits, source=origin, published=published)
 
 
@@ -121,10 +127,17 @@ def _check_unset(config: DataConfig, names: tuple[str, ...], where: str) -> None
     """Refuse settings that have no effect."""
     for name in names:
         value = getattr(config, name)
-        if value is not None:
+        if value is not None and value is not False:
             raise InputError(
                 f"{name} is {value!r}, but {where} has no such setting: leave --{name.replace('_', '-')} out."
             )
+
+
+def _on_disk(split: ReadSplit) -> ReadSplit:
+    """Return a split whose images lie in the cache."""
+    if isinstance(split.images, DiskImages):
+        return split
+    return replace(split, images=stored_tensor(split.images))
 
 
 def _read_memory(source: object, config: DataConfig) -> Splits:
