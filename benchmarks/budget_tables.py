@@ -7,17 +7,18 @@ import pandas as pd
 from budgets import TABLE
 from tables import interval, mean_std, record, table
 
-from datacondense.reports.layout import NOTHING, accuracy, points
+from datacondense.reports.layout import NOTHING, accuracy, number, points
 from datacondense.studies.published import published_table, shown
 from datacondense.studies.statistics import mean_interval
 
 
 @table(
     "data set | images per class | made by | seconds | stored numbers | decoded images | accuracy | sets × networks"
-    " | published gradient matching"
+    " | published gradient matching",
+    words=3,
 )
 def budgets() -> Iterator[str]:
-    frame = _frame().sort_values(["dataset", "ipc"], kind="stable")
+    frame = _frame("budgets").sort_values(["dataset", "ipc"], kind="stable")
     for _, group in frame.groupby("row", sort=False):
         first = group.iloc[0]
         values = group["score.accuracies"].sum()
@@ -36,9 +37,11 @@ def budgets() -> Iterator[str]:
         ])
 
 
-@table("with | without | difference, points (95 % interval) | sets × networks")
+@table(
+    "with | without | accuracy with | iterations | difference, points (95 % interval) | sets × networks", words=2
+)
 def ingredients() -> Iterator[str]:
-    groups = dict(list(_frame().groupby("row", sort=False)))
+    groups = dict(list(_frame("budgets-ingredients").groupby("row", sort=False)))
     for row in TABLE["rows"]:
         others = groups.get(row.get("beside"))
         if row["name"] not in groups or others is None:
@@ -52,10 +55,12 @@ def ingredients() -> Iterator[str]:
         yield " | ".join([
             row["made"],
             others.iloc[0].made,
+            mean_std(groups[row["name"]][scores].sum()),
+            number(groups[row["name"]].iterations_done.mean(), ".0f", NOTHING),
             f"{points(fmean(map(fmean, found)))} ({interval(mean_interval(found), '+.1f', 100)})",
             f"{len(found)} × {len(found[0])}",
         ])
 
 
-def _frame() -> pd.DataFrame:
-    return pd.json_normalize(record("budgets")["rows"], max_level=1)
+def _frame(name: str) -> pd.DataFrame:
+    return pd.json_normalize(record(name)["rows"], max_level=1)
