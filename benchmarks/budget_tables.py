@@ -38,7 +38,8 @@ def budgets() -> Iterator[str]:
 
 
 @table(
-    "with | without | accuracy with | iterations | difference, points (95 % interval) | sets × networks", words=2
+    "with | without | accuracy with | iterations | difference, points (95 % interval) | sets × networks",
+    words=2,
 )
 def ingredients() -> Iterator[str]:
     groups = dict(list(_frame("budgets-ingredients").groupby("row", sort=False)))
