@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from datacondense.data.config import DataConfig
 from datacondense.data.data_source import DataSource, identified
 from datacondense.tasks.scheduler import run_elsewhere, schedule
 from datacondense.tasks.store import Store, Workspace
@@ -88,3 +90,18 @@ def test_an_interrupted_task_goes_on_in_the_folder_that_it_left(
     (left / "switch").unlink()
     assert "record.json" in run_elsewhere(task, {}, workspace, 1)
     assert not left.exists()
+
+
+def test_images_on_disk_are_read_where_the_task_runs(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "data.npz"
+    np.savez(file, images=np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8), labels=np.arange(4) % 2)
+    data = identified(DataSource(name=str(file), config=DataConfig(cache=True)), needs_test=False)
+    sent: list[Any] = []
+    watched = replace(workers, share=lambda whole: sent.append(whole) or whole)
+    task, store = SumTask(data=data), Store(tmp_path / "out")
+    assert schedule([task], store, watched).failed == {}
+    assert store.record(task.key)["result"]["sum"] == sum(range(256))
+    assert [splits for _, splits in sent] == [None]

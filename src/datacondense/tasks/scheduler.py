@@ -118,14 +118,15 @@ def run_elsewhere(
     inputs: Mapping[str, Files],
     workspace: Workspace,
     threads: int,
-    *data: tuple[DataSource, DataSplits],
+    *data: tuple[DataSource, DataSplits | None],
 ) -> Files:
     """Run one task in a process that shares no folder with the study, and return what its folder holds then.
 
     It computes in a folder of the cache, where it goes on after the process was killed.
     """
     for source, splits in data:
-        provide(source, splits)
+        if splits is not None:
+            provide(source, splits)
     store = Store(cache_folder() / "tasks" / task.key)
     with locked(store.path.with_suffix(".lock"), wait=True):
         for key, files in inputs.items():
@@ -228,7 +229,9 @@ class _Run:
         """Return what stands for the images of a data set, and for its name, among the arguments of a task."""
         assert self._workers.share is not None
         if source not in self._shared:
-            self._shared[source] = self._workers.share((source, source.read()))
+            # Images that stay on disk are too many to send: workers read them by themselves.
+            splits = None if source.config.cache else source.read()
+            self._shared[source] = self._workers.share((source, splits))
         return self._shared[source]
 
     def _ended(self, key: str, future: "Future[Any]") -> bool:
