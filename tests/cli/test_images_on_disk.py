@@ -22,10 +22,8 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     root = tmp_path / "images"
     for split in ("train", "test"):
-        classes = {
-            name: pictures(9, colour=True, seed=seed, size=8) for seed, name in enumerate(("cat", "dog"))
-        }
-        write_folder(root / split, classes)
+        for seed, name in enumerate(("cat", "dog")):
+            write_folder(root / split, {name: pictures(9, colour=True, seed=seed, size=8)})
     return str(root)
 
 

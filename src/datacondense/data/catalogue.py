@@ -20,6 +20,7 @@ class CatalogueEntry:
         hub_id: Owner and name on the Hugging Face Hub; None for the digits that come with scikit-learn.
         config: Configuration, columns and splits on the Hub.
         hub_files: For each split, the files to download; None for all of the configuration.
+        revision: The branch of the repository that has them; the main one where None.
         normalisation: Published mean and standard deviation per channel, in pixel scale (0 to 1); None where none is
             published, and the training images' own are computed.
         licence: Identifier on the Hub, as far as it is known; "unknown" where it is not.
@@ -29,6 +30,7 @@ class CatalogueEntry:
     hub_id: str | None
     config: DataConfig = _HUB
     hub_files: Mapping[str, str] | None = None
+    revision: str | None = None
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     licence: str = "unknown"
     terms: str = "No licence of its authors is known here."

@@ -39,22 +39,31 @@ def published_file(hub_id: str) -> Path | None:
         return None
 
 
-def read_hub(hub_id: str, config: DataConfig, *, data_files: Mapping[str, str] | None = None) -> Splits:
-    """Read a data set of the Hub, or of the library's cache where the Hub cannot be reached."""
-    tables = _downloaded(hub_id, config.config, data_files)
+def read_hub(hub_id: str, config: DataConfig, **files: Any) -> Splits:
+    """Read a data set of the Hub, or of the library's cache where the Hub cannot be reached.
+
+    `files` are `data_files` and the `revision` that they are of, as for `loaded`.
+    """
+    tables = loaded(hub_id, config.config, **files)
     folders = _cache_folders()
     return read_splits(
         list(tables), lambda split: read_table(tables[split], split, config, folders=folders), config, hub_id
     )
 
 
-def _downloaded(hub_id: str, config_name: str | None, data_files: Mapping[str, str] | None) -> Any:
-    """Download a data set, or find it in the cache."""
+def loaded(
+    hub_id: str,
+    config_name: str | None,
+    data_files: Mapping[str, str] | None = None,
+    revision: str | None = None,
+    **options: Any,
+) -> Any:
+    """Download a data set, or find it in the cache; with `streaming`, open it."""
     import datasets  # noqa: PLC0415
 
-    selection = (
-        {} if data_files is None else {"data_files": dict(data_files), "verification_mode": "no_checks"}
-    )
+    selection = options if revision is None else {**options, "revision": revision}
+    if data_files is not None:
+        selection = {**selection, "data_files": dict(data_files), "verification_mode": "no_checks"}
     reachable = _is_reachable(hub_id)
     try:
         with quiet(), _offline(not reachable):

@@ -49,7 +49,9 @@ Report = Callable[[int, float], None]
 """Is told how many images are decoded, and how many in a second."""
 Observer = Callable[[int | None], AbstractContextManager[Report]]
 """Watches while images are decoded, of which it is told how many there are where that is known."""
-OBSERVER: ContextVar[Observer] = ContextVar("OBSERVER", default=lambda total: nullcontext(lambda done, rate: None))
+OBSERVER: ContextVar[Observer] = ContextVar(
+    "OBSERVER", default=lambda total: nullcontext(lambda done, rate: None)
+)
 
 
 class Batch(NamedTuple):
@@ -205,7 +207,17 @@ def _in_processes(
         return
     from joblib import Parallel, delayed  # noqa: PLC0415 — a fifth of a second
 
-    yield from Parallel(jobs, return_as="generator")(delayed(decode)(*call) for call in calls)
+    failed: list[Exception] = []
+
+    def until_failure() -> Iterator[Any]:
+        try:  # joblib reads ahead in a thread, where an error would be lost
+            yield from (delayed(decode)(*call) for call in calls)
+        except Exception as error:
+            failed.append(error)
+
+    yield from Parallel(jobs, return_as="generator")(until_failure())
+    if failed:
+        raise failed[0]
 
 
 def _decoded(
@@ -217,7 +229,7 @@ def _decoded(
             return _described(path, read_tensors(path)[0][_IMAGES])
         sources, names, labels = read()
         images = decode_images(sources, names, resize=resize, channels=channels, first=first)
-        return _written(path, images, {_LABELS: json.dumps(labels)} if labels else {})
+        return _written(path, images, {_LABELS: json.dumps(labels, default=str)} if labels else {})
     except InputError as error:
         return error
 

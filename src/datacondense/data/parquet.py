@@ -33,7 +33,7 @@ def read_parquet(path: Path, config: DataConfig) -> Splits:
         files = {_split_of(path): [path]}
         config = replace(config, train_split=config.train_split or _split_of(path))
     else:
-        files = _split_files(path)
+        files = split_files(path, "parquet")
     return read_splits(list(files), lambda split: _read_split(files[split], split, config), config, str(path))
 
 
@@ -55,11 +55,11 @@ def parquet_folder(path: Path, config_name: str | None) -> Path | None:
     return None
 
 
-def _split_files(folder: Path) -> dict[str, list[Path]]:
+def split_files(folder: Path, suffix: str) -> dict[str, list[Path]]:
     """Return the files of each split, by the names of the files or else of the folders that they lie in."""
-    direct = list(folder.glob("*.parquet"))
+    direct = list(folder.glob(f"*.{suffix}"))
     shards: dict[str, list[Path]] = {}
-    for file in sorted(direct or folder.glob("*/*.parquet"), key=_in_order):
+    for file in sorted(direct or folder.glob(f"*/*.{suffix}"), key=_in_order):
         shards.setdefault(_split_of(file) if direct else file.parent.name, []).append(file)
     return shards
 

@@ -5,19 +5,21 @@ import os
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datacondense.data.catalogue import CATALOGUE, DIGITS, CatalogueEntry
 from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 from datacondense.data.folder import read_folder
 from datacondense.data.hub import CONDENSED, is_hub_id, is_published, published_file, read_hub
+from datacondense.data.hub_streams import read_streamed
 from datacondense.data.image_store import stored_tensor
 from datacondense.data.image_tree import found_in
 from datacondense.data.npz import read_npz
 from datacondense.data.parquet import parquet_folder, read_parquet
 from datacondense.data.splits import DataSplits, ReadSplit, Splits, assemble, kept
 from datacondense.data.tables import is_saved, is_table, read_saved, read_tables
+from datacondense.data.webdataset import has_shards, read_webdataset
 from datacondense.disk_images import DiskImages
 from datacondense.errors import InputError
 from datacondense.files import expanded
@@ -186,6 +188,7 @@ def _read_folder(path: Path, config: DataConfig) -> Splits:
     """Read a folder by what it holds."""
     try:
         saved, folder = is_saved(path), parquet_folder(path, config.config)
+        shards = folder is None and has_shards(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read as a folder ({error.strerror}): check its permissions."
@@ -195,6 +198,9 @@ def _read_folder(path: Path, config: DataConfig) -> Splits:
         return read_saved(path, config)
     if folder is not None:
         return read_parquet(folder, config)
+    if shards:
+        _check_unset(config, ("config",), f"{path} (shards of WebDataset)")
+        return read_webdataset(path, config)
     if config.config is not None:
         raise InputError(
             f"{path} has no parquet files of the configuration {config.config!r}: name a folder in it, or leave "
@@ -212,7 +218,11 @@ def _read_id(hub_id: str, config: DataConfig, entry: CatalogueEntry | None) -> S
         return read_parquet(folder, config)
     files = entry.hub_files if entry is not None and config.config == entry.config.config else None
     wanted = {config.train_split, config.test_split}
-    return read_hub(hub_id, config, data_files=files if files and wanted <= files.keys() else None)
+    given: dict[str, Any] = {}
+    if entry is not None and files and wanted <= files.keys():
+        given = {"data_files": files, "revision": entry.revision}
+    streamed = read_streamed(hub_id, config, **given) if config.cache else None
+    return streamed or read_hub(hub_id, config, **given)
 
 
 def _mirror_root(config: DataConfig) -> Path | None:
