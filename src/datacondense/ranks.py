@@ -160,12 +160,12 @@ class Ranks:
         return [_as_bytes(block[:length]) for block, length in zip(blocks, lengths, strict=True)]
 
     def _raise_first(self, texts: list[bytes], own: InputError | None) -> None:
-        """Raise the error of the first rank that has one, and name the rank where others have none."""
+        """Raise the error of the first rank that has one, and name the rank unless it is the first."""
         failed = [rank for rank, text in enumerate(texts) if text]
         if not failed:
             return
         text = texts[failed[0]].decode()
-        if len(failed) < self.size:
+        if failed[0] > 0:  # many things are the first rank's alone to check
             raise InputError(f"Rank {failed[0]}: {text}")
         raise own if own is not None and str(own) == text else InputError(text)
 

@@ -49,6 +49,7 @@ _MOST = 10**9
 _MOST_OF = {
     "ipc": 10**6,
     "jobs": 4096,
+    "processes": 1024,
     "resize": 10**4,
     "seed": 2**63 - 1,  # signed integers of other programs
     "threads": 1024,

@@ -14,6 +14,7 @@ import tyro
 from datacondense.cli.commands import told_what_is_given, what_next
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.processes import Sharing
 from datacondense.cli.select import announced
 from datacondense.cli.select import reporter as selection_reporter
 from datacondense.cli.sets import described
@@ -41,6 +42,7 @@ from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.soft_labels import check_temperature
 from datacondense.files import free_space
 from datacondense.image_set import ImageSet
+from datacondense.ranks import Ranks, current_ranks
 from datacondense.reports.layout import duration
 from datacondense.run_folder import RunFolder
 from datacondense.selection.by_network import selection_store
@@ -80,6 +82,7 @@ class Condense(Generic[ConfigT]):
         watching: What follows the run.
         data: How the data set is read.
         machine: Where to compute.
+        sharing: How many processes share the classes.
         output: How much to print.
     """
 
@@ -102,35 +105,28 @@ class Condense(Generic[ConfigT]):
     watching: Watching = field(default_factory=Watching)
     data: DataConfig = field(default_factory=DataConfig)
     machine: Machine = field(default_factory=Machine)
+    sharing: Sharing = field(default_factory=Sharing)
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        printer = Printer(self.output)
-        if not 0 <= self.validation_fraction < 1:
-            raise InputError(
-                f"validation_fraction is {self.validation_fraction}, but must be at least 0 and below 1."
-            )
-        if not budget_seconds(self.budget) and self.tune:
-            raise InputError(
-                f"tune searches within a time, but budget is {self.budget!r}: give one such as --budget 10m."
-            )
-        self.watching.check(self.out)
-        if not self.dry_run:
-            RunFolder(self.out).check(resume=self.resume, force=self.force)
-        device = self.machine.prepare()
-        splits = load(self.dataset, self.data)
-        train, validation = splits.train, None
-        if self.validation_fraction:
-            train, validation = hold_out(train, self.validation_fraction, self.run.seed)
-        if self.dry_run:
-            settings, run, why = self._planned(train, device, printer)
-            return self._estimated(estimate_run(train.to(device), settings, run), why, printer)
-        teacher = self._teacher(device, printer)
+        printer, ranks = Printer(self.output), current_ranks()
+        with ranks.joint():
+            self._check(ranks)
+            device = self.machine.prepare()
+            splits = load(self.dataset, self.data)
+            train, validation = splits.train, None
+            if self.validation_fraction:
+                train, validation = hold_out(train, self.validation_fraction, self.run.seed)
+            # It labels the result, which the first rank makes.
+            teacher = None if self.dry_run or not ranks.is_first else self._teacher(device, printer)
         settings, run, why = self._planned(train, device, printer)
+        if self.dry_run:
+            return self._estimated(estimate_run(train.to(device), settings, run), why, printer)
+        watching = self.watching if ranks.is_first else Watching()
         with (
             printer.ticker("condense") as tick,
-            self.watching.observer(self.out, reporter(tick, printer.note, why)) as observer,
+            watching.observer(self.out, reporter(tick, printer.note, why)) as observer,
         ):
             try:
                 condensed = condense(
@@ -150,8 +146,25 @@ class Condense(Generic[ConfigT]):
                 option = "--resume in the place of --force" if self.force else "--resume"
                 printer.note(f"Stopped. Run the same command with {option} to continue from {self.out}.")
                 return 130
-        self._report(condensed, printer, scorable=splits.has_test)
+        if ranks.is_first:
+            self._report(condensed, printer, scorable=splits.has_test)
         return 0
+
+    def _check(self, ranks: Ranks) -> None:
+        """Refuse options that do not go together, and a folder that cannot be written to."""
+        if not 0 <= self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction is {self.validation_fraction}, but must be at least 0 and below 1."
+            )
+        if not budget_seconds(self.budget) and self.tune:
+            raise InputError(
+                f"tune searches within a time, but budget is {self.budget!r}: give one such as --budget 10m."
+            )
+        if self.tune and ranks.size > 1:
+            raise InputError(f"tune searches in one process, but there are {ranks.size}: leave --tune out.")
+        self.watching.check(self.out)
+        if not self.dry_run and ranks.is_first:
+            RunFolder(self.out).check(resume=self.resume, force=self.force)
 
     def _teacher(self, device: torch.device, printer: Printer) -> TrainedNetwork | None:
         """Return the teacher, trained first where it is not kept."""
@@ -172,8 +185,11 @@ class Condense(Generic[ConfigT]):
     ) -> tuple[MethodConfig, RunConfig, str]:
         """Return the settings, for what is not given a preset's or those of a run that is resumed; and why."""
         folder = RunFolder(self.out)
-        if self.resume and folder.has_settings:
-            return *self._recorded(folder), ""
+        found = current_ranks().of_first(
+            lambda: folder.settings() if self.resume and folder.has_settings else None
+        )
+        if found is not None:
+            return *self._recorded(found), ""
         seconds = budget_seconds(self.budget)
         if seconds is None:
             return self.settings, self.run, ""
@@ -226,9 +242,8 @@ class Condense(Generic[ConfigT]):
         names = {known.name for known in fields(self.settings)} & self.given
         return {name: getattr(self.settings, name) for name in names}
 
-    def _recorded(self, folder: RunFolder) -> tuple[MethodConfig, RunConfig]:
-        """Return the settings with what the run in the folder took from its preset."""
-        found = folder.settings()
+    def _recorded(self, found: Mapping[str, Any]) -> tuple[MethodConfig, RunConfig]:
+        """Return the settings with what a run with these took from its preset."""
         kept = found.get("run", {}).get("preset")
         if not kept:
             return self.settings, self.run

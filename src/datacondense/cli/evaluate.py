@@ -12,6 +12,7 @@ import tyro
 from datacondense.cli.commands import told_what_is_given
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Machine, Output
+from datacondense.cli.processes import Sharing
 from datacondense.cli.sets import read_set_and_original
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
@@ -20,6 +21,7 @@ from datacondense.errors import InputError
 from datacondense.evaluation.protocol import EvaluationConfig, Score, named_protocol, own_protocol
 from datacondense.evaluation.scoring import evaluate
 from datacondense.image_set import ImageSet
+from datacondense.ranks import current_ranks
 
 _USUAL = EvaluationConfig()
 
@@ -37,6 +39,7 @@ class Evaluate:
         config: The protocol.
         data: How the data set is read.
         machine: Where to compute.
+        sharing: How many processes share the networks.
         output: How much to print.
     """
 
@@ -49,23 +52,25 @@ class Evaluate:
     config: EvaluationConfig = field(default_factory=EvaluationConfig)
     data: DataConfig = field(default_factory=DataConfig)
     machine: Machine = field(default_factory=Machine)
+    sharing: Sharing = field(default_factory=Sharing)
     output: Output = field(default_factory=Output)
 
     def __call__(self) -> int:
         """Run the subcommand."""
         printer = Printer(self.output)
-        device = self.machine.prepare()
-        if self.protocol is not None:
-            named_protocol(self.protocol)
-        images, exact = read_set_and_original(self.set)
-        real = load(self.on, self.data)
-        test = real.test
-        if test is None:
-            raise InputError(
-                f"{self.on} has no test images: add a test split, such as a folder test/, or give another --on."
-            )
-        if images.whitening is not None:
-            test = whitened(test, real.train, images.whitening)
+        with current_ranks().joint():
+            device = self.machine.prepare()
+            if self.protocol is not None:
+                named_protocol(self.protocol)
+            images, exact = read_set_and_original(self.set)
+            real = load(self.on, self.data)
+            test = real.test
+            if test is None:
+                raise InputError(
+                    f"{self.on} has no test images: add a test split, such as a folder test/, or give another --on."
+                )
+            if images.whitening is not None:
+                test = whitened(test, real.train, images.whitening)
         score = self._score(images, test, device, printer)
         record = score.as_dict()
         printer.say(f"{score}: {describe(score)}")

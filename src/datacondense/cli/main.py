@@ -33,6 +33,7 @@ COMMANDS = {
     "report": ("report:Report", "Write one HTML page of runs, sets and studies."),
     "info": ("info:Info", "Describe a set or a run."),
 }
+SHARED = ("condense", "evaluate")  # by several processes, see `processes`
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 _PROGRAM = "datacondense"
@@ -53,7 +54,8 @@ def main(args: Sequence[str] | None = None) -> int:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 warnings.filterwarnings("always", category=UserWarning, module="datacondense")
-                return _run(list(sys.argv[1:] if args is None else args), stop)
+                given = list(sys.argv[1:] if args is None else args)
+                return _run_as_rank(given, stop) if _is_rank(given) else _run(given, stop)
         except (InputError, KeyboardInterrupt) as error:
             if stop.came or isinstance(error, KeyboardInterrupt):
                 print(_STOPPED, file=sys.stderr, end="")
@@ -89,7 +91,8 @@ def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
 
 def _leave(signum: int, frame: FrameType | None) -> None:
     """Stop in the midst of imports."""
-    os.write(2, _STOPPED.encode())
+    if not _is_rank(sys.argv[1:]) or os.environ["RANK"] == "0":
+        os.write(2, _STOPPED.encode())
     os._exit(EXIT_INTERRUPTED)
 
 
@@ -102,6 +105,28 @@ class _Stop:
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         self.came = True
         raise KeyboardInterrupt
+
+
+def _is_rank(args: Sequence[str]) -> bool:
+    """Whether torchrun or `--processes` started this process as one of several that share a command."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ
+    return several and next(iter(args), "") in SHARED
+
+
+def _run_as_rank(args: list[str], stop: _Stop) -> int:
+    """Run a command together with the other processes."""
+    from datacondense.cli.processes import run_as_rank
+    from datacondense.ranks import LostRankError
+
+    def run() -> int:
+        try:
+            return _run(args, stop)
+        except (InputError, LostRankError):
+            if stop.came:
+                raise KeyboardInterrupt from None
+            raise
+
+    return run_as_rank(run)
 
 
 def _run(args: list[str], stop: _Stop) -> int:
@@ -127,6 +152,11 @@ def _run(args: list[str], stop: _Stop) -> int:
         return 0
     command = parsed(args)
     _on_signals(stop)  # from now on: save, then leave
+    if name in SHARED:
+        from datacondense.cli.processes import number_to_start, start_all
+
+        if number := number_to_start(command):
+            return start_all(args, number)
     with ExitStack() as stack:
         if getattr(getattr(command, "machine", command), "deterministic", False):
             from datacondense.networks.torch_state import deterministic

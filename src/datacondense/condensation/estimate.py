@@ -73,12 +73,20 @@ def estimate_run(train: ImageSet, method: MethodConfig, run: RunConfig) -> RunEs
 def timed(method: Method[Any], seconds: float) -> tuple[float, State]:
     """Take steps for about so many seconds, two at least.
 
+    Args:
+        method: Takes the steps.
+        seconds: For how long.
+
     Returns:
         The seconds of a usual step, which the first one is not, as it compiles and captures; and the last state.
     """
     steps, began = method.settings.steps_per_iteration, time.monotonic()
     state, step, taken, usual_since = method.init(), Step(0, 0), 0, began
-    while taken < 2 or (taken <= _MOST_STEPS and time.monotonic() - began < seconds):
+
+    def goes_on() -> bool:
+        return taken < 2 or (taken <= _MOST_STEPS and time.monotonic() - began < seconds)
+
+    while method.ranks.of_first(goes_on):
         state, _ = method.step(state, step)
         step, taken = step.after(steps), taken + 1
         usual_since = time.monotonic() if taken == 1 else usual_since

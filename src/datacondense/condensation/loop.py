@@ -24,7 +24,7 @@ from datacondense.condensation.results import (
 )
 from datacondense.condensation.shared_run import (
     check_agreement,
-    check_shareable,
+    check_same_run,
     set_of_first,
     state_of_first,
 )
@@ -157,7 +157,7 @@ def condense(
         if teacher is not None:
             _check_teacher(teacher, train, built)
             provenance["soft_labels"] = teacher_facts(teacher, temperature)
-    check_shareable(built, provenance)
+    check_same_run(ranks, provenance)
     folder = None if directory is None or not ranks.is_first else RunFolder(Path(directory))
     with ExitStack() as claim:
         found = set_of_first(ranks, lambda: begun(folder, claim, provenance, resume, force))

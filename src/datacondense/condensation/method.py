@@ -161,6 +161,7 @@ class MethodConfig:
         check_factor(self.factor, train.image_shape)
         built = self.method(self.resolved(may_be_mirrored=train.may_be_mirrored), train, seed)
         _check_class_sizes(train, built.settings)
+        _check_ranks(built)
         return built
 
 
@@ -300,3 +301,17 @@ def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:
                 f"ipc is {number}{each}, but the class {name!r} has only {size} images to start from: give a smaller "
                 "--ipc or --start noise."
             )
+
+
+def _check_ranks(method: Method[Any]) -> None:
+    """Check that several processes have something to share."""
+    size, classes = method.ranks.size, len(method.labels)
+    if size > 1 and not method.shares_classes:
+        raise InputError(
+            f"{method.settings.name} cannot share its classes out with these settings, but there are {size} processes: "
+            "start one."
+        )
+    if size > classes:
+        raise InputError(
+            f"There are {size} processes, but only {classes} classes to share out: start {classes} at most."
+        )

@@ -22,6 +22,7 @@ from datacondense.condensation.registry import method_named
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.names import canonical_network
 from datacondense.networks.torch_state import usual_torch
+from datacondense.ranks import current_ranks
 from datacondense.settings import Named, seconds_of
 
 FAST, PUBLISHED = "fast", "published"
@@ -170,7 +171,8 @@ def iterations_within(method: MethodConfig, train: ImageSet, seed: int, seconds:
     built = method.build(train, seed)
     each, _ = timed(built, _TIMED * seconds)
     left = _PLANNED * (seconds - (time.monotonic() - began))
-    return max(1, int(left / (each * built.settings.steps_per_iteration)))
+    fitting = max(1, int(left / (each * built.settings.steps_per_iteration)))
+    return built.ranks.of_first(lambda: fitting)
 
 
 def planned(
@@ -202,7 +204,8 @@ def planned(
         iterations = preset.iterations
         if seconds := budget_seconds(budget):
             iterations = iterations_within(method, train, run.seed, seconds - spent)
-            limit = limit or f"{max(1.0, seconds - (time.monotonic() - began)):.1f}s"
+            left = max(1.0, seconds - (time.monotonic() - began))
+            limit = limit or current_ranks().of_first(lambda: f"{left:.1f}s")
     settings = {name: value for name, value in preset.settings.items() if name not in given}
     if not settings and iterations == run.iterations:
         return method, run

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from datacondense.condensation.method import Method
 from datacondense.condensation.state import State, Step
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -22,24 +21,13 @@ _OWN = ("source.", "environment.device", "soft_labels.")
 _SHARED = "source.fingerprint"
 
 
-def check_shareable(method: Method[Any], provenance: Mapping[str, Any]) -> None:
-    """Refuse to share out a run that cannot be, or ranks with other settings, images or versions than the first."""
-    ranks, classes = method.ranks, len(method.labels)
-    if ranks.size == 1:
-        return
-    if not method.shares_classes:
-        raise InputError(
-            f"{method.settings.name} cannot share its classes out with these settings, but there are {ranks.size} "
-            "processes: start one."
-        )
-    if ranks.size > classes:
-        raise InputError(
-            f"There are {ranks.size} processes, but only {classes} classes to share out: start {classes} at most."
-        )
-    facts = joined_keys(provenance)
-    ranks.check_same({
-        name: fact for name, fact in facts.items() if name == _SHARED or not name.startswith(_OWN)
-    })
+def check_same_run(ranks: Ranks, provenance: Mapping[str, Any]) -> None:
+    """Refuse ranks with other settings, images or versions than the first."""
+    if ranks.size > 1:
+        facts = joined_keys(provenance)
+        ranks.check_same({
+            name: fact for name, fact in facts.items() if name == _SHARED or not name.startswith(_OWN)
+        })
 
 
 def check_agreement(ranks: Ranks, state: State, step: Step) -> None:
