@@ -268,12 +268,14 @@ class Condense(Generic[ConfigT]):
 
     def _estimated(self, estimate: RunEstimate, why: str, printer: Printer) -> int:
         """Print what the run would take."""
-        free = free_space(self.out)
+        free, number = free_space(self.out), current_ranks().size
+        each = "" if number == 1 else f" in each of {number} processes"
         lines = [
             why,
             f"Time: {estimate.iterations} iterations of {estimate.seconds_each:.3g} s, {duration(estimate.seconds)}",
             f"Memory: {estimate.memory:,} MiB"
-            + ("" if estimate.device_memory is None else f", and {estimate.device_memory:,} MiB on the GPU"),
+            + ("" if estimate.device_memory is None else f", and {estimate.device_memory:,} MiB on the GPU")
+            + each,
             f"Disk: {estimate.disk / 1e6:,.3g} MB in {self.out}, which has {free / 1e9:,.1f} GB free",
         ]
         printer.say("\n".join(filter(None, lines)))

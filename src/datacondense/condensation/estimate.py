@@ -25,8 +25,9 @@ class RunEstimate(NamedTuple):
         iterations: How many there are.
         seconds_each: Seconds of one.
         seconds: Of all, or the time limit where that is less.
-        memory: Peak of this process in MiB, with the real images; 0 where the system does not tell.
-        device_memory: Peak of the tensors on a GPU in MiB; None without one.
+        memory: Peak of a process in MiB, with the real images, of the largest where several share the run; 0 where the
+            system does not tell.
+        device_memory: Peak of the tensors on its GPU in MiB; None without one.
         disk: Bytes of the folder at most: two checkpoints, while one replaces the other, the log and the result.
     """
 
@@ -59,13 +60,14 @@ def estimate_run(train: ImageSet, method: MethodConfig, run: RunConfig) -> RunEs
         each, state = timed(built, _SECONDS)
     iterations = run.iterations or method.published_iterations
     steps = iterations * built.settings.steps_per_iteration
+    ranks, on_gpu = built.ranks, device.type == "cuda"
     stored = sum(tensor.nbytes for tensor in state.to_tensors().values())
     return RunEstimate(
         iterations=iterations,
         seconds_each=each * built.settings.steps_per_iteration,
         seconds=min(each * steps, run.time_limit_seconds),
-        memory=process["peak"],
-        device_memory=tensors["peak"] if device.type == "cuda" else None,
+        memory=max(ranks.of_each(process["peak"])),
+        device_memory=max(ranks.of_each(tensors["peak"])) if on_gpu else None,
         disk=2 * stored + state.images.nbytes + _LINE * steps,
     )
 
