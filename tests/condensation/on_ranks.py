@@ -19,6 +19,7 @@ from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.graph_memory import GraphMemory
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.condensation.method import MethodConfig
+from datacondense.condensation.parameter_matching import ParameterMatchingConfig
 from datacondense.condensation.progress import Progress
 from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
@@ -38,6 +39,15 @@ METHODS: dict[str, MethodConfig] = {
     ),
     "features": DistributionMatchingConfig(**SMALL),
     "representatives": DistributionMatchingConfig(**SMALL, siamese="none", real_sampling="representative"),
+}
+# Whose sum over steps is rounded otherwise.
+STEPS: dict[str, MethodConfig] = {
+    "steps": ParameterMatchingConfig(
+        **SMALL, constant_memory=True, inner_steps=5, real_steps=2, learn_rate=True, learn_labels=True
+    ),
+    "experts": ParameterMatchingConfig(
+        **SMALL, experts=3, expert_epochs=2, start_epochs=1, target_epochs=1, inner_steps=3
+    ),
 }
 RUN = RunConfig(seed=3, iterations=1)
 SIZES = (2, 3)
@@ -64,7 +74,7 @@ def one_by_one() -> Any:
 
 def learned(train: ImageSet) -> dict[str, ImageSet]:
     """Learn with every method, as classes are grouped and with each alone."""
-    found = {name: condense(train, method, RUN) for name, method in METHODS.items()}
+    found = {name: condense(train, method, RUN) for name, method in (METHODS | STEPS).items()}
     with one_by_one():
         return found | {f"{name} alone": condense(train, method, RUN) for name, method in METHODS.items()}
 

@@ -109,7 +109,8 @@ def _watched(children: Sequence["subprocess.Popen[bytes]"], name: str) -> int:
         again = "with --resume to continue" if name == "condense" else "again"
         text = f"Process {killed[0]} was killed by signal {-(children[killed[0]].poll() or 0)}"
         print(f"{_PROGRAM}: {text}: run the same command {again}.", file=sys.stderr, flush=True)
-    _wait(children)
+    # Those that exchange anything with it notice by themselves.
+    _wait(children, _PARTING if killed else _GRACE)
     _end(children)
     codes = [child.returncode for child in children]
     if killed or not any(codes):
@@ -121,12 +122,12 @@ def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
     """Let processes save what they have and leave; kill those that do not."""
     for child in children:
         child.terminate()
-    _wait(children)
+    _wait(children, _GRACE)
 
 
-def _wait(children: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Wait for some time until all have ended."""
-    until = time.monotonic() + _GRACE
+def _wait(children: Sequence["subprocess.Popen[bytes]"], seconds: float) -> None:
+    """Wait until all have ended, for so many seconds at most."""
+    until = time.monotonic() + seconds
     while any(child.poll() is None for child in children) and time.monotonic() < until:
         time.sleep(_BETWEEN_LOOKS)
 
@@ -151,8 +152,13 @@ def run_as_rank(run: Callable[[], int]) -> int:
         raise InputError(
             f"The other processes cannot be joined ({error}): start all by torchrun, or by --processes."
         ) from error
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     group, notes = (_DIST.PrefixStore(name, store) for name in ("group", "notes"))
+    here = notes.add("here", 1)
+    while here < size:  # in Python, where signals are handled
+        time.sleep(_BETWEEN_LOOKS)
+        group, notes = (_DIST.PrefixStore(name, store) for name in ("group", "notes"))
+    here = notes.add("here", 0)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     _DIST.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=_PATIENCE)
     text = ""
     try:

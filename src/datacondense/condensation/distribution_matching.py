@@ -157,7 +157,7 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
             self._width = len(self._mean(parameters, buffers, blank, ()))
 
     @property
-    def shares_classes(self) -> bool:
+    def shares_work(self) -> bool:
         """Whether each class's gradient is its own."""
         return True
 

@@ -211,7 +211,7 @@ class GradientMatching(Method[Resolved]):
         maps = map_sizes(self.network, parameters, buffers)
         given = (maps, self.network.num_parameters, self.labels.device, settings.graph_memory)
         memory = GraphMemory(*given, self.ranks.size)
-        together = memory.for_matching if self.shares_classes else memory.for_their_mean
+        together = memory.for_matching if self.shares_work else memory.for_their_mean
         synthetic, real = together(self.sizes, settings.real_batch, self.obstacles, train.class_sizes)
         self._objective = Objective(
             model=models[0],
@@ -227,7 +227,7 @@ class GradientMatching(Method[Resolved]):
         )
 
     @property
-    def shares_classes(self) -> bool:
+    def shares_work(self) -> bool:
         """Whether each class's gradient is its own."""
         return not self.settings.class_collective
 

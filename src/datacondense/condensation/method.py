@@ -214,7 +214,7 @@ class Method(ABC, Generic[SettingsT]):
         self.graphs = CudaGraphs("cpu" if ":" in network_name(settings.network) else self.labels.device)
 
     @property
-    def shares_classes(self) -> bool:
+    def shares_work(self) -> bool:
         """Whether several processes share the work of a step; others are refused."""
         return False
 
@@ -306,9 +306,9 @@ def _check_class_sizes(train: ImageSet, settings: MethodConfig) -> None:
 def _check_ranks(method: Method[Any]) -> None:
     """Check that several processes have something to share."""
     size, classes = method.ranks.size, len(method.labels)
-    if size > 1 and not method.shares_classes:
+    if size > 1 and not method.shares_work:
         raise InputError(
-            f"{method.settings.name} cannot share its classes out with these settings, but there are {size} processes: "
+            f"{method.settings.name} cannot share its work out with these settings, but there are {size} processes: "
             "start one."
         )
     if size > classes:

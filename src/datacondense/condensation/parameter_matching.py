@@ -167,6 +167,12 @@ class ParameterMatching(DescentMethod[_Resolved]):
     def __init__(self, settings: _Resolved, train: ImageSet, seed: int) -> None:
         super().__init__(settings, train, seed)
         self._experts = Experts(train, _expert_protocol(settings, train, seed))
+        self._has_shared_experts = self.ranks.size == 1
+
+    @property
+    def shares_work(self) -> bool:
+        """Whether there are experts to train, or steps to differentiate one at a time."""
+        return self.settings.experts > 0 or self.settings.constant_memory
 
     def init(self) -> State:
         """Return the state before the first step, with what is learned beside the images."""
@@ -185,7 +191,7 @@ class ParameterMatching(DescentMethod[_Resolved]):
         logits = first_logits(classes, len(self.labels)).to(images)
         if not self.settings.experts or self.settings.start == "noise":
             return logits
-        expert = self._experts.parameters(0, self.settings.expert_epochs, self.sampler.dtype)
+        expert = self._expert(0, self.settings.expert_epochs)
         buffers = self.sampler.frozen_buffers(self.network, expert, 0, purpose="label statistics")
         with torch.no_grad():
             answers = self.network(expert, images, buffers)
@@ -221,6 +227,8 @@ class ParameterMatching(DescentMethod[_Resolved]):
         # A change of images draws random numbers, which no graph repeats.
         plain = self.settings.augmentation == "none"
         loss, found = self.graphs.replay("synthetic", compute, *arguments) if plain else compute(*arguments)
+        if self.settings.constant_memory and self.ranks.size > 1:
+            found = self._of_all_steps(found)
         return loss, found.pop("images"), found
 
     def draw_ahead(self, step: Step) -> None:
@@ -240,10 +248,18 @@ class ParameterMatching(DescentMethod[_Resolved]):
         def loss(end: Parameters) -> Tensor:
             return _squared_distance(end, target) / _squared_distance(target, start)
 
-        gradients = gradients_step_by_step if self.settings.constant_memory else unrolled_gradients
+        own = self.ranks.share(self.settings.inner_steps)
+        one_by_one = partial(gradients_step_by_step, own=own)
+        gradients = one_by_one if self.settings.constant_memory else unrolled_gradients
         of_each: Sequence[Tensor | None] = batches or [None] * self.settings.inner_steps
         steps = [partial(self._inner_step, step, number, batch) for number, batch in enumerate(of_each)]
         return gradients(partial(self.network, buffers=buffers), start, steps, learned, loss)
+
+    def _of_all_steps(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add the gradients that each process has of its share of the steps."""
+        ranks = self.ranks
+        rows = ranks.gathered(ranks.size, lambda _: tuple(tensor[None] for tensor in found.values()))
+        return {name: row.sum(0) for name, row in zip(found, rows, strict=True)}
 
     def _inner_step(
         self, step: Step, number: int, batch: Tensor | None, learned: Mapping[str, Tensor]
@@ -276,8 +292,16 @@ class ParameterMatching(DescentMethod[_Resolved]):
         number, epoch = (
             int(torch.randint(end, (), generator=generator)) for end in (settings.experts, latest + 1)
         )
-        read = partial(self._experts.parameters, number, dtype=self.sampler.dtype)
-        return read(epoch), read(epoch + settings.target_epochs)
+        return self._expert(number, epoch), self._expert(number, epoch + settings.target_epochs)
+
+    def _expert(self, number: int, epoch: int) -> Parameters:
+        """Return the parameters of an expert after an epoch; several processes first train their shares of all."""
+        if not self._has_shared_experts:
+            with self.ranks.joint():
+                for own in self.ranks.share(self.settings.experts):
+                    self._experts.parameters(own, 0)
+            self._has_shared_experts = True
+        return self._experts.parameters(number, epoch, self.sampler.dtype)
 
     def _trained_on_real(self, parameters: Parameters, buffers: Parameters, step: Step) -> Parameters:
         """Train on real images, each step on one batch of all classes."""

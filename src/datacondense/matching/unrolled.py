@@ -72,6 +72,7 @@ def gradients_step_by_step(
     steps: Sequence[MakeStep],
     learned: Mapping[str, Tensor],
     loss: Callable[[Parameters], Tensor],
+    own: range | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Differentiate as `unrolled_gradients` does, but in the memory of one step (Cui et al., ICML 2023, "TESLA").
 
@@ -85,19 +86,22 @@ def gradients_step_by_step(
         steps: Likewise.
         learned: Likewise, but each step must use all of them.
         loss: Likewise.
+        own: Steps that the second pass differentiates, one after the other; all where None.
 
     Returns:
-        The loss, and the gradients by name.
+        The loss, and the gradients by name, to which those of other steps are to be added.
     """
     leaves = _leaves(learned)
+    own = range(len(steps)) if own is None else own
     end = parameters
-    for make in steps:
+    for number, make in enumerate(steps):
+        parameters = end if number == own.start else parameters
         end = _descended(model, _leaves(end), make(learned), differentiable=False)
     end = _leaves(end)
     value = loss(end)
     slopes = torch.autograd.grad(value, list(end.values()))
     gradients = [torch.zeros_like(tensor) for tensor in leaves.values()]
-    for make in steps:
+    for make in steps[own.start : own.stop]:
         parameters = _descended(model, _leaves(parameters), make(leaves), differentiable=True)
         found = torch.autograd.grad(list(parameters.values()), list(leaves.values()), slopes)
         gradients = [total + own for total, own in zip(gradients, found, strict=True)]
