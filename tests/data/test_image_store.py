@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from datacondense.cache import cache_folder
-from datacondense.data import decode, image_store
+from datacondense.data import decode, image_store, stored_files
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from datacondense.disk_images import DiskImages
@@ -140,7 +140,7 @@ import os, signal, sys
 from contextlib import contextmanager
 os.sched_getaffinity = lambda _: {0}
 from datacondense import DataConfig, load
-from datacondense.data import decode, image_store
+from datacondense.data import decode, image_store, stored_files
 image_store._MOST_ROWS = 5
 @contextmanager
 def observer(total):
@@ -262,7 +262,7 @@ def test_files_that_were_touched_are_compared_once(tmp_path: Path, monkeypatch: 
     for path in store_of(images).glob("*.safetensors"):
         os.utime(path, (0, 0))
     assert load(source, ON_DISK).train.fingerprint == images.fingerprint
-    monkeypatch.setattr(image_store, "read_tensors", None)
+    monkeypatch.setattr(stored_files, "read_tensors", None)
     load(source, ON_DISK)
 
 

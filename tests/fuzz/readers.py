@@ -5,10 +5,19 @@ from tests.fuzz import (
     command_readers,
     picture_readers,
     published_readers,
+    store_readers,
     tensor_readers,
     text_readers,
 )
 
-_KINDS = (tensor_readers, array_readers, picture_readers, text_readers, published_readers, command_readers)
+_KINDS = (
+    tensor_readers,
+    array_readers,
+    picture_readers,
+    text_readers,
+    published_readers,
+    store_readers,
+    command_readers,
+)
 
 READERS = {reader.name: reader for kind in _KINDS for reader in kind.READERS}

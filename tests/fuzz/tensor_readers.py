@@ -234,7 +234,7 @@ def _exports(home: Path) -> Attempt:
 
 
 READERS = (
-    Reader("image-set", 280, _image_sets),
+    Reader("image-set", 258, _image_sets),
     Reader("pixels", 80, _pixels),
     Reader("run-folder", 230, _run_folders),
     Reader("resume", 3, _resumed),

@@ -27,15 +27,15 @@ class ImageFiles:
 
     def described(self) -> str:
         """Return a hash of their paths in the folder, their sizes and when they were modified."""
-        digest = hashlib.sha256()
+        digest, start = hashlib.sha256(), len(str(self._root))
         for path in self._paths:
-            digest.update(repr((os.path.relpath(path, self._root), *facts_of_file(path))).encode())
+            digest.update(os.fsencode(f"{str(path)[start:]}\0{facts_of_file(path)}\0"))
         return digest.hexdigest()
 
     def batches(self, size: int, start: int) -> Iterator[Callable[[], Batch]]:
         """Yield what reads so many files each, from the batch of a number on."""
         for first in range(start * size, self.total, size):
-            yield partial(_batch, self._paths[first : first + size])
+            yield partial(_batch, list(map(str, self._paths[first : first + size])))
 
 
 def facts_of_file(path: Path) -> tuple[int, int]:
@@ -47,5 +47,5 @@ def facts_of_file(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _batch(paths: Sequence[Path]) -> Batch:
-    return Batch(paths, list(map(str, paths)))
+def _batch(paths: Sequence[str]) -> Batch:
+    return Batch(list(map(Path, paths)), paths)
