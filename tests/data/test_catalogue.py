@@ -35,6 +35,23 @@ def test_normalisation_has_one_number_per_channel(name: str) -> None:
         assert len(mean) == len(std) in {1, 3}
 
 
+def test_files_follow_the_configuration() -> None:
+    entry = CATALOGUE["imagewoof"]
+    for name in ("160px", "320px"):
+        files = entry.files(entry.filled(DataConfig(config=name)))
+        assert files == {
+            "data_files": {
+                "train": f"{name}/train/*.parquet",
+                "validation": f"{name}/validation/*.parquet",
+            },
+            "revision": "refs/convert/parquet",
+        }
+    assert entry.files(entry.filled(DataConfig(test_split="other"))) is None
+    svhn = CATALOGUE["svhn"]
+    assert svhn.files(svhn.filled(DataConfig(config="full_numbers"))) is None
+    assert CATALOGUE["mnist"].files(CATALOGUE["mnist"].config) is None
+
+
 def test_settings_of_the_user_come_first() -> None:
     filled = CATALOGUE["cifar100"].filled(DataConfig(label_column="coarse_label", resize=8))
 

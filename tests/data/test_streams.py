@@ -151,8 +151,8 @@ def test_shards_that_would_fill_the_memory_are_told_of_the_cache(
 class Hub:
     """A data set of the Hub at a revision, as `datasets` opens it."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.revision, self.opened = folder, "a" * 40, 0
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "owner/name") -> None:
+        self.folder, self.name, self.revision, self.opened = folder, name, "a" * 40, 0
         self.load = datasets.load_dataset
         self.reachable = True
         monkeypatch.setattr(datasets, "load_dataset", self.answer)
@@ -166,7 +166,7 @@ class Hub:
         return SimpleNamespace(sha=self.revision)
 
     def answer(self, hub_id: str, config: Any, **options: Any) -> Any:
-        assert (hub_id, config) == ("owner/name", None)
+        assert (hub_id, config) == (self.name, None)
         assert options.pop("revision", self.revision) == self.revision
         self.opened += 1
         return self.load(str(self.folder), **options)
@@ -188,6 +188,23 @@ def test_the_hub_is_streamed_into_the_cache(tmp_path: Path, monkeypatch: pytest.
     assert load("owner/name", ON_DISK).train.fingerprint == disk.train.fingerprint
     assert there.opened > opened
     assert same(load("owner/name").train, disk.train)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_imagenette_is_read_from_the_branch_of_parquet_files(
+    cache: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library reads a folder as it reads that branch, in which there are no configurations."""
+    for size in ("160px", "320px"):
+        for split, part in (("train", slice(0, 18)), ("validation", slice(0, 6))):
+            path = tmp_path / "hub" / size / split / "0000.parquet"
+            write_parquet(path, COLOUR[part], LABELS[part], names="abc")
+    there = Hub(tmp_path / "hub", monkeypatch, name="frgfm/imagenette")
+    there.revision = "refs/convert/parquet"
+    data = load("imagenette", DataConfig(cache=cache))
+    assert data.test is not None
+    assert (len(data.train), len(data.test), data.train.std) == (18, 6, (0.229, 0.224, 0.225))
+    assert data.train.provenance["source"]["config"] == "160px"
 
 
 def test_the_hub_is_downloaded_where_rows_name_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

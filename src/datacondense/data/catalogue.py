@@ -5,6 +5,7 @@ A row is all that there is to say about a data set: reading it takes the same pa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from datacondense.data.config import DataConfig
 
@@ -19,8 +20,8 @@ class CatalogueEntry:
     Attributes:
         hub_id: Owner and name on the Hugging Face Hub; None for the digits that come with scikit-learn.
         config: Configuration, columns and splits on the Hub.
-        hub_files: For each split, the files to download; None for all of the configuration.
-        revision: The branch of the repository that has them; the main one where None.
+        hub_files: For each split, the files to download, by the configuration; None for all of it.
+        revision: The branch of the repository that has these files, in which configurations are folders alone.
         normalisation: Published mean and standard deviation per channel, in pixel scale (0 to 1); None where none is
             published, and the training images' own are computed.
         licence: Identifier on the Hub, as far as it is known; "unknown" where it is not.
@@ -35,10 +36,39 @@ class CatalogueEntry:
     licence: str = "unknown"
     terms: str = "No licence of its authors is known here."
 
+    def files(self, config: DataConfig) -> dict[str, Any] | None:
+        """Return what to download, as `data_files` and their `revision`; None for all of the configuration."""
+        if self.hub_files is None or not {config.train_split, config.test_split} <= self.hub_files.keys():
+            return None
+        if self.revision is None and config.config != self.config.config:
+            return None
+        found = {split: pattern.format(config=config.config) for split, pattern in self.hub_files.items()}
+        return {"data_files": found, "revision": self.revision}
+
     def filled(self, config: DataConfig) -> DataConfig:
         """Return the user's settings with this data set's defaults."""
         given = {field.name: getattr(config, field.name) for field in fields(config)}
         return replace(self.config, **{name: value for name, value in given.items() if value})
+
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_IMAGENET_TERMS = (
+    "No licence of its own is known here; ImageNet, from which it is taken, allows non-commercial research."
+)
+
+
+def _of_fastai(hub_id: str) -> CatalogueEntry:
+    """Return a subset of ImageNet of ten classes, in the size with a shorter side of 160 pixels."""
+    return CatalogueEntry(
+        hub_id=hub_id,
+        config=replace(_HUB, config="160px", test_split="validation"),
+        # The main branch may hold a script, which is not run.
+        hub_files={split: f"{{config}}/{split}/*.parquet" for split in ("train", "validation")},
+        revision="refs/convert/parquet",
+        normalisation=_IMAGENET,
+        licence="apache-2.0",
+        terms="Its page gives it under Apache 2.0; ImageNet, from which it is taken, allows non-commercial research.",
+    )
 
 
 CATALOGUE: dict[str, CatalogueEntry] = {
@@ -64,6 +94,14 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         licence="mit",
         terms="Its repository (zalandoresearch/fashion-mnist) gives it under the MIT licence.",
     ),
+    "imagenet-100": CatalogueEntry(
+        hub_id="clane9/imagenet-100",
+        config=replace(_HUB, config="default", test_split="validation"),
+        normalisation=_IMAGENET,
+        terms=_IMAGENET_TERMS,
+    ),
+    "imagenette": _of_fastai("frgfm/imagenette"),
+    "imagewoof": _of_fastai("frgfm/imagewoof"),
     "mnist": CatalogueEntry(
         hub_id="ylecun/mnist",
         config=replace(_HUB, config="mnist"),
@@ -83,8 +121,8 @@ CATALOGUE: dict[str, CatalogueEntry] = {
     "tiny-imagenet": CatalogueEntry(
         hub_id="zh-plus/tiny-imagenet",
         config=replace(_HUB, config="default", test_split="valid"),
-        normalisation=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        terms="No licence of its own is known here; ImageNet, from which it is taken, allows non-commercial research.",
+        normalisation=_IMAGENET,
+        terms=_IMAGENET_TERMS,
     ),
     "usps": CatalogueEntry(hub_id="flwrlabs/usps", config=replace(_HUB, config="default")),
 }

@@ -43,12 +43,14 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
 
     The source is the first of these that it can be:
 
-    1. A name of the catalogue: cifar10, cifar100, digits, fashion-mnist, mnist, svhn, tiny-imagenet, usps. `digits`
-       comes with scikit-learn and needs no network; a folder of such a name is reached as `./mnist`.
+    1. A name of the catalogue: cifar10, cifar100, digits, fashion-mnist, imagenet-100, imagenette, imagewoof, mnist,
+       svhn, tiny-imagenet, usps. `digits` comes with scikit-learn and needs no network; a folder of such a name is
+       reached as `./mnist`. Images of imagenet-100, imagenette and imagewoof differ in size: give `resize`.
     2. A path: a `.npz` file (arrays x_train and y_train, optionally x_test and y_test; or images and labels,
        optionally test_images and test_labels; or those of MedMNIST, train_images and so on; optionally class_names),
-       a `.parquet` file, a folder of parquet files in the layout of the Hub, a folder that `save_to_disk` wrote, or a
-       folder of class folders with images, optionally below split folders such as train and test.
+       a `.parquet` file, a folder of parquet files in the layout of the Hub, a folder that `save_to_disk` wrote, a
+       folder of WebDataset's tar files, or a folder of class folders with images, optionally below split folders such
+       as train and test.
     3. A Hub id, "owner/name", looked up on the local mirror first (`config.data_root`, or the environment variable
        DATACONDENSE_DATA), then on the Hugging Face Hub or in its cache.
 
@@ -216,11 +218,9 @@ def _read_id(hub_id: str, config: DataConfig, entry: CatalogueEntry | None) -> S
     folder = parquet_folder(root / hub_id, config.config) if root is not None else None
     if folder is not None:
         return read_parquet(folder, config)
-    files = entry.hub_files if entry is not None and config.config == entry.config.config else None
-    wanted = {config.train_split, config.test_split}
-    given: dict[str, Any] = {}
-    if entry is not None and files and wanted <= files.keys():
-        given = {"data_files": files, "revision": entry.revision}
+    given: dict[str, Any] = (entry.files(config) if entry is not None else None) or {}
+    if given.get("revision"):
+        config = replace(config, config=None)
     streamed = read_streamed(hub_id, config, **given) if config.cache else None
     return streamed or read_hub(hub_id, config, **given)
 
