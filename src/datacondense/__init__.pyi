@@ -41,6 +41,7 @@ from .matching.transforms import Transform
 from .networks.builder import build_network
 from .networks.network import Network
 from .networks.torch_state import deterministic
+from .ranks import LostRankError
 from .reports.continual_page import write_continual
 from .reports.grid import draw_grid, plot_grid
 from .reports.html_report import write_report
@@ -94,6 +95,7 @@ __all__ = [
     "IDCConfig",
     "ImageSet",
     "InputError",
+    "LostRankError",
     "MethodConfig",
     "Network",
     "NoiseConfig",

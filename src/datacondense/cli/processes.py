@@ -7,17 +7,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from concurrent.futures import Future
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from datacondense.errors import InputError
 from datacondense.ranks import LostRankError, current_ranks
 from datacondense.settings import check_at_least
+
+T = TypeVar("T")
 
 _DIST: Any = torch.distributed  # whose stores carry no types
 _PROGRAM = "datacondense"
@@ -111,17 +114,22 @@ def _watched(children: Sequence["subprocess.Popen[bytes]"], name: str) -> int:
         print(f"{_PROGRAM}: {text}: run the same command {again}.", file=sys.stderr, flush=True)
     # Those that exchange anything with it notice by themselves.
     _wait(children, _PARTING if killed else _GRACE)
-    _end(children)
+    _end(children, silently=bool(killed))
     codes = [child.returncode for child in children]
     if killed or not any(codes):
         return _LOST if killed else 0
     return next((code for code in (_INTERRUPTED, _INPUT) if code in codes), _LOST)
 
 
-def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Let processes save what they have and leave; kill those that do not."""
+def _end(children: Sequence["subprocess.Popen[bytes]"], *, silently: bool = False) -> None:
+    """Let processes save what they have and leave; those that do not are killed."""
     for child in children:
-        child.terminate()
+        if silently and child.stdin is not None and child.poll() is None:
+            with suppress(OSError):  # it has just ended
+                child.stdin.write(b".")
+                child.stdin.flush()
+        else:
+            child.terminate()
     _wait(children, _GRACE)
 
 
@@ -147,19 +155,11 @@ def run_as_rank(run: Callable[[], int]) -> int:
     if _STARTED in os.environ:
         threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
-        store, rank, size = next(_DIST.rendezvous("env://", timeout=_PATIENCE))
+        notes, rank, size = _interruptible(_joined)
     except (ValueError, RuntimeError) as error:
         raise InputError(
             f"The other processes cannot be joined ({error}): start all by torchrun, or by --processes."
         ) from error
-    group, notes = (_DIST.PrefixStore(name, store) for name in ("group", "notes"))
-    here = notes.add("here", 1)
-    while here < size:  # in Python, where signals are handled
-        time.sleep(_BETWEEN_LOOKS)
-        group, notes = (_DIST.PrefixStore(name, store) for name in ("group", "notes"))
-    here = notes.add("here", 0)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    _DIST.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=_PATIENCE)
     text = ""
     try:
         with _quiet(rank > 0):
@@ -182,15 +182,41 @@ def run_as_rank(run: Callable[[], int]) -> int:
     os._exit(code)
 
 
+def _joined() -> tuple[Any, int, int]:
+    """Join the group; return where ranks leave notes, this one's number, and how many there are."""
+    store, rank, size = next(_DIST.rendezvous("env://", timeout=_PATIENCE))
+    group, notes = (_DIST.PrefixStore(name, store) for name in ("group", "notes"))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    _DIST.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=_PATIENCE)
+    return notes, rank, size
+
+
+def _interruptible(call: Callable[[], T]) -> T:
+    """Call what may wait for long outside of Python, where no signal would be handled."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not found.done():
+        time.sleep(_BETWEEN_LOOKS)
+    return found.result()
+
+
 def _leave_group(notes: Any, rank: int, size: int) -> None:
     """Let the others notice that this rank is gone; the one that has the store stays until they have read it."""
     leaving = threading.Thread(target=_DIST.destroy_process_group, daemon=True)  # may wait for a GPU in vain
     leaving.start()
     leaving.join(_PARTING)
     until = time.monotonic() + _PARTING
+    has_store = rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ
     try:
         left = notes.add("left", 1)
-        while rank == 0 and left < size and time.monotonic() < until:
+        while has_store and left < size and time.monotonic() < until:
             time.sleep(_BETWEEN_LOOKS)
             left = notes.add("left", 0)
     except RuntimeError:  # gone
@@ -228,7 +254,7 @@ def _quiet(silent: bool) -> Iterator[None]:
 
 
 def _leave_with_parent() -> None:
-    """Stop as at Ctrl-C once the process that started this one is gone, and the pipe from it closed."""
-    while os.read(0, 1):
-        pass
+    """Stop as at Ctrl-C once the process that started this one is gone, or has said why all have to leave."""
+    if os.read(0, 1):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.kill(os.getpid(), signal.SIGTERM)
