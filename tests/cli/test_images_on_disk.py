@@ -4,10 +4,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datacondense.cli.main import main
+from datacondense.condensation.method import MethodConfig
 from datacondense.data import image_store
+from datacondense.errors import InputError
+from datacondense.image_set import ImageSet
+from tests.conftest import make_set
 from tests.data.made_files import pictures, write_folder
 
 DM = ["--method", "dm", "--network", "mlp", "--siamese", "none", "--real-batch", "4", "--budget", "published"]
@@ -76,3 +81,34 @@ def test_the_folder_of_selections_has_had_another_name(
         assert main(["select", images, "--method", "random", "--out", out, *given, *SHORT]) == 0
         assert "--cache is now --selections" in capsys.readouterr().err
     assert not (tmp_path / "cache/datacondense/images").exists()
+
+
+def test_the_network_follows_the_size_of_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of images of 64 pixels, unless it is named."""
+    train = make_set(num_classes=2, per_class=2, shape=(1, 64, 64))
+    np.savez(tmp_path / "large.npz", x_train=train.images[:, 0].numpy(), y_train=train.labels.numpy())
+    seen: list[object] = []
+
+    def stop(_: ImageSet, settings: MethodConfig, *__: object, **___: object) -> None:
+        seen.append(settings.network)
+        raise InputError("stopped")
+
+    monkeypatch.setattr("datacondense.cli.condense.condense", stop)
+    choices = ([], ["--network", "convnet"], ["--network", "convnet-w8"], ["--resize", "32"])
+    for number, given in enumerate(choices):
+        for budget in ("fast", "published"):
+            out = str(tmp_path / f"{number}-{budget}")
+            options = [
+                "--method",
+                "dm",
+                "--iterations",
+                "1",
+                "--budget",
+                budget,
+                "--out",
+                out,
+                *given,
+                *SHORT,
+            ]
+            assert main(["condense", str(tmp_path / "large.npz"), *options]) == 2
+    assert seen == ["convnet-d4"] * 2 + ["convnet"] * 2 + ["convnet-w8"] * 2 + ["convnet"] * 2

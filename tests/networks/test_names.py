@@ -21,6 +21,7 @@ from datacondense.networks.names import (
     canonical_name,
     evaluation_name,
     parse_name,
+    usual_network,
     varied,
 )
 
@@ -199,3 +200,21 @@ def test_variations_that_a_family_lacks_are_refused(name: str, changes: dict[str
 def test_values_that_a_family_lacks_are_refused(name: str, changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=name):
         varied(name, **changes)
+
+
+@pytest.mark.parametrize(
+    ("side", "name"),
+    [
+        (8, "convnet"),
+        (28, "convnet"),
+        (32, "convnet"),
+        (63, "convnet"),
+        (64, "convnet-d4"),
+        (96, "convnet-d4"),
+        (128, "convnet-d5"),
+        (224, "convnet-d5"),
+        (256, "convnet-d6"),
+    ],
+)
+def test_the_usual_network_is_as_deep_as_images_are_large(side: int, name: str) -> None:
+    assert usual_network((3, side, side + 5)) == usual_network((1, side + 5, side)) == name

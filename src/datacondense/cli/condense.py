@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 import tyro
@@ -42,6 +42,7 @@ from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.soft_labels import check_temperature
 from datacondense.files import free_space
 from datacondense.image_set import ImageSet
+from datacondense.networks.names import usual_network
 from datacondense.ranks import Ranks, current_ranks
 from datacondense.reports.layout import duration
 from datacondense.run_folder import RunFolder
@@ -120,7 +121,7 @@ class Condense(Generic[ConfigT]):
                 train, validation = hold_out(train, self.validation_fraction, self.run.seed)
             # It labels the result, which the first rank makes.
             teacher = None if self.dry_run or not ranks.is_first else self._teacher(device, printer)
-        settings, run, why = self._planned(train, device, printer)
+        settings, run, why = self._sized(train)._planned(train, device, printer)
         if self.dry_run:
             return self._estimated(estimate_run(train.to(device), settings, run), why, printer)
         watching = self.watching if ranks.is_first else Watching()
@@ -179,6 +180,12 @@ class Condense(Generic[ConfigT]):
         with printer.ticker("teacher") as tick:
             observer = selection_reporter(tick, seconds)
             return trained_teacher(self.soft_labels, data, device=str(device), observer=observer)
+
+    def _sized(self, train: ImageSet) -> Self:
+        """Return the command with the network that is usual for the size of the images, unless one is given."""
+        if "network" in self.given or self.settings.network != MethodConfig.network:
+            return self
+        return replace(self, settings=replace(self.settings, network=usual_network(train.image_shape)))
 
     def _planned(
         self, train: ImageSet, device: torch.device, printer: Printer
@@ -240,6 +247,8 @@ class Condense(Generic[ConfigT]):
     def _given(self) -> dict[str, Any]:
         """Return the method's settings that are given as options."""
         names = {known.name for known in fields(self.settings)} & self.given
+        if self.settings.network != MethodConfig.network:  # given, or that of the images' size
+            names = names | {"network"}
         return {name: getattr(self.settings, name) for name in names}
 
     def _recorded(self, found: Mapping[str, Any]) -> tuple[MethodConfig, RunConfig]:

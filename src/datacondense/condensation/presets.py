@@ -20,7 +20,7 @@ from datacondense.condensation.loop import RunConfig
 from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.registry import method_named
 from datacondense.image_set import ImageSet, check_trainable
-from datacondense.networks.names import canonical_network
+from datacondense.networks.names import canonical_network, usual_network
 from datacondense.networks.torch_state import usual_torch
 from datacondense.ranks import current_ranks
 from datacondense.settings import Named, seconds_of
@@ -118,7 +118,8 @@ def preset_for(
         settings={
             name: value
             for name, value in row["settings"].items()
-            if name != "image_lr" or canonical_network(network) == canonical_network("convnet")
+            if name != "image_lr"
+            or canonical_network(network) in {"convnet", usual_network(train.image_shape)}
         },
         iterations=row.get("iterations"),
         why=row["why"],

@@ -172,6 +172,11 @@ def parse_name(name: str | Callable[..., Any]) -> NetworkSpec:
     return spec
 
 
+def usual_network(image_shape: tuple[int, int, int]) -> str:
+    """Return the ConvNet for images of a size: as many blocks as leave 4 to 7 pixels of the side, and at least 3."""
+    return canonical_name(ConvNetSpec(depth=max(ConvNetSpec().depth, min(image_shape[1:]).bit_length() - 3)))
+
+
 def canonical_name(spec: NetworkSpec) -> str:
     """Return the one short name of a spec: defaults left out, tokens in the order of the spec's fields."""
     if isinstance(spec, CustomSpec):
