@@ -100,6 +100,7 @@ def start_all(args: Sequence[str], number: int) -> int:
     finally:
         for child in children:
             child.kill()
+            child.communicate()  # closes the pipe to it
     return code
 
 
