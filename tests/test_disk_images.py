@@ -179,6 +179,7 @@ def test_a_fingerprint_is_kept_and_computed_again_where_it_is_damaged(
         path.write_bytes(b"\xff")
     assert replace(disk).fingerprint == memory.fingerprint
     assert replace(disk, labels=disk.labels.flip(0)).fingerprint != memory.fingerprint
+    assert disk.subset(torch.arange(3, 6)).fingerprint == memory.subset(torch.arange(3, 6)).fingerprint
 
 
 @pytest.mark.parametrize("cut", [None, 100])

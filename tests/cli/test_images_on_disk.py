@@ -94,7 +94,12 @@ def test_the_network_follows_the_size_of_the_images(tmp_path: Path, monkeypatch:
         raise InputError("stopped")
 
     monkeypatch.setattr("datacondense.cli.condense.condense", stop)
-    choices = ([], ["--network", "convnet"], ["--network", "convnet-w8"], ["--resize", "32"])
+    choices: tuple[list[str], ...] = (
+        [],
+        ["--network", "convnet"],
+        ["--network", "convnet-w8"],
+        ["--resize", "32"],
+    )
     for number, given in enumerate(choices):
         for budget in ("fast", "published"):
             out = str(tmp_path / f"{number}-{budget}")
