@@ -2,7 +2,8 @@
 
     python benchmarks/ranks.py --threads 1 --pairs 5
 
-Each run of `condense` takes one step to warm up, then times --steps, with all that its processes exchange.
+Each run of `condense` takes one step to warm up, then times --steps, with all that its processes exchange. Processor
+seconds are those of the first process, without its waiting: on a busy machine they bound what can be gained.
 """
 
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -42,6 +44,11 @@ def of_all_ranks(number: int) -> measure.Row:
     return row
 
 
+def per_step(clock: Sequence[float], steps: int) -> list[float]:
+    """Return the seconds of a step of each iteration, the last step of which has no training after it."""
+    return [(end - begin) / steps for begin, end in pairwise(clock[::steps])]
+
+
 @measure.benchmark(
     "ranks", points, pairs=5, steps=5, shape=(3, 32, 32), classes=10, ipc=1, real_batch=64, per_class=600,
     matching_steps=1, network_epochs=0, processes=[1, 2], set=[str], precision="auto",
@@ -61,10 +68,11 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
         precision=options.precision,
         **settings(options.set),
     )
-    ends = [time.perf_counter()]
+    ends, spent = [time.perf_counter()], [time.process_time()]
 
     def observe(_: Progress) -> None:
         ends.append(time.perf_counter())
+        spent.append(time.process_time())
 
     train = random_set(options.shape, options.classes, options.per_class)
     iterations = -(-(1 + options.steps) // options.matching_steps)
@@ -72,14 +80,14 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     condensed = condense(train, method, run, observer=observe)
     if len(ends) == 1:  # the first rank is told of steps
         return {}
-    # The last step of an iteration has no training after it, so that whole iterations are timed.
-    whole = pairwise(ends[:: options.matching_steps])
-    warm_up, *each = ((end - begin) / options.matching_steps for begin, end in whole)
+    warm_up, *each = per_step(ends, options.matching_steps)
+    _, *processor = per_step(spent, options.matching_steps)
     facts = condensed.provenance["environment"]
     return {
         "seconds": median(each or [warm_up]),
         "seconds_each": each,
         "seconds_warm_up": warm_up,
+        "processor_seconds": median(processor or [warm_up]),
         "megabytes_peak": measure.peak_megabytes(),
         **{name: facts[name] for name in ("engine", "precision", "threads")},
     }
