@@ -165,9 +165,10 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
     (store,) = (path for path in (cache_folder() / "images").iterdir() if path.is_dir())
     assert sorted(path.name for path in store.iterdir()) == [f"00000{n}.safetensors" for n in range(3)]
     (store / f".000003.safetensors.{2**22}.datacondense-part").write_bytes(b"torn")  # of no living process
+    (store / "000001.safetensors").unlink()  # other processes were faster than the one that had it
     with decoding(monkeypatch) as decoded:
         load(source, ON_DISK)
-    assert len(decoded) == 26 - 15 + 6
+    assert len(decoded) == 26 - 10 + 6
     assert files() == unbroken
 
 

@@ -3,7 +3,7 @@
 import io
 import os
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from datacondense.data import hub, hub_streams, image_store
 from datacondense.data.config import DataConfig
 from datacondense.data.exports import export
 from datacondense.data.sources import load
+from datacondense.data.streams import StreamedRows
 from datacondense.disk_images import DiskImages
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
@@ -113,7 +114,17 @@ def test_a_stopped_build_skips_the_rows_it_has(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(image_store, "write_tensors", write)
     with pytest.raises(KeyboardInterrupt):
         load(source, ON_DISK)
-    disk = load(source, ON_DISK)
+    with monkeypatch.context() as patch:
+        starts: list[int] = []
+        batches = StreamedRows.batches
+
+        def noted(rows: StreamedRows, size: int, start: int) -> Iterator[Callable[[], image_store.Batch]]:
+            starts.append(start)
+            return batches(rows, size, start)
+
+        patch.setattr(StreamedRows, "batches", noted)
+        disk = load(source, ON_DISK)
+    assert starts == [0, 2, 0, 0]  # the first image of each split, and the rows
     assert same(load(source).train, disk.train)
     assert written[3:] == [f"00000{n}.safetensors" for n in (2, 3, 4, 0, 1)]
 
