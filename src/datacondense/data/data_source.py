@@ -93,7 +93,7 @@ def origin(source: DataSource) -> DataSource:
 
 
 def provide(source: DataSource, splits: DataSplits) -> None:
-    """Give this process the images of a full data set that another one read, perhaps from files that are not here."""
+    """Keep images of a full data set that another process read, perhaps from files that are not here."""
     place = (source.name, source.config)
     known = _provided.get(place)
     if known is None or _content(known) != _content(splits):

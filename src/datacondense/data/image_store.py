@@ -43,7 +43,7 @@ from datacondense.locking import locked
 from datacondense.tensor_files import place_of, read_tensors, write_tensors
 
 _VERSION = 1  # to be raised when decoding changes, so that former pixels are not taken for new ones
-_MOST_ROWS, _MOST_BYTES = 4096, 2**26  # of a file of images
+_MOST_ROWS, _MOST_BYTES = 4096, 2**25  # of a file of images; a process that decodes has some copies
 _LABELS = "labels"
 _SPARE = 2**26  # bytes of the disk that are left free
 
