@@ -278,6 +278,16 @@ def transform_steps() -> Iterator[str]:
         yield f"`{name}` | {texts.loc[name, 256]} | {texts.loc[name, 16]}"
 
 
+@table("processes | seconds a step | times as fast as one | processor seconds of the first | pairs", words=0)
+def ranks() -> Iterator[str]:
+    rows = frame("ranks").set_index("pair")
+    alone = rows[rows["processes"] == 1]
+    for number, own in rows.groupby("processes"):
+        times = (alone["seconds"] / own["seconds"]).median()
+        seconds, processor = own["seconds"].median(), own["processor_seconds"].median()
+        yield f"{number} | {sig(seconds)} | **{times:.2f}** | {sig(processor)} | {len(own)}"
+
+
 def measurements() -> dict[str, Row]:
     """Read the records of the harness."""
     return {name: of for name, of in records("*").items() if "ceilings" in of}

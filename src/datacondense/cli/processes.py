@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -74,6 +75,7 @@ def start_all(args: Sequence[str], number: int) -> int:
     # It is here, so that it outlives each of them.
     store = _DIST.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
+        **_loopback(),
         **os.environ,
         **{
             "MASTER_ADDR": "127.0.0.1",
@@ -102,6 +104,12 @@ def start_all(args: Sequence[str], number: int) -> int:
             child.kill()
             child.communicate()  # closes the pipe to it
     return code
+
+
+def _loopback() -> dict[str, str]:
+    """Return the variable by which gloo lets nothing leave the machine, where the interface's name is known."""
+    names = [name for _, name in socket.if_nameindex() if name in {"lo", "lo0"}]  # of Linux, of macOS
+    return {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
 
 
 def _watched(children: Sequence["subprocess.Popen[bytes]"], name: str) -> int:
