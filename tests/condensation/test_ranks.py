@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from datacondense.cli.processes import _loopback
 from datacondense.image_set import ImageSet
 from datacondense.ranks import Ranks, current_ranks
 from datacondense.run_folder import RunFolder
@@ -29,8 +30,8 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what two processes find, and three that continue the run of the two."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "tests.condensation.on_ranks", str(folder)]
-    cache = {"XDG_CACHE_HOME": str(folder / "cache")}
-    variables = [os.environ | cache | {"RANK": str(rank)} for rank in range(max(SIZES))]
+    shared = {"XDG_CACHE_HOME": str(folder / "cache"), **_loopback()}
+    variables = [os.environ | shared | {"RANK": str(rank)} for rank in range(max(SIZES))]
     children = [subprocess.Popen(command, env=env, cwd=Path(__file__).parents[2]) for env in variables]
     assert [child.wait(timeout=240) for child in children] == [0] * max(SIZES)
     return folder
