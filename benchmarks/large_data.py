@@ -2,8 +2,8 @@
 
     python benchmarks/large_data.py --folder /scratch --images 1000000 --kinds jpg
 
-The folder gets the images, a file each in 100 folders of classes, and the cache; what is there is used again. Beyond
-`--distinct` images files are links to earlier ones, which takes no less time to decode.
+The folder gets the images, a file each in folders of classes, and the cache; images that are there are used again.
+Beyond `--distinct` images files are links to earlier ones, which takes no less time to decode.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from statistics import median
 
@@ -36,27 +36,27 @@ from datacondense import (
 from datacondense.data.image_store import OBSERVER, Report
 from datacondense.image_set import ImageSet
 
-CLASSES, SIDE, AT_ONCE = 100, 64, 2000
+SIDE, AT_ONCE = 64, 2000
 METHODS = {"gradient matching": GradientMatchingConfig, "distribution matching": DistributionMatchingConfig}
 
 
 def points(options: measure.Options) -> Iterator[measure.Point]:
     """Return what is measured: building and opening a store for each kind of file, then condensing from the first."""
-    for kind in options.kinds:
-        yield from ({"images": options.images, "kind": kind, "what": what} for what in ("build", "open"))
-    for what in ("memory", "step"):
-        yield from (
-            {"images": options.images, "kind": options.kinds[0], "what": what, "method": name}
-            for name in METHODS
-        )
+    size = {"images": options.images, "classes": options.classes}
+    for what, kind in product(options.what, options.kinds):
+        if what in {"build", "open"}:
+            yield size | {"kind": kind, "what": what}
+    for what, method in product(options.what, options.methods):
+        if what in {"memory", "step"}:
+            yield size | {"kind": options.kinds[0], "what": what, "method": method, "ipc": options.ipc}
 
 
-def write_images(root: Path, kind: str, start: int, stop: int) -> None:
+def write_images(root: Path, kind: str, classes: int, start: int, stop: int) -> None:
     """Write smooth random images, which compress as photographs do and noise does not."""
     generator = np.random.default_rng(start)
     for number in range(start, stop):
         coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        folder = root / f"{number % CLASSES:03d}"
+        folder = root / f"{number % classes:03d}"
         folder.mkdir(parents=True, exist_ok=True)
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(
             folder / f"{number:07d}.{kind}", quality=90
@@ -65,17 +65,26 @@ def write_images(root: Path, kind: str, start: int, stop: int) -> None:
 
 def written(options: measure.Options, kind: str) -> Path:
     """Return the folder of the images, which are written where they are not there."""
-    root: Path = options.folder / f"{kind}-{options.images}"
+    root: Path = options.folder / f"{kind}-{options.images}-{options.classes}"
     marker = root.with_suffix(".written")
     if not marker.exists():
         distinct = min(options.distinct, options.images)
         parts = ((start, min(start + AT_ONCE, distinct)) for start in range(0, distinct, AT_ONCE))
-        Parallel(-1)(delayed(write_images)(root, kind, *part) for part in parts)
+        Parallel(-1)(delayed(write_images)(root, kind, options.classes, *part) for part in parts)
+        get_reusable_executor().shutdown(wait=True)
         for number in range(distinct, options.images):
-            old, new = (root / f"{n % CLASSES:03d}" / f"{n:07d}.{kind}" for n in (number % distinct, number))
+            old, new = (
+                root / f"{n % options.classes:03d}" / f"{n:07d}.{kind}" for n in (number % distinct, number)
+            )
             new.hardlink_to(old)
         marker.touch()
     return root
+
+
+def processor_seconds() -> float:
+    """Return those of this process and of the ones that it has ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def build(source: Path) -> measure.Row:
@@ -88,17 +97,16 @@ def build(source: Path) -> measure.Row:
 
     OBSERVER.set(observer)
     shutil.rmtree(Path(os.environ["XDG_CACHE_HOME"]) / "datacondense" / "images", ignore_errors=True)
-    began = time.perf_counter()
+    before, began = processor_seconds(), time.perf_counter()
     images = load(source, DataConfig(cache=True)).train
     seconds = time.perf_counter() - began
     get_reusable_executor().shutdown(wait=True)  # so that the seconds of its processes count
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     (first, begun), (last, done) = reports[0], reports[-1]
     return {
         "seconds": seconds,
         "images_a_second": len(images) / seconds,
         "images_a_second_once_started": (done - begun) / (last - first),
-        "processor_seconds": sum(each.ru_utime + each.ru_stime for each in used),
+        "processor_seconds": processor_seconds() - before,
         "store_megabytes": images.images.nbytes / 2**20,
         "megabytes_peak": measure.peak_megabytes(),
     }
@@ -115,7 +123,7 @@ def opened(source: Path) -> measure.Row:
 def peak(train: ImageSet, options: measure.Options, method: str) -> measure.Row:
     """Condense for some iterations."""
     loaded = measure.peak_megabytes()
-    config = METHODS[method](ipc=1, real_batch=options.real_batch)
+    config = METHODS[method](ipc=options.ipc, real_batch=options.real_batch)
     began = time.perf_counter()
     condense(train, config, RunConfig(iterations=options.iterations))
     seconds = time.perf_counter() - began
@@ -132,7 +140,7 @@ def steps(train: ImageSet, options: measure.Options, method: str) -> measure.Row
     few = replace(few, class_names=few.class_names[: len(classes)])
     sets = {"disk": few, "memory": replace(few, images=few.images[:])}
     run = {
-        name: MatchingSteps(options, images, METHODS[method], ipc=1, real_batch=options.real_batch)
+        name: MatchingSteps(options, images, METHODS[method], ipc=options.ipc, real_batch=options.real_batch)
         for name, images in sets.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in run}
@@ -150,13 +158,14 @@ def steps(train: ImageSet, options: measure.Options, method: str) -> measure.Row
 
 
 @measure.benchmark(
-    "large-data", points, lengths=("images", "kinds", "pairs", "folder"), images=1_000_000, kinds=["jpg", "png"],
-    folder=Path("large-data"), real_batch=64, iterations=1, pairs=10, distinct=50_000, step_classes=4,
-    precision="auto", set=[str],
+    "large-data", points, lengths=("images", "classes", "ipc", "kinds", "what", "methods", "pairs", "folder"),
+    images=1_000_000, classes=100, ipc=1, kinds=["jpg", "png"], what=["build", "open", "memory", "step"],
+    methods=list(METHODS), folder=Path("large-data"), real_batch=64, iterations=1, pairs=10, distinct=50_000,
+    step_classes=4, precision="auto", set=[str],
 )  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     source = written(options, point["kind"])
-    os.environ["XDG_CACHE_HOME"] = str(options.folder / f"cache-{point['kind']}-{options.images}")
+    os.environ["XDG_CACHE_HOME"] = str(options.folder / f"cache-{source.name}")
     if point["what"] in {"build", "open"}:
         return {"build": build, "open": opened}[point["what"]](source)
     train = load(source, DataConfig(cache=True)).train
