@@ -59,8 +59,8 @@ class Condense(Generic[ConfigT]):
     """Learn a few synthetic images per class that train networks as the full data set does.
 
     Attributes:
-        dataset: Name (mnist, fashion-mnist, svhn, cifar10, cifar100, usps, tiny-imagenet, digits), Hub id, image
-            folder, .parquet or .npz file.
+        dataset: Name (mnist, fashion-mnist, svhn, cifar10, cifar100, usps, tiny-imagenet, imagenette, imagewoof,
+            imagenet-100, digits), Hub id, folder of images or of tar files, .parquet or .npz file.
         out: Folder for settings, checkpoints, metrics and the result, OUT/condensed.safetensors.
         budget: "fast": in minutes, by settings that suit the data, see docs/condensation.md; a time such as 90s,
             10m or 2h: likewise, with as many iterations as fit; "published": the method's published settings and
