@@ -37,7 +37,15 @@ def test_a_dry_run_tells_the_costs_and_writes_nothing(
 
 @pytest.mark.slow
 def test_processes_that_share_a_run_are_told_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    command = ["condense", "digits", "--out", str(tmp_path / "run"), "--dry-run", "--network", "convnet-w8-d2"]
+    command = [
+        "condense",
+        "digits",
+        "--out",
+        str(tmp_path / "run"),
+        "--dry-run",
+        "--network",
+        "convnet-w8-d2",
+    ]
     assert main([*command, "--processes", "2"]) == 0
     assert " MiB in each of 2 processes\n" in capfd.readouterr().out
     assert not (tmp_path / "run").exists()
