@@ -22,7 +22,7 @@ from datacondense.run_folder import RunFolder
 RUN = [
     *("condense", "digits", "--resize", "32", "--network", "convnet-w8-d2", "--real-batch", "256"),
     *("--graph-memory", "1", "--ipc", "2", "--matching-steps", "2", "--network-epochs", "2"),
-    *("--budget", "published", "--iterations", "4", "--checkpoint-every", "0"),
+    *("--budget", "published", "--iterations", "3", "--checkpoint-every", "0"),
 ]
 KILLED = "datacondense: Process {} was killed by signal 9: run the same command with --resume to continue.\n"
 COMMAND = (sys.executable, "-m", "datacondense")

@@ -51,7 +51,7 @@ STEPS: dict[str, MethodConfig] = {
 }
 RUN = RunConfig(seed=3, iterations=1)
 SIZES = (2, 3)
-LONG = replace(RUN, iterations=4, validate_every=2, validation_networks=1)
+LONG = replace(RUN, iterations=3, validate_every=2, validation_networks=1)
 
 
 def digits(split: int = 0) -> ImageSet:
