@@ -100,7 +100,12 @@ def test_images_on_disk_are_read_where_the_task_runs(
     np.savez(file, images=np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8), labels=np.arange(4) % 2)
     data = identified(DataSource(name=str(file), config=DataConfig(cache=True)), needs_test=False)
     sent: list[Any] = []
-    watched = replace(workers, share=lambda whole: sent.append(whole) or whole)
+
+    def share(whole: Any) -> Any:
+        sent.append(whole)
+        return whole
+
+    watched = replace(workers, share=share)
     task, store = SumTask(data=data), Store(tmp_path / "out")
     assert schedule([task], store, watched).failed == {}
     assert store.record(task.key)["result"]["sum"] == sum(range(256))
