@@ -22,6 +22,7 @@ from datacondense.disk_images import DiskImages
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 from datacondense.locking import is_locked
+from datacondense.tasks.workers import processes
 from tests.data.made_files import pictures, png, write_folder, write_parquet
 
 COLOUR, GREY = pictures(20, colour=True), pictures(6, colour=False, seed=1)
@@ -113,7 +114,10 @@ def test_images_on_disk_are_those_in_memory(
 def test_images_are_decoded_in_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     source = folder(tmp_path / "data")
-    assert same(load(source).train, load(source, ON_DISK).train)
+    with processes(1, 1) as study:
+        worker = study.submit(os.getpid).result()
+        assert same(load(source).train, load(source, ON_DISK).train)
+        assert study.submit(os.getpid).result() == worker  # which nobody took away
 
 
 def files() -> dict[str, bytes]:

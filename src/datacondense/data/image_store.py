@@ -10,7 +10,9 @@ import os
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
@@ -185,19 +187,21 @@ def _in_processes(
     if jobs == 1:
         yield from (decode(*call) for call in calls)
         return
-    from joblib import Parallel, delayed  # noqa: PLC0415 — a fifth of a second
+    from joblib.externals.loky import ProcessPoolExecutor  # noqa: PLC0415 — a fifth of a second
 
-    failed: list[Exception] = []
-
-    def until_failure() -> Iterator[Any]:
-        try:  # joblib reads ahead in a thread, where an error would be lost
-            yield from (delayed(_in_worker)(decode, *call) for call in calls)
-        except Exception as error:
-            failed.append(error)
-
-    yield from Parallel(jobs, return_as="generator")(until_failure())
-    if failed:
-        raise failed[0]
+    pool = ProcessPoolExecutor(jobs)  # of its own: a study's processes go on with theirs
+    try:
+        waiting: deque[Future[ImageFile | InputError]] = deque()
+        for call in calls:
+            waiting.append(pool.submit(_in_worker, decode, *call))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BaseException:
+        pool.shutdown(kill_workers=True)
+        raise
+    pool.shutdown()
 
 
 def _in_worker(decode: Callable[..., Any], *call: Any) -> Any:
