@@ -7,7 +7,6 @@ once it has its name, so a build that was stopped goes on with those that are mi
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections import deque
@@ -41,6 +40,7 @@ from datacondense.data.stored_files import (
 )
 from datacondense.disk_images import DiskImages
 from datacondense.errors import InputError
+from datacondense.files import free_space
 from datacondense.locking import locked
 from datacondense.tensor_files import place_of, read_tensors, write_tensors
 
@@ -233,7 +233,7 @@ def _written(path: Path, images: Tensor, metadata: dict[str, str] | None = None)
 def _check_space(folder: Path, size: int) -> None:
     """Check that the disk has room for images of so many bytes."""
     present = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    free = shutil.disk_usage(folder.parent).free
+    free = free_space(folder)
     if size - present > free - _SPARE:
         raise InputError(
             f"The decoded images take {size / 1e9:,.1f} GB, but the disk of {folder.parent} has {free / 1e9:,.1f} GB "
