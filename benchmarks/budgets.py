@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import measure
+import torch
 from library import loaded
 
 from datacondense import (
@@ -62,14 +63,17 @@ def made(
     device="cpu",
 )  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
-    row = next(each for each in TABLE["rows"] if each["name"] == point["row"])
+    rows = {row["name"]: row for row in TABLE["rows"]}
+    row = rows[point["row"]]
     train, test = loaded(row["dataset"])
     if options.fraction:
         train, test = hold_out(train, options.fraction, 0)
-    images, facts = made(row, options, point["seed"], train)
+    images, facts = made(rows[row["beside"]] if "soft_labels" in row else row, options, point["seed"], train)
     if "soft_labels" in row:
         source = DataSource(name=row["dataset"], validation_fraction=options.fraction)
-        teacher = trained_teacher(row["soft_labels"], source, device=options.device)
+        teacher = trained_teacher(
+            row["soft_labels"], source, epochs=row["teacher_epochs"], device=options.device
+        )
         images = soft_labelled(images, teacher, temperature=row["temperature"])
     protocol = TABLE["protocols"][options.protocol or row.get("protocol", row["dataset"])]
     scores: measure.Row = {}
@@ -77,4 +81,5 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     score = partial(evaluate, images, test, config, device=options.device)
     took = measure.seconds_of(lambda: scores.update(score=score().as_dict()))
     stored = {"stored_numbers": images.stored_numbers, "decoded_images": len(images) * images.factor**2}
-    return {**row, **facts, **stored, **scores, "evaluation_seconds": took, "fingerprint": images.fingerprint}
+    scored = {"evaluation_seconds": took, "evaluation_threads": torch.get_num_threads()}
+    return {**row, **facts, **stored, **scores, **scored, "fingerprint": images.fingerprint}
