@@ -2,8 +2,9 @@
 
     python benchmarks/budgets.py --rows cifar10-1-distribution-matching-factor-4 cifar10-1-random --runs runs
 
-Runs continue from their checkpoints in --runs. --protocol scores all rows by another protocol, into a record of its
-own. With --fraction, sets are made without that share of the training images and scored on it: that is how settings
+Runs continue from their checkpoints in --runs, and finished ones are scored; scoring has no clock, so that several such
+commands may share it, each with --scoring-threads 1. --protocol scores all rows by another protocol, into a record of
+its own. With --fraction, sets are made without that share of the training images and scored on it: that is how settings
 are found, and the test images are not touched.
 """
 
@@ -59,8 +60,8 @@ def made(
 @measure.benchmark(
     lambda options: "-".join(filter(None, ["budgets", options.protocol, "held-out" * bool(options.fraction)])),
     lambda options: measure.grid(row=options.rows, seed=options.seeds),
-    lengths=("rows", "seeds", "runs"), rows=[str], seeds=[0, 1, 2], runs=Path("runs"), protocol=str, fraction=0.0,
-    device="cpu",
+    lengths=("rows", "seeds", "runs", "scoring_threads"), rows=[str], seeds=[0, 1, 2], runs=Path("runs"), protocol=str,
+    fraction=0.0, device="cpu", scoring_threads=int,
 )  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     rows = {row["name"]: row for row in TABLE["rows"]}
@@ -76,6 +77,8 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
         )
         images = soft_labelled(images, teacher, temperature=row["temperature"])
     protocol = TABLE["protocols"][options.protocol or row.get("protocol", row["dataset"])]
+    if options.scoring_threads is not None:
+        torch.set_num_threads(options.scoring_threads)
     scores: measure.Row = {}
     config = EvaluationConfig(seed=point["seed"], **protocol)
     score = partial(evaluate, images, test, config, device=options.device)
