@@ -268,8 +268,7 @@ def _refused_waiting() -> Iterator[None]:
 
 
 def _set_sync_debug_mode(mode: int | str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls this mode a prototype
+    with warnings.catch_warnings(action="ignore"):  # torch calls this mode a prototype
         torch.cuda.set_sync_debug_mode(mode)
 
 

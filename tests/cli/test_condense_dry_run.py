@@ -30,7 +30,7 @@ def test_a_dry_run_tells_the_costs_and_writes_nothing(
     assert f"MB in {out}, which has " in printed
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["iterations"], found["device_memory"]) == (200, None)  # of the fast preset
+    assert (found["iterations"], found["device_memory"]) == (120, None)  # of the fast preset
     assert found["disk"] < found["disk_free"]
     assert not out.parent.exists()
 

@@ -18,7 +18,7 @@ from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.networks.torch_state import deterministic
 from tests.captures import DEVICES, GPU, refuse, rerun
-from tests.condensation.test_contract import NETWORKS, SETTINGS
+from tests.condensation.test_contract import NETWORKS, OWN, SETTINGS
 from tests.conftest import MakeSet
 
 EXACT = [replace(settings, precision="float64") for settings in SETTINGS.values()]
@@ -26,6 +26,7 @@ EXACT = [replace(settings, precision="float64") for settings in SETTINGS.values(
 GROUPS = GradientMatchingConfig(
     precision="float64", graph_memory=1, network="convnet-w32-d2", ipc=3, real_batch=4
 )
+EXACT_OF = dict(zip(SETTINGS, EXACT, strict=True))
 each_exact = pytest.mark.parametrize("settings", [*EXACT, GROUPS], ids=[*SETTINGS, "groups"])
 
 
@@ -64,8 +65,16 @@ def assert_equal(found: tuple[list[float], State], expected: tuple[list[float], 
         torch.testing.assert_close(tensor, tensors[name], rtol=1e-9, atol=1e-10)
 
 
-@each_exact
-@pytest.mark.parametrize("network", NETWORKS)
+# Every option where there are statistics to measure as well, and each method where there are none.
+WITH_STATISTICS = [*((settings, NETWORKS[1]) for settings in EXACT), (GROUPS, GROUPS.network)]
+PLAIN = [(EXACT_OF[name], NETWORKS[0]) for name in OWN]
+
+
+@pytest.mark.parametrize(
+    ("settings", "network"),
+    [*WITH_STATISTICS, *PLAIN],
+    ids=[*SETTINGS, "groups", *(f"{name} plain" for name in OWN)],
+)
 def test_captured_steps_equal_those_as_they_are(
     make: MakeSet, monkeypatch: pytest.MonkeyPatch, settings: MethodConfig, network: str
 ) -> None:
@@ -89,8 +98,11 @@ def test_where_capture_fails_steps_are_as_they_were(make: MakeSet, monkeypatch: 
     assert environment["steps"] == f"captured in part: {reason}"
 
 
-@each_exact
-@pytest.mark.parametrize("memory", [0, 2**28])
+@pytest.mark.parametrize(
+    ("settings", "memory"),
+    [*((each, 2**28) for each in [*EXACT, GROUPS]), *((EXACT_OF[name], 0) for name in OWN)],
+    ids=[*SETTINGS, "groups", *(f"{name} without memory" for name in OWN)],
+)
 def test_what_is_drawn_ahead_is_what_would_be_drawn(
     make: MakeSet, monkeypatch: pytest.MonkeyPatch, settings: MethodConfig, memory: int
 ) -> None:

@@ -1,6 +1,7 @@
 """What holds for every method: where its randomness comes from, how it goes on, what it refuses and what it records."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from datacondense.condensation.state import Step
 from datacondense.random import seeded_generator
 from datacondense.run_folder import RunFolder
 from tests.condensation.made_runs import RESULT, Clock, break_run, logged, result_bytes
-from tests.conftest import MakeSet, has_kernels
+from tests.conftest import MakeSet, has_kernels, make_set
 
 NETWORKS = ("convnet-w4-d1", "convnet-w4-d1-bn")
 RUN = RunConfig(seed=3, iterations=3, checkpoint_every=0)
@@ -94,19 +95,38 @@ def test_every_method_is_in_the_contract() -> None:
     assert set(METHODS) == set(PUBLISHED_ITERATIONS)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@each_setting
+Finished = Callable[[MethodConfig], tuple[Path, ImageSet]]
+_FINISHED: dict[str, tuple[Path, ImageSet]] = {}
+
+
+@pytest.fixture
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Run settings to their end on the tiny set, once for all tests; return the folder and the result."""
+
+    def run(settings: MethodConfig) -> tuple[Path, ImageSet]:
+        if repr(settings) not in _FINISHED:
+            folder = tmp_path_factory.mktemp("finished")
+            _FINISHED[repr(settings)] = folder, condense(make_set(), settings, RUN, directory=folder)
+        return _FINISHED[repr(settings)]
+
+    return run
+
+
+# Every option where there are statistics to keep as well, and each method where there are none.
+BROKEN = [*((name, NETWORKS[1]) for name in SETTINGS), *((name, NETWORKS[0]) for name in METHODS)]
+
+
+@pytest.mark.parametrize(("name", "network"), BROKEN)
 def test_a_broken_run_ends_with_the_same_bytes(
-    tiny: ImageSet, tmp_path: Path, settings: MethodConfig, network: str
+    tiny: ImageSet, tmp_path: Path, finished: Finished, name: str, network: str
 ) -> None:
-    settings = replace(settings, network=network)
-    full, broken = tmp_path / "full", tmp_path / "broken"
-    condense(tiny, settings, RUN, directory=full)
+    settings = replace(SETTINGS[name], network=network)
+    full, _ = finished(settings)
     # The last step of an iteration: the network in the making is read back, and a fresh one follows.
-    break_run(tiny, settings, RUN, broken, at=(1, settings.steps_per_iteration - 1))
-    condense(tiny, settings, RUN, directory=broken, resume=True)
-    assert result_bytes(broken) == result_bytes(full)
-    assert logged(broken) == logged(full)
+    break_run(tiny, settings, RUN, tmp_path, at=(1, settings.steps_per_iteration - 1))
+    condense(tiny, settings, RUN, directory=tmp_path, resume=True)
+    assert result_bytes(tmp_path) == result_bytes(full)
+    assert logged(tmp_path) == logged(full)
 
 
 @pytest.mark.skipif(not has_kernels(), reason="no kernels on this machine")
@@ -125,7 +145,7 @@ def test_a_broken_run_of_the_fused_engine_ends_with_the_same_bytes(
     assert result_bytes(tmp_path / "broken") == result_bytes(tmp_path / "full")
 
 
-@each_setting
+@pytest.mark.parametrize("settings", [SETTINGS[name] for name in METHODS], ids=METHODS)
 def test_a_run_goes_on_with_its_own_settings_only(
     tiny: ImageSet, make: MakeSet, tmp_path: Path, settings: MethodConfig
 ) -> None:
@@ -145,14 +165,14 @@ def test_a_run_goes_on_with_its_own_settings_only(
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_is_recorded_changes_the_images_and_cannot_change_in_a_run(
-    tiny: ImageSet, tmp_path: Path, option: str
+    tiny: ImageSet, tmp_path: Path, finished: Finished, option: str
 ) -> None:
     name, change = OPTIONS[option]
     plain, settings = small(name), SETTINGS[option]
-    condensed = condense(tiny, settings, RUN)
+    _, condensed = finished(settings)
     (field, value), *_ = change.items()
     assert condensed.provenance["settings"][field] == value
-    before = condense(tiny, plain, RUN).images
+    before = finished(plain)[1].images
     assert len(before) < len(condensed) or not torch.allclose(condensed.images, before, atol=1e-4)
     break_run(tiny, settings, RUN, tmp_path, at=(1, 0))
     with pytest.raises(InputError, match=rf"settings\.{field}(\.class 1)? was "):
@@ -160,24 +180,26 @@ def test_an_option_is_recorded_changes_the_images_and_cannot_change_in_a_run(
 
 
 @each_setting
-def test_the_result_is_a_function_of_the_seed(tiny: ImageSet, tmp_path: Path, settings: MethodConfig) -> None:
+def test_the_result_is_a_function_of_the_seed(
+    tiny: ImageSet, tmp_path: Path, finished: Finished, settings: MethodConfig
+) -> None:
     torch.manual_seed(1)
-    before = torch.random.get_rng_state()
-    condense(tiny, settings, RUN, directory=tmp_path / "one")
-    assert torch.equal(torch.random.get_rng_state(), before)
+    one, condensed = finished(settings)
     torch.manual_seed(2)
-    condense(tiny, settings, RUN, directory=tmp_path / "two")
-    assert result_bytes(tmp_path / "one") == result_bytes(tmp_path / "two")
-    images = ImageSet.load(tmp_path / "one" / RESULT).images
-    assert not torch.allclose(condense(tiny, settings, replace(RUN, seed=4)).images, images, atol=1e-3)
+    before = torch.random.get_rng_state()
+    condense(tiny, settings, RUN, directory=tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert result_bytes(tmp_path) == result_bytes(one)
+    other = condense(tiny, settings, replace(RUN, seed=4))
+    assert not torch.allclose(other.images, condensed.images, atol=1e-3)
 
 
 @each_setting
 def test_the_result_holds_the_images_class_by_class_and_all_settings(
-    tiny: ImageSet, tmp_path: Path, settings: MethodConfig
+    tiny: ImageSet, finished: Finished, settings: MethodConfig
 ) -> None:
-    condensed = condense(tiny, settings, RUN, directory=tmp_path)
-    saved = ImageSet.load(tmp_path / RESULT)
+    folder, condensed = finished(settings)
+    saved = ImageSet.load(folder / RESULT)
     assert torch.equal(saved.images, condensed.images)
     assert saved.labels.tolist() == [0, 0, *([1] * (3 if settings.ipc_of else 2)), 2, 2]
     assert saved.factor == settings.factor
@@ -195,7 +217,7 @@ def test_the_result_holds_the_images_class_by_class_and_all_settings(
         for key, value in record["settings"].items()
         if value is None and key not in {"graph_memory", "ipc_of"}
     ] == []
-    assert {**record, **RunFolder(tmp_path).settings()} == record
+    assert {**record, **RunFolder(folder).settings()} == record
 
 
 @each_method

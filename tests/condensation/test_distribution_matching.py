@@ -255,6 +255,10 @@ def test_kinds_of_steps_have_names_of_their_own() -> None:
         ({"attention_weight": 0.0}, "attention_weight is 0.0, but must be a number above 0"),
         ({"attention_weight": float("nan")}, "attention_weight is nan, but must be a number above 0"),
         ({"frequencies": 0}, "frequencies is 0, but must be 1 or more"),
+        (
+            {"cutmix": 0.5},
+            r"cutmix is 0\.5, but mixes only real images that a pool trains on: give --pool too",
+        ),
         ({"image_momentum": 1.0}, "image_momentum is 1.0, but must be at least 0 and below 1"),
         (
             {"siamese": "crop"},

@@ -1,17 +1,20 @@
 """Experts against SGD written out, how they are kept, and what goes wrong with them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from datacondense import ImageSet, InputError, build_network
 from datacondense.condensation.experts import ExpertProtocol, Experts
 from datacondense.evaluation.full_training import FullTraining
 from datacondense.random import seeded_generator
+from datacondense.user_code import name_of
 
 PROTOCOL = ExpertProtocol(
     network="convnet-w4-d1",
@@ -129,3 +132,16 @@ def test_an_expert_that_diverges_is_refused(tiny: ImageSet) -> None:
         InputError, match=r"Expert 1 diverged at network_lr 1e\+30: .* --network-lr, such as 1e\+29"
     ):
         Experts(tiny, replace(PROTOCOL, lr=1e30, precision="float32")).parameters(1, 0)
+
+
+def test_networks_of_one_name_that_compute_other_things_have_folders_of_their_own(tiny: ImageSet) -> None:
+    def own(*activation: nn.Module) -> Callable[..., nn.Module]:
+        return lambda shape, classes: nn.Sequential(nn.Flatten(), *activation, nn.Linear(64, classes))
+
+    plain, rectified = own(), own(nn.ReLU())
+    assert name_of(plain) == name_of(rectified)
+    first, other, again = (
+        Experts(tiny, replace(PROTOCOL, network=network)).folder for network in (plain, rectified, plain)
+    )
+    assert first == again
+    assert first != other

@@ -20,6 +20,8 @@ from datacondense import (
 from datacondense.condensation.gradient_matching import GradientMatching
 from datacondense.condensation.state import State, Step
 from datacondense.run_folder import RunFolder
+from datacondense.selection.by_class import select_tiled
+from datacondense.selection.random import select_random
 from tests.condensation.made_runs import METHOD, RESULT, RUN, Clock, break_run
 from tests.conftest import MakeSet
 
@@ -33,6 +35,15 @@ def test_the_result_is_in_pixel_scale(tiny: ImageSet) -> None:
     back = (condensed.images * 255).round().to(torch.uint8)
     assert all(tuple(image.flatten().tolist()) in read for image in back)
     torch.testing.assert_close(condensed.images, back / 255, rtol=0, atol=1e-5)
+
+
+def test_images_are_learned_from_those_that_a_set_of_tiles_decodes_to(tiny: ImageSet) -> None:
+    tiles = select_tiled(tiny, 3, None, 2, lambda ipc: select_random(tiny, ipc, seed=1))
+    method, run = replace(METHOD, ipc=4, start="real"), replace(RUN, iterations=1)
+    found, expected = (condense(train, method, run) for train in (tiles, tiles.decoded()))
+    assert torch.equal(found.images, expected.images)
+    assert found.factor == 1
+    assert found.provenance["source"]["fingerprint"] == tiles.fingerprint
 
 
 def test_the_loss_falls_over_a_run(tiny: ImageSet) -> None:

@@ -18,6 +18,7 @@ from datacondense import (
 from datacondense.condensation import presets
 from datacondense.condensation.presets import budget_seconds, iterations_within, planned, preset_for
 from datacondense.condensation.registry import method_named
+from datacondense.data.validation import hold_out
 from tests.condensation.made_runs import METHOD, Clock
 from tests.conftest import MakeSet
 
@@ -91,6 +92,23 @@ def test_small_classes_have_fewer_tiles_or_begin_as_noise(make: MakeSet) -> None
     assert preset_for(make(**large), 4).built({"ipc": 4}).factor == 1
     assert "start" not in preset_for(make(**large), 4).settings
     assert preset_for(make(per_class=3, **large), 4).settings["start"] == "noise"
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_plan_has_as_many_tiles_as_single_classes_and_images_that_are_left_allow(make: MakeSet) -> None:
+    train = make(shape=(1, 16, 16))
+    left, _ = hold_out(train, 0.1, 0)
+    preset = preset_for(train, 3)
+    for images, ipc_of, settings in (
+        (train, None, {"factor": 2}),
+        (train, {"class 1": 4}, {"factor": 1}),
+        (left, None, {"factor": 1}),
+        (train, {"class 1": 13}, {"factor": 2, "start": "noise"}),
+    ):
+        method, run = planned(preset, images, RunConfig(), "fast", {"ipc": 3, "ipc_of": ipc_of})
+        assert run.preset is not None
+        assert run.preset["settings"] == settings
+        method.build(images, 0)
 
 
 @pytest.mark.usefixtures("rows")

@@ -22,6 +22,7 @@ from tests.condensation.made_runs import (
     result_bytes,
     unbroken,
 )
+from tests.conftest import forbid, make_set
 
 FILES = {"settings.json", "metrics.jsonl", "checkpoint.safetensors", RESULT, ".lock"}
 
@@ -214,12 +215,19 @@ def moves(monkeypatch: pytest.MonkeyPatch, stop_at: int, *, after: bool) -> Iter
     return count
 
 
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing breaks."""
+    folder = tmp_path_factory.mktemp("full")
+    unbroken(make_set(), folder)
+    return folder
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("stop_at", range(1, 11))
 def test_a_run_killed_at_any_file_operation_ends_bit_identical(
-    tiny: ImageSet, tmp_path: Path, stop_at: int, after: bool
+    tiny: ImageSet, full: Path, tmp_path: Path, stop_at: int, after: bool
 ) -> None:
-    expected = unbroken(tiny, tmp_path / "unbroken")
     with pytest.MonkeyPatch.context() as patch:
         moves(patch, stop_at, after=after)
         with pytest.raises(Killed):
@@ -227,6 +235,27 @@ def test_a_run_killed_at_any_file_operation_ends_bit_identical(
     # A killed process does not tidy up.
     (tmp_path / "run" / f".checkpoint.safetensors.{os.getpid()}.datacondense-part").touch()
     condense(tiny, METHOD, RUN, directory=tmp_path / "run", resume=True)
-    assert result_bytes(tmp_path / "run") == expected
-    assert logged(tmp_path / "run") == logged(tmp_path / "unbroken")
+    assert result_bytes(tmp_path / "run") == result_bytes(full)
+    assert logged(tmp_path / "run") == logged(full)
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+
+
+def test_a_folder_that_nobody_may_look_into_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"cannot be written \(File name too long\): choose another path"):
+        RunFolder(tmp_path / ("a" * 300)).check(resume=False, force=False)
+    forbid(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"cannot be written \(permission denied\): choose a folder"):
+        RunFolder(tmp_path).check(resume=False, force=False)
+    assert not RunFolder(tmp_path).has_settings
+
+
+def test_what_another_user_locked_may_be_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    (tmp_path / ".lock").touch()
+    assert not RunFolder(tmp_path).is_claimed()
+    monkeypatch.setattr("datacondense.locking.FileLock.acquire", refuse)
+    assert RunFolder(tmp_path).is_claimed()

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from datacondense import (
     DistributionMatchingConfig,
@@ -118,6 +120,35 @@ def test_batch_norm_is_measured_on_real_images(tiny: ImageSet, network: str, mea
     assert bool(found) is measured
     other = sampler.frozen_buffers(structure, parameters, 2, 1, purpose="probe statistics")
     assert any(not torch.equal(found[name], tensor) for name, tensor in other.items()) is measured
+
+
+class Projected(nn.Module):
+    """A network of one's own with a fixed projection and a number as buffers."""
+
+    projection: Tensor
+    number: Tensor
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("projection", torch.eye(8, prod(image_shape)))
+        self.register_buffer("number", torch.tensor(2))
+        self.last = nn.Linear(8, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen: Tensor = self.last(F.linear(images.flatten(1), self.projection))
+        return seen * self.number
+
+
+def test_buffers_of_ones_own_have_the_type_of_the_run(tiny: ImageSet) -> None:
+    sampler, network = Sampler(tiny, 4, torch.float64), build_network(Projected, tiny.image_shape, 3)
+    parameters = sampler.network(network, "network", 0)
+    found = sampler.frozen_buffers(network, parameters, 0, 0)
+    assert {name: tensor.dtype for name, tensor in found.items()} == {
+        "projection": torch.float64,
+        "number": torch.int64,
+    }
+    config = GradientMatchingConfig(network=Projected, real_batch=4, precision="float64")
+    assert condense(tiny, config, RunConfig(iterations=1)).images.isfinite().all()
 
 
 SMALL_CLASSES = {

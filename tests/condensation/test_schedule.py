@@ -1,5 +1,7 @@
 """The published loop lengths, and the rule between and beyond them."""
 
+from itertools import pairwise
+
 import pytest
 
 from datacondense.condensation.schedule import published_schedule
@@ -26,3 +28,12 @@ def test_published_schedules_are_kept(ipc: int, steps: int, epochs: int) -> None
 )
 def test_schedules_are_interpolated_between_and_kept_beyond(ipc: int, steps: int, epochs: int) -> None:
     assert published_schedule(ipc) == (steps, epochs)
+
+
+def test_every_number_lies_on_the_line_between_two_published_ones() -> None:
+    published = [(1, 1), (10, 50), (20, 25), (30, 20), (40, 15), (50, 10)]
+    for (below, first), (above, last) in pairwise(published):
+        for ipc in range(below, above):
+            epochs = first + (ipc - below) / (above - below) * (last - first)
+            assert published_schedule(ipc) == (ipc, round(epochs))
+    assert {published_schedule(ipc) for ipc in range(50, 61)} == {(50, 10)}

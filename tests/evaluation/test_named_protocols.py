@@ -1,10 +1,17 @@
 """Protocols by name, and what the learning rate does in them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from datacondense import EvaluationConfig, ImageSet, InputError, evaluate, named_protocol
+from datacondense import (
+    EvaluationConfig,
+    ImageSet,
+    InputError,
+    evaluate,
+    named_protocol,
+)
 from datacondense.evaluation.protocol import own_protocol
 
 
@@ -44,11 +51,20 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         named_protocol("best")
 
 
-def test_a_set_of_idc_is_scored_as_idc_does(tiny: ImageSet) -> None:
-    learned = replace(tiny, provenance={"method": "idc"})
-    assert own_protocol(learned) == named_protocol("idc")
-    assert own_protocol(replace(tiny, provenance={"method": "distribution-matching"})) == EvaluationConfig()
-    assert own_protocol(tiny) == EvaluationConfig()
+@pytest.mark.parametrize(
+    ("provenance", "name"),
+    [
+        ({"method": "idc"}, "idc"),
+        ({"method": "gradient-matching", "settings": {"siamese": "idc:color-crop-cutout"}}, "idc"),
+        ({"method": "gradient-matching", "settings": {"siamese": "dsa:color-crop-cutout"}}, "dc"),
+        ({"method": "gradient-matching", "settings": {"siamese": None}}, "dc"),
+        ({"method": "distribution-matching", "settings": {"siamese": "idc"}}, "dc"),
+        ({"method": "gradient-matching"}, "dc"),
+        ({}, "dc"),
+    ],
+)
+def test_a_set_of_idc_is_scored_as_idc_does(tiny: ImageSet, provenance: dict[str, Any], name: str) -> None:
+    assert own_protocol(replace(tiny, provenance=provenance)) == named_protocol(name)
 
 
 def test_a_rate_that_was_learned_with_the_images_is_trained_with(tiny: ImageSet) -> None:

@@ -71,7 +71,7 @@ def test_resnets_take_larger_images() -> None:
             assert network(parameters, torch.zeros(1, 1, 48, 40)).shape == (1, 2)
 
 
-@pytest.mark.parametrize("size", [(8, 30), (15, 15), (16, 17)], ids=str)
+@pytest.mark.parametrize("size", [(8, 30), (15, 15), (16, 17), (33, 47)], ids=str)
 @pytest.mark.parametrize(
     "name", ["lenet", "alexnet", "vgg11", "resnet18-bn-ap", "convnet-w4-max", "convnet-w4-nopool"]
 )

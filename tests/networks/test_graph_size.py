@@ -1,35 +1,12 @@
 """What graphs keep of a network: sizes as torch makes them."""
 
-import pytest
 import torch
-from torch import nn
 
 from datacondense.networks.builder import build_network
 from datacondense.networks.graph_size import map_sizes
-from datacondense.networks.layers import num_features
-from tests.networks.own_layers import BLOCKS, OTHERS, Build, block
+from tests.networks.own_layers import block
 
 SHAPE, K = (2, 12, 10), 4
-SEQUENCES = {**BLOCKS, **OTHERS}
-
-
-@pytest.mark.parametrize("own", SEQUENCES.values(), ids=list(SEQUENCES))
-def test_features_are_counted_as_torch_makes_them(own: Build) -> None:
-    structure = own(SHAPE, K)
-    assert isinstance(structure, nn.Sequential)
-    features = torch.zeros(1, *SHAPE)
-    for end, layer in enumerate(structure):
-        if isinstance(layer, nn.Linear):
-            break
-        features = layer(features)
-        assert num_features(list(structure)[: end + 1], SHAPE) == features.numel()
-
-
-def test_windows_that_begin_outside_are_not_counted() -> None:
-    pooling = nn.MaxPool2d(2, stride=3, padding=1, ceil_mode=True)
-    for side in range(2, 12):
-        expected = pooling(torch.zeros(1, 1, side, side)).numel()
-        assert num_features([pooling], (1, side, side)) == expected
 
 
 def test_each_map_that_a_layer_keeps_counts_once_and_parameters_do_not() -> None:

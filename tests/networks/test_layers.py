@@ -2,15 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from datacondense.networks.layers import (
     ACTIVATIONS,
     POOLINGS,
     border,
     norm_layers,
-    num_features,
     padded,
 )
 from datacondense.networks.names import Activation, Norm
@@ -82,14 +80,3 @@ def test_poolings_halve() -> None:
 def test_border(shape: tuple[int, int, int], smallest: int, grow_28: bool, expected: tuple[int, int]) -> None:
     assert border(shape, smallest=smallest, grow_28=grow_28) == expected
     assert padded(2, expected) == (2 + expected[0], 2 + expected[1])
-
-
-def test_features_are_counted_as_a_forward_pass_would() -> None:
-    layers = nn.Sequential(
-        nn.Conv2d(3, 5, (3, 5), stride=2, padding=(1, 0)),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2, padding=1),
-        nn.AvgPool2d(2),
-    )
-    images = F.pad(_values(1, 3, 21, 30).float(), (0, 1))
-    assert num_features(layers, (3, 21, 31)) == layers(images).numel()

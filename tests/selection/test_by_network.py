@@ -186,6 +186,15 @@ def test_too_many_images_are_refused_before_any_training(
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_file_of_a_teacher_that_is_not_there_is_refused_before_any_training(
+    data: DataSource, tmp_path: Path, trainings: list[TrainFull]
+) -> None:
+    missing = replace(config("forgetting"), soft_labels=str(tmp_path / "teacher.safetensors"))
+    with pytest.raises(InputError, match=r"There is no file .*teacher\.safetensors"):
+        select(data, missing, cache=tmp_path / "cache")
+    assert not trainings
+
+
 def test_a_network_that_does_not_fit_is_refused_before_any_training(data: DataSource) -> None:
     with pytest.raises(InputError, match="convnet-d9"):
         selection_task(data, replace(config("forgetting"), network="convnet-d9"))

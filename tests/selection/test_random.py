@@ -46,3 +46,12 @@ def test_more_images_than_there_are_are_refused(make: MakeSet, ipc: int) -> None
         InputError, match=f"ipc is {ipc}, but the class 'class 0' has 3 images to select from"
     ):
         select_random(make(per_class=3), ipc, 0)
+
+
+@pytest.mark.parametrize("ipc", [[5, 5], [2, 2, 2, 2]], ids=str)
+def test_numbers_of_other_classes_than_there_are_are_refused(tiny: ImageSet, ipc: list[int]) -> None:
+    with pytest.raises(
+        InputError,
+        match=f"ipc has {len(ipc)} numbers, but there are 3 classes: give one for each, or one for all",
+    ):
+        select_random(tiny, ipc, 0)

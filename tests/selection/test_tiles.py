@@ -1,5 +1,6 @@
 """Selections in tiles, with numbers of their own for some classes, and labelled by a teacher."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from datacondense.errors import InputError
 from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.soft_labels import soft_labelled
 from datacondense.image_set import ImageSet
-from datacondense.networks.network import Network
+from datacondense.networks.builder import build_network
+from datacondense.networks.network import Network, moved
 from datacondense.selection import rded
 from datacondense.selection.by_class import select_tiled
 from datacondense.selection.by_network import SelectionConfig, select
 from datacondense.selection.random import select_random
 from datacondense.selection.rded import select_rded
 from datacondense.selection.teacher import trained_teacher
+from datacondense.set_metadata import Whitening
 
 
 class Brightness(nn.Module):
@@ -95,6 +98,37 @@ def test_soft_labels_are_those_of_the_decoded_images_at_the_temperature(tiny: Im
         soft_labelled(images, by_brightness(tiny.image_shape, 3), temperature=0)
 
 
+def test_pixels_beyond_the_scale_are_cut_off_but_kept_where_images_are_whitened(tiny: ImageSet) -> None:
+    learned = replace(tiny, images=3 * tiny.pixels() - 1)
+    white = replace(learned, whitening=Whitening("zca", 0.1, "0" * 16))
+
+    def as_bytes(pixels: Tensor) -> Tensor:
+        return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def tiles(train: ImageSet) -> Tensor:
+        return select_tiled(train, 2, None, 2, lambda ipc: select_random(train, ipc, seed=1)).images
+
+    expected = encode(select_random(white, 8, seed=1).pixels().unflatten(0, (6, 4)), 2)
+    assert torch.equal(tiles(white), expected)
+    assert torch.equal(tiles(learned), as_bytes(expected))
+    exact, cut = (
+        select_rded(train, 4, by_brightness(tiny.image_shape, 3), seed=2).images for train in (white, learned)
+    )
+    assert float(exact[:4].max()) < 0
+    assert float(exact[8:].min()) > 1
+    assert torch.equal(cut, as_bytes(exact))
+
+
+def test_a_teacher_sees_images_in_its_own_type(tiny: ImageSet) -> None:
+    network = build_network("mlp", tiny.image_shape, 3)
+    single = TrainedNetwork(network, network.draw(torch.Generator().manual_seed(1)), {})
+    double = single._replace(parameters=moved(single.parameters, "cpu", torch.float64))
+    expected, labelled = (soft_labelled(tiny, teacher).targets for teacher in (single, double))
+    torch.testing.assert_close(labelled, expected)
+    expected, crops = (select_rded(tiny, 4, teacher, seed=2).images for teacher in (single, double))
+    assert torch.equal(crops, expected)
+
+
 class TestRded:
     def test_the_surest_crops_first(self, tiny: ImageSet) -> None:
         teacher = by_brightness(tiny.image_shape, 3)
@@ -137,6 +171,8 @@ def test_a_teacher_is_trained_once_or_read_from_its_file(tmp_path: Path) -> None
     for name, tensor in first.parameters.items():
         assert torch.equal(again.parameters[name], tensor)
         assert torch.equal(read.parameters[name], tensor)
+    short = trained_teacher("mlp", data, epochs=1, cache=tmp_path)
+    assert not all(torch.equal(short.parameters[name], tensor) for name, tensor in first.parameters.items())
     config = SelectionConfig(method="random", ipc=1, soft_labels=str(file))
     selected = select(data, config, cache=tmp_path)
     expected = soft_labelled(select(data, SelectionConfig(method="random", ipc=1), cache=tmp_path), first)

@@ -103,6 +103,10 @@ class DistributionMatchingConfig(FirstOrderConfig):
         check_rates(self, "network_lr")
         check_momenta(self, "network_momentum")
         check_probability("cutmix", self.cutmix)
+        if self.cutmix and not self.pool:
+            raise InputError(
+                f"cutmix is {self.cutmix}, but mixes only real images that a pool trains on: give --pool too."
+            )
 
     @property
     def kind(self) -> str:

@@ -23,7 +23,7 @@ from datacondense.evaluation.full_training import NETWORK, FullState, FullTraini
 from datacondense.evaluation.protocol import ResolvedProtocol
 from datacondense.image_set import ImageSet
 from datacondense.locking import locked
-from datacondense.networks.network import Parameters
+from datacondense.networks.network import Network, Parameters
 from datacondense.run_folder import RunFolder
 from datacondense.settings import plain_settings
 from datacondense.tensor_files import read_tensors, write_tensors
@@ -63,11 +63,13 @@ class Experts:
     @cached_property
     def folder(self) -> Path:
         """The folder of experts of these images and settings on this machine."""
+        training = FullTraining(self._train, self._protocol, 0)
         described = {
             "version": _VERSION,
             "images": [self._train.fingerprint, self._train.mean, self._train.std],
             "protocol": plain_settings(self._protocol),
-            "environment": FullTraining(self._train, self._protocol, 0).environment,
+            "environment": training.environment,
+            **_trial(training.network),
         }
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         return cache_folder() / "experts" / digest
@@ -136,3 +138,14 @@ class _Expert(FullTraining):
 
 def _file(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch:04d}.safetensors"
+
+
+def _trial(network: Network) -> dict[str, str]:
+    """Return what a user's own network answers in a trial, since its name does not tell what it computes."""
+    if ":" not in network.name:
+        return {}
+    generator = torch.Generator().manual_seed(0)
+    parameters = network.draw(generator)
+    with torch.no_grad():
+        answers = network(parameters, torch.randn(2, *network.image_shape, generator=generator))
+    return {"answers": hashlib.sha256(answers.numpy().tobytes()).hexdigest()}

@@ -27,7 +27,8 @@ class GraphMemory(NamedTuple):
         maps: Sizes of the feature maps of one image.
         num_parameters: Of the network.
         device: That computes.
-        limit: MiB; None for 256 on a processor, and half of what a GPU has free.
+        limit: MiB; None for 256 on a processor, and half of what a GPU has free; of all that it has where runs repeat
+            to the same bytes.
         ranks: Processes that share the classes out in equal parts.
     """
 
@@ -41,7 +42,9 @@ class GraphMemory(NamedTuple):
         """Return how many numbers the limit allows; `usual` MiB on a processor where there is none."""
         limit = self.limit or usual
         if self.limit is None and self.device.type == "cuda":
-            limit = max(_LEAST, torch.cuda.mem_get_info(self.device)[0] // 2**21)
+            free, total = torch.cuda.mem_get_info(self.device)
+            # What is free changes from run to run, and with it how classes are grouped and sums are rounded.
+            limit = max(_LEAST, (total if torch.are_deterministic_algorithms_enabled() else free) // 2**21)
         return limit * 2**20 // _FLOAT
 
     def images(self, usual: int) -> int:

@@ -148,7 +148,7 @@ def condense(
         run = run or RunConfig()
         _check_validation(run, validation)
         fingerprint = train.fingerprint
-        train = train.to(device)
+        train = train.to(device).decoded()
         # Settings that do not fit the images are refused here, before anything is written or discarded.
         method = method or GradientMatchingConfig()
         built = method.build(train, run.seed)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
+from math import isqrt
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from datacondense.image_set import ImageSet, check_trainable
 from datacondense.networks.names import canonical_network, usual_network
 from datacondense.networks.torch_state import usual_torch
 from datacondense.ranks import current_ranks
-from datacondense.settings import Named, seconds_of
+from datacondense.settings import Named, images_per_class, seconds_of
 
 FAST, PUBLISHED = "fast", "published"
 _TIMED = 0.05  # the share of a time that is spent on timing steps
@@ -130,17 +131,12 @@ def preset_for(
 def suited(preset: Preset, train: ImageSet, given: Mapping[str, Any]) -> Preset:
     """Return a preset with as many tiles as images and classes are large enough for, and noise where none will do."""
     built, changes = preset.built(given), dict[str, Any]()
-    factor, fewest = built.factor, min(train.class_sizes)
-    real = built.start == "real" and built.ipc <= fewest
-    while (
-        "factor" not in given
-        and factor > 1
-        and (
-            factor * _SMALLEST_TILE > min(train.image_shape[1:]) or (real and built.ipc * factor**2 > fewest)
-        )
-    ):
-        factor -= 1
-    if factor != built.factor:
+    numbers = images_per_class(built.ipc, built.ipc_of, train.class_names)
+    tiles = min(size // number for size, number in zip(train.class_sizes, numbers, strict=True))
+    real = built.start == "real" and tiles > 0
+    room = min(train.image_shape[1:]) // _SMALLEST_TILE
+    factor = max(1, min(built.factor, room, isqrt(tiles) if real else room))
+    if "factor" not in given and factor != built.factor:
         changes["factor"] = factor
     if built.start == "real" and not real:
         changes["start"] = "noise"
@@ -200,6 +196,8 @@ def planned(
         is limited to it too: a machine that others use may slow down after its steps were timed.
     """
     began = time.monotonic() - spent
+    if preset.name != PUBLISHED:
+        preset = suited(preset, train, given)
     method, iterations, limit = preset.built(given), run.iterations, run.time_limit
     if iterations is None:
         iterations = preset.iterations

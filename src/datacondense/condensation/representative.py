@@ -36,8 +36,8 @@ def nearest_to_centres(features: Tensor, number: int) -> Tensor:
     features = features.cpu()
     kmeans = KMeans(number, init=features[:number].numpy(), n_init=1, max_iter=_LLOYD_STEPS)
     # Threads would add the members of a cluster in an order that changes from run to run.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of equal images there are fewer clusters
+    # Equal images make fewer clusters, which would be warned of.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
         centres = torch.from_numpy(kmeans.fit(features.numpy()).cluster_centers_)
     nearest: list[int] = []
     for distances in torch.cdist(centres, features):

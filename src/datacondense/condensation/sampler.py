@@ -10,7 +10,7 @@ from torch import Tensor
 from datacondense.augment.strategies import apply_view, draw_view
 from datacondense.cuda_graphs import sent
 from datacondense.image_set import ImageSet
-from datacondense.networks.network import Network, Parameters
+from datacondense.networks.network import Network, Parameters, moved
 from datacondense.random import seeded_generator
 
 _MOST_AHEAD = 2**28  # bytes of real images that are drawn before they are needed
@@ -113,7 +113,8 @@ class Sampler:
     ) -> Parameters:
         """Measure BatchNorm on real images of all classes; no later part of the step changes it."""
         if not network.has_batch_norm:
-            return {name: sent(tensor, self._device) for name, tensor in network.buffers().items()}
+            own = moved(network.buffers(), "cpu", self.dtype)
+            return {name: sent(tensor, self._device) for name, tensor in own.items()}
         batches = [
             self.real(label, _STATISTICS_BATCH, purpose, *index) for label in range(self.train.num_classes)
         ]

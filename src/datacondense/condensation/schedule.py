@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-# Images per class: (matching steps T, network epochs between two of them ς), from the published code.
-_PUBLISHED = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
-_LARGEST = max(_PUBLISHED)
+import numpy as np
+
+# Network epochs ς between two matching steps, by images per class, from the published code.
+_PUBLISHED = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10}
 
 
 class Schedule(NamedTuple):
@@ -32,10 +33,5 @@ def published_schedule(ipc: int) -> Schedule:
     Returns:
         T and ς.
     """
-    if ipc >= _LARGEST:
-        return Schedule(*_PUBLISHED[_LARGEST])
-    below = max(known for known in _PUBLISHED if known <= ipc)
-    above = min(known for known in _PUBLISHED if known > ipc)
-    share = (ipc - below) / (above - below)
-    epochs = _PUBLISHED[below][1] + share * (_PUBLISHED[above][1] - _PUBLISHED[below][1])
-    return Schedule(matching_steps=ipc, network_epochs=round(epochs))
+    epochs = np.interp(ipc, [*_PUBLISHED], [*_PUBLISHED.values()])
+    return Schedule(matching_steps=min(ipc, max(_PUBLISHED)), network_epochs=round(float(epochs)))

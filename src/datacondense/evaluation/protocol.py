@@ -198,7 +198,10 @@ def own_protocol(images: ImageSet) -> EvaluationConfig:
     """
     rate = images.provenance.get("learned", {}).get("inner_lr")
     changes = {"lr": rate} if isinstance(rate, float) else {}
-    return named_protocol("idc" if images.provenance.get("method") in {"idc", "dream"} else "dc", **changes)
+    method, settings = images.provenance.get("method"), images.provenance.get("settings", {})
+    # IDC is recorded as gradient matching with several operations at once.
+    is_idc = method == "gradient-matching" and str(settings.get("siamese")).startswith("idc")
+    return named_protocol("idc" if is_idc or method in {"idc", "dream"} else "dc", **changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ def resolved(config: EvaluationConfig, images: ImageSet, test: ImageSet | None =
 def train_one(
     network: Network, images: ImageSet, protocol: ResolvedProtocol, repeat: int
 ) -> tuple[Parameters, Parameters]:
-    """Train one fresh network on a set, the learning rate dropping to a tenth after half of the epochs."""
+    """Train one fresh network on a set, by a protocol: parameters and buffers."""
     return _Training(network, images, protocol).trained([repeat])[0]
 
 

@@ -19,7 +19,8 @@ _BATCH = 500  # images per forward pass
 def teacher_logits(teacher: TrainedNetwork, images: Tensor) -> Tensor:
     """Compute a teacher's logits `[N, K]` of normalised images `[N, C, H, W]`, some hundred at a time."""
     network, parameters, buffers = teacher
-    return torch.cat([network(parameters, batch, buffers) for batch in images.split(_BATCH)])
+    like = next(iter(parameters.values()), images)  # images may be elsewhere, or of another type
+    return torch.cat([network(parameters, batch.to(like), buffers) for batch in images.split(_BATCH)])
 
 
 def check_temperature(temperature: float) -> None:
@@ -44,9 +45,8 @@ def soft_labelled(images: ImageSet, teacher: TrainedNetwork, *, temperature: flo
     """
     check_teacher(teacher, images)
     record = teacher_facts(teacher, temperature)
-    seen = images.decoded().normalised()
-    seen = seen.to(next(iter(teacher.parameters.values())).device)
-    labels = (teacher_logits(teacher, seen).float() / temperature).softmax(1).to(images.images.device)
+    logits = teacher_logits(teacher, images.decoded().normalised()).float()
+    labels = (logits / temperature).softmax(1).to(images.images.device)
     return replace(images, soft_labels=labels, provenance={**images.provenance, "soft_labels": record})
 
 

@@ -21,8 +21,8 @@ from datacondense.networks.layers import (
     POOLINGS,
     ImageShape,
     border,
+    bordered,
     norm_layers,
-    num_features,
     padded,
 )
 from datacondense.networks.names import (
@@ -46,9 +46,8 @@ _RESNET_SIDE = 16  # 2x2 values in the last stage: over a single one, instance n
 
 def _convnet(spec: ConvNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build a ConvNet (Gidaris and Komodakis 2018): blocks of 3x3 convolution, norm, activation and pooling."""
-    channels, *sides = image_shape
-    extra = border(image_shape)
-    height, width = (side + 2 * pixels for side, pixels in zip(sides, extra, strict=True))
+    channels, extra = image_shape[0], border(image_shape)
+    height, width = bordered(image_shape, extra)
     if spec.pooling != "none":
         _check_depth(spec, (height, width), image_shape)
     layers: list[nn.Module] = []
@@ -85,22 +84,26 @@ def _mlp(spec: MLPSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
 
 def _lenet(spec: LeNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build a LeNet-5 (LeCun et al. 1998) with today's ReLU and maximum pooling."""
-    features = nn.Sequential(
-        nn.Conv2d(image_shape[0], 6, 5, padding=padded(0, border(image_shape, smallest=_LENET_SIDE))),
+    extra = border(image_shape, smallest=_LENET_SIDE)
+    last_size = [((side - 4) // 2 - 4) // 2 for side in bordered(image_shape, extra)]
+    return nn.Sequential(
+        nn.Conv2d(image_shape[0], 6, 5, padding=padded(0, extra)),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5),
         nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.Flatten(),
+        *_linear_layers(16 * prod(last_size), 120, 84, num_classes),
     )
-    linear = _linear_layers(num_features(features, image_shape), 120, 84, num_classes)
-    return nn.Sequential(*features, nn.Flatten(), *linear)
 
 
 def _alexnet(spec: AlexNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build the AlexNet of the condensation papers: five convolutions, three poolings, one linear layer."""
-    features = nn.Sequential(
-        *_block(image_shape[0], 128, 5, spec.norm, border(image_shape)),
+    extra = border(image_shape)
+    last_size = [side // 8 for side in bordered(image_shape, extra)]
+    return nn.Sequential(
+        *_block(image_shape[0], 128, 5, spec.norm, extra),
         nn.MaxPool2d(2),
         *_block(128, 192, 5, spec.norm),
         nn.MaxPool2d(2),
@@ -108,9 +111,9 @@ def _alexnet(spec: AlexNetSpec, image_shape: ImageShape, num_classes: int) -> nn
         *_block(256, 192, 3, spec.norm),
         *_block(192, 192, 3, spec.norm),
         nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(192 * prod(last_size), num_classes),
     )
-    classifier = nn.Linear(num_features(features, image_shape), num_classes)
-    return nn.Sequential(*features, nn.Flatten(), classifier)
 
 
 def _alexcifarnet(spec: AlexCifarNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
@@ -139,13 +142,14 @@ def _alexcifarnet(spec: AlexCifarNetSpec, image_shape: ImageShape, num_classes: 
 def _vgg11(spec: VGGSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
     """Build a VGG-11 (Simonyan and Zisserman 2015): eight 3x3 convolutions, five poolings, one linear layer."""
     channels, extra = image_shape[0], border(image_shape, smallest=2 ** len(_VGG_STAGES))
+    last_size = [side // 2 ** len(_VGG_STAGES) for side in bordered(image_shape, extra)]
     layers: list[nn.Module] = []
     for stage in _VGG_STAGES:
         for maps in stage:
             layers += _block(channels, maps, 3, spec.norm, extra)
             channels, extra = maps, (0, 0)
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(num_features(layers, image_shape), num_classes))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(last_size), num_classes))
 
 
 def _resnet18(spec: ResNetSpec, image_shape: ImageShape, num_classes: int) -> nn.Module:
@@ -163,7 +167,7 @@ def _resnet18(spec: ResNetSpec, image_shape: ImageShape, num_classes: int) -> nn
     # The linear layer sees the mean of the last map, or all of it (512x4x4 for 32x32 images).
     if spec.downsampling == "stride":
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
-    last_size = [(side + 2 * pixels) // 8 for side, pixels in zip(image_shape[1:], extra, strict=True)]
+    last_size = [side // 8 for side in bordered(image_shape, extra)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(last_size), num_classes))
 
 

@@ -3,10 +3,8 @@
 No layer changes its input in place, so every network can be differentiated twice.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from math import prod
-from typing import Any
 
 from torch import nn
 
@@ -91,32 +89,7 @@ def padded(base: int, extra: tuple[int, int]) -> tuple[int, int]:
     return base + extra[0], base + extra[1]
 
 
-def num_features(layers: Iterable[nn.Module], image_shape: ImageShape) -> int:
-    """Return C·H·W of the last feature map of convolutions, poolings and layers that keep the shape.
-
-    Computed from kernels, strides and paddings, because a forward pass on the meta device imports a compiler.
-    """
-    channels, *sides = image_shape
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            channels = layer.out_channels
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-            sides = [_size_after(layer, axis, side) for axis, side in enumerate(sides)]
-    return channels * prod(sides)
-
-
-def _size_after(layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, axis: int, side: int) -> int:
-    """Return the height (axis 0) or width (axis 1) of a layer's output."""
-
-    def along(size: Any) -> Any:
-        return size[axis] if isinstance(size, tuple) else size
-
-    if layer.padding == "same":
-        return side
-    padding = 0 if layer.padding == "valid" else along(layer.padding)
-    stride, reach = along(layer.stride), along(getattr(layer, "dilation", 1)) * (along(layer.kernel_size) - 1)
-    span = side + 2 * padding - reach - 1
-    if not getattr(layer, "ceil_mode", False):
-        return int(span // stride + 1)
-    windows = -(-span // stride) + 1
-    return int(windows - ((windows - 1) * stride >= side + padding))  # the last one must begin inside
+def bordered(image_shape: ImageShape, extra: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of images with their border."""
+    _, height, width = image_shape
+    return height + 2 * extra[0], width + 2 * extra[1]

@@ -67,15 +67,25 @@ def tiled(selected: ImageSet, factor: int) -> ImageSet:
         settings["sizes"] = [size // number for size in settings["sizes"]]
     return replace(
         selected,
-        images=(encode(tiles, factor) * 255).round().to(torch.uint8),
+        images=rounded(encode(tiles, factor), selected),
         labels=selected.labels[::number],
         factor=factor,
         provenance={**selected.provenance, "settings": settings},
     )
 
 
+def rounded(pixels: Tensor, like: ImageSet) -> Tensor:
+    """Return pixels as whole numbers; as they are where a set is whitened, whose scale has no ends."""
+    return pixels if like.whitening else (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
 def _check_numbers(train: ImageSet, numbers: Sequence[int]) -> None:
     """Check that every class has as many images as are requested."""
+    if len(numbers) != train.num_classes:
+        raise InputError(
+            f"ipc has {len(numbers)} numbers, but there are {train.num_classes} classes: give one for each, or one for "
+            "all."
+        )
     for name, size, ipc in zip(train.class_names, train.class_sizes, numbers, strict=True):
         if ipc < 1 or ipc > size:
             raise InputError(

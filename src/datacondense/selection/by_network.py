@@ -244,6 +244,8 @@ def select(
             images, or a computation failed.
     """
     task, store = selection_task(data, config), selection_store(cache)
+    # A file is read before anything is computed.
+    teacher = None if config.soft_labels is None or config.teacher else load_network(config.soft_labels)
     finished(task, store, device, observer)
     images = task.image_set(Workspace(store, device))
 
@@ -257,9 +259,7 @@ def select(
     if task.teacher is not None:
         record["soft_labels"] = record["soft_labels"] | trained(config.teacher)
     images = replace(images, provenance=record)
-    if config.soft_labels is None or config.teacher:
-        return images
-    return soft_labelled(images, load_network(config.soft_labels), temperature=config.temperature)
+    return images if teacher is None else soft_labelled(images, teacher, temperature=config.temperature)
 
 
 def finished(task: Task, store: Store, device: str, observer: Observer | None) -> None:

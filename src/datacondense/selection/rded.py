@@ -10,7 +10,7 @@ from datacondense.evaluation.full_training import TrainedNetwork
 from datacondense.evaluation.soft_labels import teacher_logits
 from datacondense.image_set import ImageSet
 from datacondense.random import seeded_generator
-from datacondense.selection.by_class import Ipc, select_by_class
+from datacondense.selection.by_class import Ipc, rounded, select_by_class
 
 _CANDIDATES = 300  # images of a class that are looked at, as published
 _CROPS = 5  # of each
@@ -31,8 +31,8 @@ def select_rded(train: ImageSet, ipc: Ipc, teacher: TrainedNetwork, seed: int) -
         seed: Seed of images and crops.
 
     Returns:
-        The crops, uint8 as the images are, class by class, the best first; the provenance has the positions of their
-        images as "indices".
+        The crops, uint8 unless the images are whitened, class by class, the best first; the provenance has the
+        positions of their images as "indices".
 
     Raises:
         InputError: A class has fewer images than are wanted, or none.
@@ -45,7 +45,7 @@ def select_rded(train: ImageSet, ipc: Ipc, teacher: TrainedNetwork, seed: int) -
         pixels = train.pixels(members[looked_at.to(members.device)])
         best, losses = _best_crops(train, pixels, label, teacher, generator)
         order = losses.argsort(stable=True)[:number].cpu()
-        crops.append((best[order.to(best.device)] * 255).round().to(torch.uint8))
+        crops.append(rounded(best[order.to(best.device)], train))
         return looked_at[order]
 
     selected = select_by_class(train, ipc, choose, method="rded", run={"seed": seed})
@@ -67,7 +67,7 @@ def _best_crops(
         found.append(crops)
     least = torch.stack(losses).min(0)
     rows = torch.arange(len(pixels), device=pixels.device)
-    return torch.stack(found)[least.indices, rows], least.values
+    return torch.stack(found)[least.indices.to(rows.device), rows], least.values
 
 
 def _random_crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
