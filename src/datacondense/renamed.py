@@ -39,7 +39,7 @@ def former_names(values: Any) -> Any:
 
 def is_built_in(tag: str) -> bool:
     """Whether a task's tag is one of this library's, which alone had other names once."""
-    return tag.endswith("Cell")
+    return tag.endswith("Cell") and ":" not in tag
 
 
 def former_task(described: dict[str, Any]) -> dict[str, Any]:

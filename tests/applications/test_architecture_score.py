@@ -155,3 +155,16 @@ def test_a_set_of_ones_own_is_a_proxy_by_its_file(tmp_path: Path) -> None:
     DIGITS.read().train.subset(torch.arange(3)).save(path)
     with pytest.raises(InputError, match="returned no image of the class"):
         declared_scorers(DIGITS, config(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dsa.siamese=none", "siamese-matching is not compared here: leave it out, or compare"),
+        ("dm.ipc=3", "images per class are the same for all proxies: give --ipc"),
+    ],
+)
+def test_overrides_without_effect_are_refused(override: str, message: str) -> None:
+    assert config("dm", override=("distribution-matching.iterations=3",)).override
+    with pytest.raises(InputError, match=message):
+        config("dm", override=(override,))

@@ -16,7 +16,9 @@ from datacondense.applications.distillation import DistillationConfig, distillin
 from datacondense.applications.stream import Stream, class_stream
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.config import DataConfig
+from datacondense.data.data_source import identified
 from datacondense.data.joining import joined
+from datacondense.errors import InputError
 from datacondense.evaluation import full_training
 from datacondense.evaluation.full_training import FullTraining, TrainedNetwork, load_network
 from datacondense.evaluation.protocol import ResolvedProtocol
@@ -277,6 +279,28 @@ def test_each_set_is_made_of_its_own_stage_alone() -> None:
     condensed = study.entries["gradient-matching", "3"][1].memory[0]
     assert isinstance(condensed, Condense)
     assert condensed.seed == 1
+
+
+def test_a_memory_searches_its_learning_rate_on_its_own_stage() -> None:
+    config = StudyConfig(seeds=1, override=("dm.image_lrs=0.1,1",))
+    study = continual_study(lambda seed: stream(), ContinualConfig(memories=("dm",), study=config))
+    (condensed,) = study.entries["distribution-matching", "2"][0].memory
+    trial, *_ = condensed.search.scores[1]
+    held_out = identified(replace(stream().stages[0], validation_fraction=0.1, content={}))
+    assert trial.data == trial.source.data == held_out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"full_networks": 0}, "full_networks is given, but continual learning does not use it: leave --full-net"),
+        ({"override": ("dm.draws=9",)}, "distribution-matching is not compared here: leave it out"),
+        ({"override": ("dc.ipc=3",)}, "images per class are the same for all memories: give --ipc"),
+    ],
+)  # fmt: skip
+def test_settings_without_effect_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(CONFIG, study=replace(CONFIG.study, **changes))
 
 
 def test_the_first_stage_is_shared_by_all_memories() -> None:

@@ -35,6 +35,17 @@ def test_the_grid_keeps_the_order_of_its_values() -> None:
     assert list(space.architectures) == ["convnet-w16-d1-nonorm-max", "convnet-w8-d1-nonorm-max"]
 
 
+def test_choices_are_the_values_of_each_setting() -> None:
+    assert SearchSpace(widths=(8,), activations=("relu", "swish")).choices == {
+        "width": (8,),
+        "depth": (1, 2, 3, 4),
+        "norm": ("none", "batch", "layer", "instance", "group"),
+        "activation": ("relu", "swish"),
+        "pooling": ("none", "max", "average"),
+    }
+    assert SearchSpace(networks=("mlp", "ConvNet-d2-w128")).choices == {"network": ("mlp", "convnet-d2")}
+
+
 def test_a_list_of_networks_replaces_the_grid() -> None:
     space = SearchSpace(networks=("mlp", "ConvNet-d2-w128"))
     assert space.architectures == {"mlp": {"network": "mlp"}, "convnet-d2": {"network": "convnet-d2"}}

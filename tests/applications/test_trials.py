@@ -14,6 +14,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy import text
 
 from datacondense.applications import trials
 from datacondense.applications.search_trials import opened
@@ -125,11 +126,19 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return Storage(started.get_uri(database=name, driver="psycopg"), 1)
 
 
-def test_two_processes_share_the_trials_of_one_storage(storage: Storage, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Two processes for both databases: each imports everything."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as started:
+        yield started
+
+
+def test_two_processes_share_the_trials_of_one_storage(
+    storage: Storage, tmp_path: Path, pool: ProcessPoolExecutor
+) -> None:
     meeting = tmp_path / "meeting"
     meeting.mkdir()
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        numbers = list(pool.map(work_beside_another, [storage] * 2, [meeting] * 2))
+    numbers = list(pool.map(work_beside_another, [storage] * 2, [meeting] * 2))
     for name, shares in zip(STUDIES, zip(*numbers, strict=True), strict=True):
         assert sum(shares) == len(STUDIES[name])
         assert min(shares) > 0, "one process did everything"
@@ -175,14 +184,20 @@ def test_a_half_filled_queue_is_completed_without_duplicates(storage: Storage) -
     assert pairs(trial.system_attrs["fixed_params"] for trial in queue.trials()) == pairs(GRID)
 
 
-def test_the_trial_of_a_dead_worker_is_run_again(storage: Storage, impatient: float) -> None:
+def fall_silent(queue: TrialQueue) -> None:
+    """Let the last signs of life of all workers be long ago."""
+    with queue._storage.engine.begin() as connection:
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
+
+
+def test_the_trial_of_a_dead_worker_is_run_again(storage: Storage) -> None:
     queue = fill(storage, GRID)
     dead = queue.claim()
     assert dead is not None
     dead.suggest_categorical("width", [8, 16, 32])
     fill(storage, GRID, again=False)
     assert states(queue) == {"WAITING": len(GRID) - 1, "RUNNING": 1}, "a worker may be silent for a while"
-    time.sleep(impatient)
+    fall_silent(queue)
     fill(storage, GRID, again=False)
     assert work(storage) == len(GRID)
     assert states(queue) == {"COMPLETE": len(GRID), "FAIL": 1}
@@ -196,14 +211,12 @@ def local(tmp_path: Path) -> Storage:
     return Storage(f"sqlite:///{tmp_path / 'search.db'}", 1)
 
 
-def test_what_the_sampler_suggested_is_tried_again_when_its_worker_dies(
-    local: Storage, impatient: float
-) -> None:
+def test_what_the_sampler_suggested_is_tried_again_when_its_worker_dies(local: Storage) -> None:
     queue = fill(local, SAMPLED[:2])
     dead = queue.claim()
     assert dead is not None
     suggest(dead)
-    time.sleep(impatient)
+    fall_silent(queue)
     fill(local, SAMPLED[:2], again=False)
     assert states(queue) == {"WAITING": 2, "FAIL": 1}
     while (trial := queue.claim()) is not None:

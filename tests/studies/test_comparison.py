@@ -117,6 +117,7 @@ def test_a_row_of_condensed_images_has_its_method_at_its_defaults(row: str) -> N
     ("row", "iterations"),
     [
         ("gradient-matching", 1000),
+        ("idc", 2000),
         ("siamese-matching", 1000),
         ("distribution-matching", 20000),
         ("parameter-matching", 1000),
@@ -210,6 +211,11 @@ def test_selections_have_a_network_without_the_upper_bound() -> None:
 
 def test_a_ratio_is_images_of_all_classes_over_training_images() -> None:
     assert of().ratios == pytest.approx({"1": 2.0, "10": 20.0, "50": 100.0})  # 10 classes, 500 images
+
+
+def test_a_ratio_counts_classes_with_other_numbers_of_images() -> None:
+    given = replace(SMALL, ipcs=(2,), method=GradientMatchingConfig(ipc_of={"class 3": 5}))
+    assert of(given).ratios == pytest.approx({"2": 100 * (9 * 2 + 5) / 500})
 
 
 def test_an_unknown_row_is_named() -> None:
@@ -313,6 +319,8 @@ def test_only_rows_with_learned_steps_are_trained_by_them() -> None:
         row: {task.protocol.learned_steps for task in scores(study, row, "10")} for row in study.rows
     }
     assert list(by_own_steps.values()) == [{True}, {True}, {False}, {False}]
+    learners = [method(study, row, "10").name for row in study.rows]
+    assert learners == [*["dataset-distillation"] * 3, "gradient-matching"]
     names = {row: settings_of(learned(study, row, "10"))["method"] for row in study.rows}
     assert {row: settings.get("fixed_network", False) for row, settings in names.items()} == {
         row: row == FIXED for row in study.rows

@@ -81,6 +81,18 @@ def test_gradients_at_learned_images_are_split(digits: DataSource, workspace: Wo
     check(dict(task.run(workspace)), probed(task, images.normalised().unflatten(0, (10, 2))))
 
 
+def test_classes_may_have_learned_other_numbers_of_images(digits: DataSource, workspace: Workspace) -> None:
+    method = replace(METHOD, ipc_of={"3": 1}, matching_steps=1)
+    learned = Condense(data=digits, method=method, seed=5, iterations=1)
+    run_task(learned, workspace, 1)
+    images, stored = learned.image_set(workspace), torch.zeros(10, 2, 1, 8, 8)
+    assert images.class_sizes == (2, 2, 2, 1, *(2,) * 6)
+    for label, members in enumerate(images.class_indices):
+        stored[label, : len(members)] = images.normalised(members)
+    task = made(digits, method=method, at=learned, num_networks=2, num_batches=2)
+    assert task.run(workspace)["all_classes"] == asdict(decompose(probed(task, stored)))
+
+
 def test_images_are_learned_and_measured_in_the_given_precision(
     digits: DataSource, workspace: Workspace
 ) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from datacondense.cli.main import parsed
+from datacondense.cli.study import Study as StudyCommand
 from datacondense.condensation.registry import METHODS
 from datacondense.errors import InputError
 from datacondense.studies.config import StudyConfig, parse_override
@@ -98,6 +100,8 @@ def test_learning_rates_of_a_single_method_need_held_out_images_too(name: str) -
         ("dm.image_momentum=1", "image_momentum is 1, but must be at least 0 and below 1"),
         ("dm.image_lrs=slow", "image_lrs is 'slow', but must be of type list of float"),
         ("dm.image_lrs=1,-3", "image_lrs are 1, -3, but must be distinct numbers above 0"),
+        ("dm.method=mine", "method is no setting that a variant can change: leave it out"),
+        ("dc.ipc_of=0=3", "ipc_of is '0=3', but must be of type Mapping"),
         ("dm.network=convnot", "no network 'convnot'"),
         (
             "dm.ipc=5",
@@ -118,6 +122,21 @@ def test_an_override_without_effect_is_refused() -> None:
             of(given, name=name)
     with pytest.raises(InputError, match="this study does not compare methods: leave --override out"):
         of(given, name="activation")
+
+
+def test_a_row_by_its_short_name_takes_the_overrides_of_its_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[StudyConfig] = []
+
+    def note(command: StudyCommand) -> int:
+        given.append(command.study)
+        return 0
+
+    monkeypatch.setattr(StudyCommand, "__call__", note)
+    words = ["--rows", "dm", "--override", "dm.iterations=9", "--seeds", "1", "--repeats", "1"]
+    assert parsed(["compare", "mnist", "--out", "OUT", *words])() == 0
+    study = of(given[0])
+    assert study.rows == ("distribution-matching",)
+    assert learned(study, "distribution-matching", "1").iterations == 9
 
 
 def test_overrides_reach_all_rows_of_their_method() -> None:

@@ -13,6 +13,7 @@ from datacondense.cli.main import main
 from datacondense.data.data_source import DataSource, identified
 from datacondense.evaluation import protocol
 from datacondense.selection.by_network import Select
+from datacondense.studies.read_set import set_in_file
 from datacondense.studies.standard import OWN, SET, StandardConfig, standard, standard_scores
 from datacondense.studies.study import Study
 from tests.reports.made_studies import of_sets, scores, study
@@ -90,6 +91,21 @@ def test_coresets_have_the_storage_of_the_set(digits: DataSource, tmp_path: Path
     assert (task.source.ipc, task.source.ipc_of, task.source.factor) == (1, {"4": 3}, 2)
 
 
+def test_random_images_among_the_coresets_keep_their_sets(digits: DataSource, tmp_path: Path) -> None:
+    path = saved(load_condensed("digits-1"), tmp_path / "a.safetensors")
+    found = declared(digits, path, config=replace(SMALL, coresets=("random", "herding")))
+    assert found.rows == (SET, "random", "herding")
+    assert [len(found.entries[row, OWN]) for row in found.rows] == [3, 2 * 3, 3]
+
+
+def test_a_file_is_counted_once(digits: DataSource, tmp_path: Path) -> None:
+    path = saved(load_condensed("digits-10"), tmp_path / "a.safetensors")
+    task = set_in_file(digits, path)
+    assert task.ipc == 10
+    path.unlink()
+    assert task.ipc == 10
+
+
 def test_the_own_protocol_is_what_evaluate_uses(digits: DataSource, tmp_path: Path) -> None:
     settings = {"network": "convnet-w16-d2", "siamese": "dsa"}
     provenance = {"method": "distribution-matching", "settings": settings}
@@ -126,6 +142,11 @@ def test_sets_of_several_kinds_are_refused(digits: DataSource, tmp_path: Path) -
         InputError, match=r"digits-10.safetensors is a set of another kind than .*digits-1\.safe"
     ):
         declared(digits, *files)
+
+
+def test_no_set_is_refused(digits: DataSource) -> None:
+    with pytest.raises(InputError, match="No set is given: name at least one"):
+        declared(digits)
 
 
 @pytest.mark.parametrize(

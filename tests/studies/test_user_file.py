@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from datacondense.data.data_source import DataSource
+from datacondense.data.splits import DataSplits
 from datacondense.errors import InputError
 from datacondense.studies.catalogue import find_study
 from datacondense.studies.config import StudyConfig
@@ -12,6 +14,7 @@ from datacondense.studies.study import Study
 from datacondense.studies.tasks import Condense
 from datacondense.studies.user_file import read_declaration
 from datacondense.tasks.task import inputs_of
+from tests.conftest import make_set
 from tests.tasks.made_tasks import MNIST
 
 TOML = """
@@ -51,6 +54,13 @@ def declared(path: Path, text: str) -> Study:
     return find_study(str(path))(TASKS)
 
 
+def made(study: Study, row: str) -> Condense:
+    """Return the first set of a row of a study with the columns of `VARIANTS`."""
+    (source,) = inputs_of(study.entries[row, "b"][0])
+    assert isinstance(source, Condense)
+    return source
+
+
 def test_a_toml_file_lists_variants(tmp_path: Path) -> None:
     study = declared(tmp_path / "more_iterations.toml", TOML)
     assert (study.name, study.title) == ("more_iterations", "Do more iterations help?")
@@ -82,6 +92,24 @@ def test_former_names_of_settings_are_read_but_labels_stay(tmp_path: Path) -> No
     assert source.iterations == 5
 
 
+def test_a_variant_may_search_its_own_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = DataSplits(train=make_set(num_classes=10), test=make_set(num_classes=10, seed=5))
+    monkeypatch.setattr(DataSource, "read", lambda _: splits)
+    study = declared(tmp_path / "own.toml", f"{VARIANTS}[rows.searched]\nimage_lrs = [0.1, 1.0]")
+    search = made(study, "searched").search
+    assert search is not None
+    assert tuple(search.scores) == (0.1, 1.0)
+    trials = [trial for tried in search.scores.values() for trial in tried]
+    assert {trial.data.validation_fraction for trial in trials} == {0.1}
+    assert {trial.source.data.validation_fraction for trial in trials} == {0.1}
+    assert made(study, "a").search is None
+
+
+def test_classes_of_a_variant_may_have_other_numbers_of_images(tmp_path: Path) -> None:
+    study = declared(tmp_path / "own.toml", f"{VARIANTS}[rows.more.ipc_of]\n4 = 3")
+    assert made(study, "more").method.ipc_of == {"4": 3}
+
+
 def test_a_python_file_declares_anything(tmp_path: Path) -> None:
     study = declared(tmp_path / "starts.py", PYTHON)
     assert list(study.entries) == [("noise", "mlp"), ("real", "mlp")]
@@ -102,6 +130,7 @@ def test_a_python_file_declares_anything(tmp_path: Path) -> None:
         ("a.toml", "[rows]\nnetwork = 'convnet'\n[columns.b]", "needs a table rows of variants"),
         ("a.toml", "[rows.a]", r"a\.toml needs a table columns of variants, .* such as \[columns\.ConvNet\]"),
         ("a.toml", f"plot = 'pie'\n{VARIANTS}", "has the plot 'pie': choose one of heat map, curves"),
+        ("a.toml", f"plot = 'differences'\n{VARIANTS}", r"the plot 'differences': choose one of heat map, curves\."),
         ("a.toml", f"{VARIANTS}[rows.c]\nwidth = 3", "no setting 'width' of GradientMatchingConfig: choose from"),
         ("a.toml", f"{VARIANTS}[columns.c]\niterations = 3", "no setting 'iterations' of EvaluationConfig"),
         ("a.toml", f"{VARIANTS}[rows.c]\nipc = 0", "ipc is 0, but must be 1 or more"),
@@ -124,6 +153,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, name: str, text: str | bytes,
     [
         ("[rows.c]\nipc = '10'", "ipc is '10', but must be of type int"),
         ("[rows.c]\nipc = true", "ipc is True, but must be of type int"),
+        ("[rows.c]\nipc_of = 'three'", "ipc_of is 'three', but must be of type Mapping"),
         ("[rows.c]\nnetwork = 3", "network is 3, but must be of type str"),
         ("[rows.c]\nstart = 3", "start is 3, but must be of type str"),
         ("[rows.c]\ndraws = 0", "iterations is 0, but must be an integer of 1 or more"),
@@ -131,6 +161,14 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, name: str, text: str | bytes,
         ("[columns.c]\nepochs = 2.5", "epochs is 2.5, but must be of type int"),
         ("[columns.c]\nrepeats = 7", "repeats is 7 in one variant, but entries are paired by it: give --seeds"),
         ("[columns.c]\nseed = 7", "seed is 7 in one variant, but entries are paired by it"),
+        *(
+            (f"[{axis}.c]\n{name} = 'x'", f"{name} is no setting that a variant can change: leave it out")
+            for axis, names in (
+                ("rows", ("self", "method", "time_budget_from")),
+                ("columns", ("self", "source", "condensed_with")),
+            )
+            for name in names
+        ),
     ],
 )  # fmt: skip
 def test_an_impossible_value_is_one_sentence(tmp_path: Path, variant: str, message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from datacondense.applications.continual_learning import LearnFromMemory
 from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
@@ -156,6 +157,9 @@ def test_pilots_of_built_in_tasks_are_short() -> None:
     assert pilot_of(plain, 4) == replace(plain, iterations=4)
     assert pilot_of(score) == replace(score, source=short, protocol=replace(PROTOCOL, epochs=4))
     assert inputs_of(pilot_of(search)) == tuple(map(pilot_of, inputs_of(search)))
+    learned = LearnFromMemory(stages=(MNIST,), memory=(CONDENSE,), protocol=PROTOCOL)
+    assert learned.length == 8
+    assert pilot_of(learned, 4) == replace(learned, memory=(short,), protocol=replace(PROTOCOL, epochs=4))
 
 
 def test_an_estimate_is_near_the_real_seconds(tmp_path: Path) -> None:

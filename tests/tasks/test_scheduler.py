@@ -166,7 +166,7 @@ def test_two_tasks_share_the_gpus(store: Store, log: Path) -> None:
     assert devices == ["cuda:0", "cuda:1" if number > 1 else "cuda:0"]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_task_that_kills_its_process_fails_alone(store: Store, log: Path, jobs: int) -> None:
     deadly = make("deadly", breaks="death", waits=0.1)
     others = [make(name, waits=0.05) for name in "abcd"]

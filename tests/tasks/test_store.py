@@ -168,7 +168,7 @@ def test_results_of_built_in_tasks_are_in_range(tmp_path: Path, result: dict[str
 
 def test_only_built_in_tasks_have_results_with_former_names(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for kind, name in (("CondenseCell", "iterations"), ("mine", "draws")):
+    for kind, name in (("CondenseCell", "iterations"), ("mine", "draws"), ("mine:OwnCell", "draws")):
         described = {**DESCRIBED, "cell": kind}
         store.finish(key_of(described), recorded(**{**described, "result": {"draws": 3}}))
         assert store.record(key_of(described))["result"] == {name: 3}

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -115,5 +116,26 @@ def test_an_unreachable_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> N
             InputError, match=r"dask scheduler tcp://127\.0\.0\.1:9 cannot be reached .*: check --address"
         ),
         opened(WorkersConfig(backend="dask", address="tcp://127.0.0.1:9"), device="cpu"),
+    ):
+        pass
+
+
+def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask")
+    distributed = pytest.importorskip("distributed")
+
+    class Idle(nullcontext[None]):
+        def __init__(self, address: str) -> None:
+            super().__init__()
+
+        def wait_for_workers(self, number: int, timeout: float) -> None:
+            raise distributed.exceptions.WorkerStartTimeoutError(0, number, timeout)
+
+    monkeypatch.setattr(distributed, "Client", Idle)
+    with (
+        pytest.raises(
+            InputError, match=r"dask scheduler tcp://a:1 has had no worker for 60 seconds: start one"
+        ),
+        opened(WorkersConfig(backend="dask", address="tcp://a:1"), device="cpu"),
     ):
         pass

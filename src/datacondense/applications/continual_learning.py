@@ -144,6 +144,15 @@ class LearnFromMemory(LearnStage):
         sets = f"{len(self.memory)} set{'s' * (len(self.memory) > 1)}"
         return f"train {network_name(self.protocol.network)} on {sets} for {self.protocol.epochs} epochs"
 
+    @property
+    def length(self) -> float:
+        """Epochs."""
+        return self.protocol.epochs
+
+    def shortened(self, length: int) -> "LearnFromMemory":
+        """Train for a few epochs."""
+        return replace(self, protocol=replace(self.protocol, epochs=length))
+
     def train(self, kept: list[ImageSet], workspace: Workspace) -> tuple[FullTraining, FullState]:
         """Train on all sets together."""
         images = joined(kept, self.class_names).to(workspace.device)

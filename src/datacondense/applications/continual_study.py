@@ -16,7 +16,7 @@ from datacondense.networks.names import evaluation_name
 from datacondense.settings import check_at_least
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.named_sets import full_name, named_set
+from datacondense.studies.named_sets import full_name, named_set, refuse_overrides
 from datacondense.studies.published import TITLES, published_table, shown
 from datacondense.studies.running import Run, run_recorded
 from datacondense.studies.study import Claim, Entry, Published, Study
@@ -27,7 +27,7 @@ Protocol: TypeAlias = Literal["end-to-end", "from-memory"]
 Distilled: TypeAlias = Literal["both", "with", "without"]
 
 ALL, NOTHING = "all", "nothing"  # memories that are bounds
-_REFUSED = ("rows", "networks", "ipcs", "kept", "image_lrs", "image_updates")
+_REFUSED = ("rows", "networks", "ipcs", "kept", "image_lrs", "image_updates", "full_networks")
 _USUAL = StudyConfig(repeats=3, method=GradientMatchingConfig(ipc=10))
 
 
@@ -73,6 +73,7 @@ class ContinualConfig:
                 raise InputError(
                     f"{name} is given, but continual learning does not use it: leave --{name.replace('_', '-')} out."
                 )
+        refuse_overrides(self.study.override, names, "are the same for all memories: give --ipc")
 
     @property
     def rows(self) -> dict[str, tuple[str, bool]]:

@@ -15,7 +15,7 @@ from datacondense.errors import InputError
 from datacondense.settings import check_at_least
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
-from datacondense.studies.named_sets import full_name, named_set
+from datacondense.studies.named_sets import full_name, named_set, refuse_overrides
 from datacondense.studies.read_set import set_in_file
 
 SamplerName: TypeAlias = Literal["grid", "random", "tpe", "gp", "nsgaii"]
@@ -106,6 +106,7 @@ class SearchConfig:
                 f"proxies are {', '.join(self.proxies) or 'none'}, but must be one or more, each once and none called "
                 f"{REFERENCE}."
             )
+        refuse_overrides(self.override, names, "are the same for all proxies: give --ipc")
         self.study_config()
 
     def study_config(self) -> StudyConfig:

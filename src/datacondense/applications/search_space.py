@@ -55,9 +55,7 @@ class SearchSpace:
         """The values of each setting; one setting, `network`, where networks are listed."""
         if self.networks:
             return {"network": tuple(map(network_name, self.networks))}
-        return {
-            name: getattr(self, f"{name}s" if name != "activation" else "activations") for name in SETTINGS
-        }
+        return {name: getattr(self, f"{name}s") for name in SETTINGS}
 
     @cached_property
     def architectures(self) -> Mapping[str, Settings]:

@@ -184,8 +184,7 @@ class TrialQueue:
         Empty settings stand for an architecture that the sampler suggests. `again` also tries what failed by an error
         or killed its worker again and again. Only one process may fill a queue at a time.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             optuna.storages.fail_stale_trials(self.study)
         trials = self.trials()
         deaths = Counter(_frozen(_queued(each)) for each in trials if _is_given_up(each))

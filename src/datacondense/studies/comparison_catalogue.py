@@ -1,17 +1,14 @@
 """The studies that compare methods: coreset selection, condensation, and full training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datacondense.augment.strategies import resolved_strategy
-from datacondense.condensation.registry import method_name
-from datacondense.errors import InputError
 from datacondense.facts import facts_of
 from datacondense.networks.names import evaluation_name, network_name
-from datacondense.settings import Named
-from datacondense.studies.config import parse_override
-from datacondense.studies.factory import Declaration, Source, TaskFactory
-from datacondense.studies.named_sets import named_set
+from datacondense.settings import Named, images_per_class
+from datacondense.studies.factory import Declaration, TaskFactory
+from datacondense.studies.named_sets import named_set, refuse_overrides
 from datacondense.studies.published import TITLES, published_table
 from datacondense.studies.study import Entry, Published, Study
 from datacondense.studies.variants import is_comparable, refuse_unused, subject
@@ -29,7 +26,7 @@ def comparison(tasks: TaskFactory) -> Study:
     """Compare methods at some numbers of images per class (paper, Table 1), all scored by one protocol."""
     refuse_unused(tasks, "networks", "kept")
     rows = tasks.config.rows or _USUAL
-    _refuse_overrides(tasks, rows)
+    refuse_overrides(tasks.config.override, rows)
     network = evaluation_name(tasks.config.method.network)
     columns = _columns(tasks, _IPCS)
     printed, origin = _printed(tasks, "comparison", network, "convnet")
@@ -60,20 +57,13 @@ def comparison(tasks: TaskFactory) -> Study:
 def distillation(tasks: TaskFactory) -> Study:
     """Compare Dataset Distillation with gradient matching (paper, Table 3): accuracy, time and memory."""
     refuse_unused(tasks, "networks", "kept")
-    _refuse_overrides(tasks, _TABLE_3)
+    refuse_overrides(tasks.config.override, _TABLE_3)
     network = tasks.config.method.network
     if network_name(network) == "convnet":
         network = _NETWORKS.get(tasks.data.name, network)
     columns = _columns(tasks, _IPCS[:2])
     printed, origin = _printed(tasks, "distillation", network, _NETWORKS.get(tasks.data.name))
-    sources: Mapping[str, Callable[[int], Source]] = {
-        _OWN_STEPS: lambda ipc: named_set(tasks, "dataset-distillation", ipc, network=network),
-        _FIXED: lambda ipc: named_set(
-            tasks, "dataset-distillation", ipc, network=network, fixed_network=True
-        ),
-        "dataset-distillation": lambda ipc: named_set(tasks, "dataset-distillation", ipc, network=network),
-        "gradient-matching": lambda ipc: named_set(tasks, "gradient-matching", ipc, network=network),
-    }
+    made: Mapping[str, Mapping[str, Any]] = {_FIXED: {"fixed_network": True}}
     own: Mapping[str, Mapping[str, Any]] = {row: {"learned_steps": True} for row in (_OWN_STEPS, _FIXED)}
     return Study(
         name="distillation",
@@ -85,9 +75,11 @@ def distillation(tasks: TaskFactory) -> Study:
         column_axis="images per class",
         entries={
             (row, column): tasks.scored(
-                source(int(column)), network=evaluation_name(network), **own.get(row, {})
+                named_set(tasks, row.partition(",")[0], int(column), network=network, **made.get(row, {})),
+                network=evaluation_name(network),
+                **own.get(row, {}),
             )
-            for row, source in sources.items()
+            for row in _TABLE_3
             for column in columns
         },
         published={entry: value for entry, value in printed.items() if entry[1] in columns},
@@ -104,25 +96,12 @@ def _columns(tasks: TaskFactory, usual: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(number) for number in sorted(set(tasks.config.ipcs))) or tuple(usual)
 
 
-def _refuse_overrides(tasks: TaskFactory, rows: Sequence[str]) -> None:
-    """Refuse settings of methods that are not compared, and images per class."""
-    for text in tasks.config.override:
-        owner, setting, _ = parse_override(text)
-        method = method_name(owner)
-        if setting == "ipc":
-            raise InputError(
-                f"override is {text!r}, but images per class are the columns of the table: give --ipcs."
-            )
-        if method not in rows:
-            raise InputError(
-                f"override is {text!r}, but {method} is not compared here: leave it out, or compare {method} too."
-            )
-
-
 def _ratios(tasks: TaskFactory, columns: Sequence[str]) -> dict[str, float]:
     """Return the size of the sets of each column in percent of the training images."""
     train = tasks.data.read().train
-    return {column: 100 * int(column) * train.num_classes / len(train) for column in columns}
+    ipc_of = tasks.config.method.ipc_of
+    sizes = {each: sum(images_per_class(int(each), ipc_of, train.class_names)) for each in columns}
+    return {column: 100 * size / len(train) for column, size in sizes.items()}
 
 
 def _printed(

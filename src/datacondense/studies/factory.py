@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from math import ceil
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from datacondense.condensation.method import MethodConfig
-from datacondense.data.data_source import DataSource
+from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
 from datacondense.evaluation.protocol import NOISE, EvaluationConfig, ResolvedProtocol
 from datacondense.facts import facts_of
@@ -23,7 +23,9 @@ from datacondense.studies.tasks import Condense, Evaluate, SearchLearningRate, S
 Source: TypeAlias = Callable[[int], SetTask]  # from a seed to the task whose result is the set
 Changes: TypeAlias = Mapping[str, Any]  # fields of a config that a variant changes
 
+_SEARCH_FRACTION = 0.1  # of the training images, held out to compare learning rates
 _SEARCH_SEED = 10_000  # first seed of the learning-rate search, which must not use the study's seeds
+_PARAMETERS = {"self", "method", "time_budget_from", "source", "condensed_with"}  # of the factory's own
 _OF_THE_STUDY = {"seed", "repeats"}  # evaluation settings that variants may not change
 
 
@@ -34,7 +36,7 @@ class TaskFactory:
     Attributes:
         data: The data set.
         config: The settings.
-        held_out: The data set with some training images held out, if variants search their learning rate.
+        held_out: The data set whose held-out images compare learning rates; None holds a tenth out of `data`.
     """
 
     data: DataSource
@@ -68,7 +70,7 @@ class TaskFactory:
         image_lr = None if method.image_lr is None else method.image_lr * self.config.image_lr_scale
         precision = self._resolved_precision(method.precision)
         method = replace(method, image_lr=image_lr, precision=precision)
-        iterations = iterations or self._iterations(method)
+        iterations = iterations or self._iterations(changed)  # resolved, IDC is gradient matching
         search = self._search(method, iterations, rates) if searches else None
 
         def condensed(seed: int) -> Condense:
@@ -87,11 +89,11 @@ class TaskFactory:
 
     def _search(self, method: MethodConfig, iterations: int, rates: Sequence[float]) -> SearchLearningRate:
         """Score every learning rate on held-out images, with the network that condenses."""
-        assert self.held_out is not None
+        held_out = self.held_out or _held_out(self.data)
         candidates = {
             float(rate): partial(
                 Condense,
-                data=self.held_out,
+                data=held_out,
                 method=replace(method, image_lr=float(rate)),
                 iterations=iterations,
             )
@@ -188,16 +190,19 @@ class TaskFactory:
         Raises:
             InputError: A field is unknown or a value is invalid.
         """
-        protocol: EvaluationConfig = _changed(self._protocol(seed), changes)
+        shared = EvaluationConfig(
+            epochs=self.config.epochs,
+            augmentation=self.config.augmentation,
+            seed=seed,
+            # One for all variants, fused or not, so that their arithmetic does not differ.
+            precision=self._resolved_precision(self.config.method.precision),
+            engine=self.config.method.engine,
+        )
+        protocol: EvaluationConfig = _changed(shared, changes)
         if protocol.augmentation is None and has_batch_norm(protocol.network):
             protocol = replace(protocol, augmentation=NOISE)
         facts = facts_of(self.data.name)._asdict()
         return protocol.resolved(condensed_with=condensed_with, **facts)
-
-    @property
-    def _precision(self) -> Precision:
-        """One precision for all variants, fused or not, so that their arithmetic does not differ."""
-        return self._resolved_precision(self.config.method.precision)
 
     @staticmethod
     def _resolved_precision(precision: Precision) -> Precision:
@@ -212,17 +217,6 @@ class TaskFactory:
         if updates is not None:
             return ceil(updates / method.steps_per_iteration)
         return self.config.iterations or method.published_iterations
-
-    def _protocol(self, seed: int) -> EvaluationConfig:
-        """Return the protocol that all variants share; each set has its own networks."""
-        config = self.config
-        return EvaluationConfig(
-            epochs=config.epochs,
-            augmentation=config.augmentation,
-            seed=seed,
-            precision=self._precision,
-            engine=config.method.engine,
-        )
 
 
 Declaration: TypeAlias = Callable[[TaskFactory], Study]
@@ -246,6 +240,23 @@ def grid(
         for row, source in rows.items()
         for column, changes in columns.items()
     }
+
+
+def refuse_parameters(changes: Changes) -> None:
+    """Refuse settings in a file or an option that only have the name of a parameter of `TaskFactory`."""
+    for name in _PARAMETERS & changes.keys():
+        raise InputError(f"{name} is no setting that a variant can change: leave it out.")
+
+
+@cache
+def _held_out(source: DataSource) -> DataSource:
+    """Hold out training images, on which learning rates are compared."""
+    if source.validation_fraction:
+        raise InputError(
+            "image_lrs are compared on held-out images, but validation_fraction already is "
+            f"{source.validation_fraction}: leave one of them out."
+        )
+    return identified(replace(source, validation_fraction=_SEARCH_FRACTION, content={}))
 
 
 def _rates(given: Any) -> tuple[float, ...]:
@@ -297,4 +308,4 @@ def _allowed(hint: Any) -> tuple[bool, tuple[type, ...]]:
         return False, tuple(kind for one in arguments for kind in _allowed(one)[1])
     if origin is Literal:
         return False, (str,)
-    return False, () if origin is Callable else (hint,)
+    return False, () if origin is Callable else (origin or hint,)

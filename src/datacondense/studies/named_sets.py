@@ -1,7 +1,7 @@
 """Sets by the name of what makes them: a method, a selection, or a function of the user's own."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from datacondense.image_set import ImageSet
 from datacondense.selection.by_network import METHODS as SELECTIONS
 from datacondense.settings import Named
 from datacondense.studies.config import parse_override
-from datacondense.studies.factory import Source, TaskFactory
+from datacondense.studies.factory import Source, TaskFactory, refuse_parameters
 from datacondense.tasks.store import Workspace
 from datacondense.tasks.task import TRAINING, Task, images_of
 from datacondense.user_code import imported, name_of, user_callable
@@ -127,7 +127,9 @@ def named_set(tasks: TaskFactory, name: str, ipc: int, **changes: Any) -> Source
     if name in _SHARED_BATCH:
         shared["real_batch"] = given.real_batch
     base: MethodConfig = given if name == "gradient-matching" else config(**shared)
-    return tasks.condensed(method=base, **{"ipc": ipc, **changes, **overrides_for(tasks, name)})
+    overrides = overrides_for(tasks, name)
+    refuse_parameters(overrides)
+    return tasks.condensed(method=base, **{"ipc": ipc, **changes, **overrides})
 
 
 def overrides_for(tasks: TaskFactory, name: str) -> dict[str, Any]:
@@ -137,3 +139,18 @@ def overrides_for(tasks: TaskFactory, name: str) -> dict[str, Any]:
         for owner, setting, value in map(parse_override, tasks.config.override)
         if method_name(owner) == name
     }
+
+
+def refuse_overrides(
+    overrides: Sequence[str], names: Collection[str], ipc: str = "are the columns of the table: give --ipcs"
+) -> None:
+    """Refuse settings of methods that are not compared, and images per class, which are given as `ipc` says."""
+    for text in overrides:
+        owner, setting, _ = parse_override(text)
+        method = method_name(owner)
+        if setting == "ipc":
+            raise InputError(f"override is {text!r}, but images per class {ipc}.")
+        if method not in names:
+            raise InputError(
+                f"override is {text!r}, but {method} is not compared here: leave it out, or compare {method} too."
+            )

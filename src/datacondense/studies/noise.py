@@ -134,9 +134,8 @@ class MeasureNoise(Task):
         images = method.init().images
         if self.at is not None:
             learned = self.at.image_set(workspace)
-            images = torch.stack([learned.normalised(members) for members in learned.class_indices]).to(
-                images
-            )
+            for label, members in enumerate(learned.class_indices):
+                images[label, : len(members)] = learned.normalised(members).to(images)
         began = time.perf_counter()
         gradients = torch.empty(self.num_networks, self.num_batches, *images.shape, dtype=images.dtype)
         for network in range(self.num_networks):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ class ReadSet(Task):
     path: str
     fingerprint: str
 
-    @property
+    @cached_property
     def ipc(self) -> int:
         """Images of the largest class."""
         return max(ImageSet.load(self.path).class_sizes)

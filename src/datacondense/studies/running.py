@@ -1,7 +1,6 @@
 """From tasks and studies to numbers."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -11,7 +10,7 @@ from datacondense.data.data_source import DataSource, identified
 from datacondense.errors import InputError
 from datacondense.settings import joined_keys, plain_settings
 from datacondense.studies.comparison_catalogue import COMPARISONS
-from datacondense.studies.config import StudyConfig, parse_override
+from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import Declaration, TaskFactory
 from datacondense.studies.results import StudyResult, collect
 from datacondense.studies.study import Study
@@ -20,9 +19,6 @@ from datacondense.tasks.scheduler import Observer, Outcome, schedule
 from datacondense.tasks.store import Store, store_in
 from datacondense.tasks.task import Task
 from datacondense.tasks.workers import WorkersConfig, opened
-
-_SEARCH_FRACTION = 0.1  # of the training images, held out to compare learning rates
-
 
 ResultT = TypeVar("ResultT")
 
@@ -59,7 +55,7 @@ def declared(declaration: Declaration, data: DataSource, config: StudyConfig | N
             f"override is {config.override[0]!r}, but this study does not compare methods: leave --override out."
         )
     source = data if data.content else identified(data)
-    study = declaration(TaskFactory(data=source, config=config, held_out=_held_out(source, config)))
+    study = declaration(TaskFactory(data=source, config=config))
     return study.restricted(config.rows) if config.rows else study
 
 
@@ -146,16 +142,3 @@ def estimate_study(
     with opened(workers or WorkersConfig(), device=device) as ready:
         jobs, threads = ready.jobs, ready.threads
         return estimate(study.tasks, store_in(out), jobs=jobs, threads=threads, device=device)
-
-
-def _held_out(source: DataSource, config: StudyConfig) -> DataSource | None:
-    """Hold out training images if variants search their learning rate."""
-    searched = [setting for _, setting, _ in map(parse_override, config.override)]
-    if not config.image_lrs and "image_lrs" not in searched:
-        return None
-    if source.validation_fraction:
-        raise InputError(
-            "image_lrs are compared on held-out images, but validation_fraction already is "
-            f"{source.validation_fraction}: leave one of them out."
-        )
-    return identified(replace(source, validation_fraction=_SEARCH_FRACTION, content={}))

@@ -104,8 +104,11 @@ def standard(data: DataSource, files: Sequence[Path | str], config: StandardConf
         The study: rows are the set, random images and coresets, columns are protocols.
 
     Raises:
-        InputError: A file or the data set cannot be read, or the sets have different storage or labels.
+        InputError: There is no file, a file or the data set cannot be read, or the sets have different storage or
+            labels.
     """
+    if not files:
+        raise InputError("No set is given: name at least one.")
     data = data if data.content else identified(data)
     sets = [set_in_file(data, file) for file in files]
     first = _checked([ImageSet.load(each.path) for each in sets], files)
@@ -117,7 +120,7 @@ def standard(data: DataSource, files: Sequence[Path | str], config: StandardConf
     rows: dict[str, tuple[TaskFactory, Source]] = {SET: (given, lambda seed: sets[seed])}
     rows[_RANDOM] = (factory(config.random_sets), given.selected(_RANDOM, given.config.method.ipc))
     for name in config.coresets:
-        rows[name] = (factory(1), given.selected(name, given.config.method.ipc))
+        rows.setdefault(name, (factory(1), given.selected(name, given.config.method.ipc)))
     entries = {}
     for row, (tasks, source) in rows.items():
         for column, changes in columns.items():

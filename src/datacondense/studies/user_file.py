@@ -5,16 +5,17 @@ import runpy
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from datacondense.errors import InputError
 from datacondense.files import reading
 from datacondense.renamed import current_names
-from datacondense.studies.factory import Declaration, TaskFactory, grid
-from datacondense.studies.study import PlotKind, Study
+from datacondense.studies.factory import Declaration, TaskFactory, grid, refuse_parameters
+from datacondense.studies.study import Study
 from datacondense.user_code import is_user_name
 
 _KEYS = ("title", "row_axis", "column_axis", "plot", "rows", "columns")
+_PLOTS = ("heat map", "curves")  # differences need pairs, which a file cannot declare
 
 
 def read_declaration(path: Path, *, trust_code: bool = False) -> Declaration:
@@ -60,8 +61,8 @@ def _from_toml(path: Path, *, trust_code: bool) -> Declaration:
         )
 
     plot = content.get("plot", "heat map")
-    if plot not in get_args(PlotKind):
-        raise InputError(f"{path} has the plot {plot!r}: choose one of {', '.join(get_args(PlotKind))}.")
+    if plot not in _PLOTS:
+        raise InputError(f"{path} has the plot {plot!r}: choose one of {', '.join(_PLOTS)}.")
 
     def declare(tasks: TaskFactory) -> Study:
         return Study(
@@ -103,4 +104,7 @@ def _variants(content: Mapping[str, Any], path: Path, name: str) -> dict[str, di
             f"{path} needs a table {name} of variants, each a table of settings, such as [{name}.ConvNet] with "
             'network = "convnet".'
         )
-    return {label: current_names(settings) for label, settings in variants.items()}
+    found = {label: current_names(settings) for label, settings in variants.items()}
+    for settings in found.values():
+        refuse_parameters(settings)
+    return found

@@ -116,8 +116,7 @@ def measure(task: Task, folder: str, threads: int, device: str) -> tuple[float, 
         for source in sources_of(pilot):  # which this process then keeps
             source.read()
         began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the task's own run records them
+        with warnings.catch_warnings(action="ignore"):  # the task's own run records them
             pilot.run(workspace)
         return time.perf_counter() - began
 

@@ -174,7 +174,12 @@ def _dask(config: WorkersConfig, cores: int, threads: int) -> Iterator[Workers]:
         ) from error
     with client:
         if address:
-            client.wait_for_workers(1, timeout=_SECONDS_TO_WAIT)
+            try:
+                client.wait_for_workers(1, timeout=_SECONDS_TO_WAIT)
+            except TimeoutError as error:
+                raise InputError(
+                    f"The dask scheduler {address} has had no worker for {_SECONDS_TO_WAIT} seconds: start one."
+                ) from error
         counts = client.nthreads()
         if any(number > 1 for number in counts.values()):
             # Two tasks in one process would set each other's number of torch threads.
