@@ -34,7 +34,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()  # which "meta" has not
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"The device {name!r} cannot be used here: choose --device cpu, or auto.") from error
     return device

@@ -258,7 +258,8 @@ def flush_to_disk(path: Path) -> None:
     """Flush a file or a folder's entries to the disk: after a crash a renamed file must not be empty."""
     if path.is_dir() and os.name != "posix":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what may be written to.
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

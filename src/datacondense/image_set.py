@@ -5,6 +5,7 @@ trained together, C H W channels, height, width.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
@@ -272,7 +273,7 @@ class ImageSet:
             InputError: There is no such file, or it is a pickle, cut short, or not an image set.
         """
         path = Path(path)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise InputError(
                 f"{path} is a folder, but an image set is a file: give {path / 'condensed.safetensors'} for a run's "
                 "result; load(…) reads data sets."

@@ -31,11 +31,11 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a folder's lock file."""
+    """Whether a process holds a folder's lock file, or may: another user's cannot be tried."""
     if not path.exists():
         return False
     try:
         with FileLock(path, blocking=False):
             return False
-    except Timeout:
+    except (Timeout, PermissionError):
         return True

@@ -12,6 +12,7 @@ one of another run is never continued. A folder that was removed meanwhile is no
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,7 +120,7 @@ class RunFolder:
     @property
     def has_settings(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / SETTINGS).exists()
+        return os.path.exists(self.path / SETTINGS)
 
     def is_claimed(self) -> bool:
         """Whether a process goes on with the run."""
@@ -138,7 +139,9 @@ class RunFolder:
             raise InputError("resume and force contradict each other: continue the run or discard it.")
         if resume or force:
             return
-        if self.result.exists():
+        with writing(self.path):
+            is_finished = self.result.exists()
+        if is_finished:
             raise InputError(
                 f"{self.path} holds a finished run: give another folder (--out), or --force to overwrite it."
             )

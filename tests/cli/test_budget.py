@@ -85,6 +85,14 @@ def test_a_resumed_run_keeps_its_plan(tmp_path: Path, monkeypatch: pytest.Monkey
     assert condensed(tmp_path / "run", "--resume", "--budget", "100s").fingerprint == whole.fingerprint
 
 
+def test_a_run_whose_settings_are_all_given_goes_on_by_its_own_command(tmp_path: Path) -> None:
+    given = ["--real-batch", "5", "--factor", "2", "--iterations", "1"]
+    begun = condensed(tmp_path / "run", *given)
+    assert "preset" not in begun.provenance["run"]
+    assert begun.provenance["method"] == "distribution-matching"
+    assert condensed(tmp_path / "run", *given, "--resume").provenance == begun.provenance
+
+
 def test_a_finished_run_within_a_time_is_found_again(tmp_path: Path) -> None:
     begun = condensed(tmp_path / "run", "--budget", "1s")
     assert begun.provenance["run"]["iterations"] > 1

@@ -16,7 +16,7 @@ from datacondense.cli.study import Study
 from datacondense.condensation.registry import method_name
 from datacondense.studies.named_sets import KNOWN
 
-SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dsa", "dm", "parameter-matching", "dd")
+SHORT = ("random", "herding", "k-center", "forgetting", "dc", "dm", "dd")
 ROWS = (*SHORT[:4], *map(method_name, SHORT[4:]))
 TINY = [
     *(
@@ -34,7 +34,7 @@ TINY = [
     *("--seeds", "2", "--full-epochs", "1", "--backend", "inline", "--threads", "1", "--device", "cpu"),
 ]
 # Nothing is trained on the full data set twice, and no task of one table is computed for another.
-SETS, FULL = 2 * (1 + 5) + 3, 2  # of one number of images; the network and its features
+SETS, FULL = 2 * (1 + 3) + 3, 2  # of one number of images; the network and its features
 SCORES = len(SHORT) * 2
 
 
@@ -252,3 +252,16 @@ def test_the_command_on_the_page_gives_the_same_study(
     _, *words = shlex.split(study.command())
     assert study.dry_run == ("--dry-run" in options)
     assert parsed(words) == replace(study, dry_run=False)
+
+
+def test_rows_may_be_abbreviated(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[tuple[str, ...]] = []
+
+    def note(study: Study) -> int:
+        rows.append(study.study.rows)
+        return 0
+
+    monkeypatch.setattr(Study, "__call__", note)
+    for option in ("--rows", "--methods"):
+        assert main(["compare", "mnist", "--out", "OUT", option, "dc", "random"]) == 0
+    assert rows == [("gradient-matching", "random")] * 2

@@ -2,18 +2,22 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from datacondense.cli.main import main
+from datacondense.cli.continual import Continual
+from datacondense.cli.main import main, parsed
 from datacondense.evaluation.full_training import load_network
 from datacondense.reports.continual_page import csv_of_tests, read_continual_record
+from datacondense.tasks.workers import WorkersConfig
 
 SIZE = [
     "--ipc",
@@ -78,28 +82,21 @@ def test_networks_can_be_loaded(unbroken: Path) -> None:
 
 
 def test_a_killed_comparison_continues_to_the_same_bytes(unbroken: Path, tmp_path: Path) -> None:
-    program = [
-        sys.executable,
-        "-m",
-        "datacondense",
-        *command(tmp_path, "--backend", "processes", "--jobs", "2"),
-    ]
+    arguments = command(tmp_path, "--backend", "processes", "--jobs", "2")
 
     def records() -> dict[str, bytes]:
         return {path.parent.name: path.read_bytes() for path in (tmp_path / "cells").glob("*/record.json")}
 
-    for number in (3, 16):
-        before = records()
-        process = subprocess.Popen(program, start_new_session=True, stderr=subprocess.DEVNULL)
-        while len(records()) < number:
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert before.items() <= records().items(), "a finished stage ran again"
+    program = [sys.executable, "-m", "datacondense", *arguments]
+    process = subprocess.Popen(program, start_new_session=True, stderr=subprocess.DEVNULL)
+    while len(records()) < 8:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     before = records()
-    subprocess.run(program, check=True, capture_output=True)
-    assert before.items() <= records().items()
+    assert main(arguments) == 0
+    assert before.items() <= records().items(), "a finished stage ran again"
     assert files(tmp_path) == files(unbroken)
 
 
@@ -144,6 +141,7 @@ def test_a_memory_of_ones_own_from_memory(tmp_path: Path, monkeypatch: pytest.Mo
     [
         (["digits"], "digits alone is no stream: give --stages to cut its classes into groups"),
         (["digits", "mnist", "--stages", "2"], "stages is 2, but 2 data sets are stages themselves"),
+        (["digits", "mnist", "--class-order", "given"], "--class-order is of the classes of one data set"),
         (
             ["digits", "--stages", "6"],
             "stages is 6, but digits has 10 classes and a stage needs at least two",
@@ -199,3 +197,18 @@ def test_a_dry_run_lists_every_kind_of_task(
     for kind in kinds:
         assert kind in printed
     assert not (tmp_path / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["mnist", "usps", "--temperature", "3", "--memories", "random", "all", "--resize", "16"],
+        ["digits", "--stages", "2", "--ipc", "1", "--repeats", "20", "--protocol", "from-memory"],
+        ["digits", "--stages", "2", "--class-order", "given", "--ipc-of", "0=3", "--matching-steps", "2"],
+    ],
+)
+def test_the_command_on_the_page_gives_the_same_comparison(options: list[str]) -> None:
+    given = parsed(["continual", *options, "--out", "OUT", "--jobs", "2"])
+    assert isinstance(given, Continual)
+    _, *words = shlex.split(given.command())
+    assert parsed(words) == replace(given, workers=WorkersConfig())

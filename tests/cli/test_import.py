@@ -105,7 +105,8 @@ def test_a_whitened_set_is_plotted_and_exported(real: str, capsys: pytest.Captur
 def test_every_run(real: str, capsys: pytest.CaptureFixture[str]) -> None:
     runs(Path("res_DC.pt"))
     assert main(["import", "res_DC.pt", "--on", real, "--all-runs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["runs"] == 2
+    record = json.loads(capsys.readouterr().out)
+    assert (record["runs"], record["run"], record["set"]) == (2, 1, "res_DC-run1.safetensors")
     train = load(real).train
     for run in range(2):
         found = ImageSet.load(f"res_DC-run{run}.safetensors")
@@ -121,6 +122,7 @@ def test_every_run(real: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["x.pt", "--on", "real.npz"], "There is no file x.pt"),
         (["x.pt", "--on", "real.npz", "--zca", "--no-zca"], "contradict each other"),
         (["--on", "real.npz"], "No file is given"),
+        (["res_DC.pt", "--on", "real.npz", "--all-runs", "--out", "."], ". is a folder, but a file is to be"),
         (
             ["res_DC.pt", "--on", "real.npz", "--out", "res_DC.pt", "--force"],
             "is or holds res_DC.pt, which is read",

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
-from datacondense.cli.commands import data_options
+from datacondense.cli.commands import command_line
 from datacondense.cli.main import main
+from datacondense.condensation.gradient_matching import GradientMatchingConfig
+from datacondense.data.catalogue import data_options
 from datacondense.data.config import DataConfig
 from tests.conftest import make_set
 
@@ -172,6 +174,8 @@ def test_a_finished_run_without_its_log_is_reported(
         ({"name": "x", "resize": "8"}, None),
         ({"name": "x", "resize": -1}, None),
         ({"name": "mnist", "config": "mnist", "split": "train"}, ("mnist", DataConfig())),
+        ({"name": "imagenette", "config": "160px"}, ("imagenette", DataConfig())),
+        ({"name": "imagenette", "config": "320px"}, ("imagenette", DataConfig(config="320px"))),
         (
             {"name": "a/b", "config": "c", "split": "all", "resize": 8, "channels": 1, "hub_id": "a/b"},
             ("a/b", DataConfig(config="c", train_split="all", resize=8, channels=1)),
@@ -180,6 +184,12 @@ def test_a_finished_run_without_its_log_is_reported(
 )
 def test_what_a_set_records_of_its_data(source: object, found: object) -> None:
     assert data_options({"source": source}) == found
+
+
+def test_numbers_by_class_are_printed_as_they_are_given() -> None:
+    config = GradientMatchingConfig(ipc_of={"0": 3, "a b": 2})
+    assert command_line(["x"], config) == "datacondense x --ipc-of '0=3,a b=2'"
+    assert command_line(["x"], GradientMatchingConfig(ipc_of={"0": 3})) == "datacondense x --ipc-of 0=3"
 
 
 def test_an_export_of_a_set_of_unknown_origin_has_a_gap(

@@ -1,5 +1,6 @@
 """What a command writes never takes the place of what it reads, nor of what somebody else made."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from datacondense.cli.demo import Demo
 from datacondense.cli.main import main
 from datacondense.cli.tasks import check_stem
 from datacondense.errors import InputError
+from datacondense.evaluation.protocol import EvaluationConfig
 from tests.conftest import make_set
 
 QUICK = ["--iterations", "1", "--device", "cpu", "--threads", "1"]
@@ -113,6 +115,14 @@ def test_labels_are_names_of_files(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["search digits", "evaluate a.safetensors --on digits --standard"])
+def test_an_empty_label_is_no_default(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), "--out", str(tmp_path / "out"), "--label", ""]) == 2
+    assert "The files would be called ''" in capsys.readouterr().err
+
+
 def test_a_study_replaces_its_own_files_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "depth-digits-ipc1.csv").write_text("mine")
     (tmp_path / "depth.md").write_text("mine")
@@ -150,7 +160,10 @@ def test_a_demo_replaces_nothing_of_somebody_elses(
     assert everything(tmp_path) == {name: b"mine"}
 
 
-def test_a_demo_replaces_a_demo_and_no_other_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_replaces_a_demo_and_no_other_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datacondense.cli.demo.EvaluationConfig", partial(EvaluationConfig, epochs=2))
     demo = ["demo", "--out", str(tmp_path / "demo"), "--repeats", "2", "--quiet", *QUICK]
     assert main(demo) == 0
     before = everything(tmp_path)

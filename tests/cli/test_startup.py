@@ -47,16 +47,15 @@ def test_help_of_a_subcommand_is_slow_once(tmp_path: Path) -> None:
     assert not SLOW & packages
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_subcommand_has_help(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_help_is_kept_and_has_a_short_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert main([command, "--help"]) == 0
+    assert main(["info", "--help"]) == 0
     first = capsys.readouterr().out
-    assert first.startswith(f"usage: datacondense {command}")
-    assert main([command, "-h"]) == 0
-    assert main([command, "--help"]) == 0
+    assert first.startswith("usage: datacondense info")
+    assert main(["info", "-h"]) == 0
+    assert main(["info", "--help"]) == 0
     assert capsys.readouterr().out == 2 * first
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
 from datacondense.cli.main import COMMANDS, _show_warning, main
 from datacondense.cli.streams import prepare_streams
+from datacondense.evaluation.protocol import EvaluationConfig
 from tests.conftest import make_set
 
 ENCODINGS = ["ascii", "latin-1", "cp1252", "cp437", "cp932"]
@@ -58,7 +60,11 @@ def test_help_in_every_encoding(command: str, own_cache: str, monkeypatch: pytes
         shown.setdefault(encoding, said[0])
         assert said[0] == shown[encoding]  # what was kept is the text, not one encoding of it
     assert shown["ascii"].isascii()
+    assert "--output.quiet" not in shown["utf-8"]
+    if command in {"demo", "condense", "evaluate", "show", "export", "info"}:
+        assert "--quiet" in shown["utf-8"]
     if command == "condense":
+        assert "normalised pixel units" in " ".join(shown["utf-8"].replace("│", " ").split())
         assert "two steps, ς." in " ".join(shown["utf-8"].split())
         assert "two steps, s." in " ".join(shown["ascii"].split())
 
@@ -104,6 +110,7 @@ def write(folder: Path, *class_names: str) -> Path:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp932"])
 def test_results_are_printed(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datacondense.cli.demo.EvaluationConfig", partial(EvaluationConfig, epochs=2))
     data, run = str(write(tmp_path, "猫", "Größe", "c")), str(tmp_path / "größe")
     tiny = ["--network", "mlp", "--device", "cpu", "--threads", "1"]
     commands = [

@@ -31,7 +31,7 @@ title = "Does a width matter?"
 MLP = { network = "mlp" }
 ConvNet = { network = "convnet-w8-d1" }
 """
-SIZE = ["--iterations", "4", "--real-batch", "8", "--seeds", "2", "--repeats", "2", "--epochs", "40"]
+SIZE = ["--iterations", "4", "--real-batch", "8", "--seeds", "2", "--repeats", "2", "--epochs", "10"]
 NUM_TASKS = 2 * 2 + 2 * 2 * 2 * 2
 
 
@@ -75,26 +75,18 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_study_continues_to_the_same_table(unbroken: Path, tmp_path: Path) -> None:
-    program = [
-        sys.executable,
-        "-m",
-        "datacondense",
-        *command(tmp_path, "--backend", "processes", "--jobs", "2"),
-    ]
-    for number in (1, 6, 12):
-        before = finished(tmp_path)
-        process = subprocess.Popen(program, start_new_session=True, stderr=subprocess.DEVNULL)
-        while len(finished(tmp_path)) < number:
-            assert process.poll() is None, "the study ended before it could be killed"
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        now = finished(tmp_path)
-        assert before.items() <= now.items(), "a finished task ran again"
-        assert len(now) < NUM_TASKS, "the kill came too late"
+    arguments = command(tmp_path, "--backend", "processes", "--jobs", "2")
+    program = [sys.executable, "-m", "datacondense", *arguments]
+    process = subprocess.Popen(program, start_new_session=True, stderr=subprocess.DEVNULL)
+    while len(finished(tmp_path)) < 6:
+        assert process.poll() is None, "the study ended before it could be killed"
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     before = finished(tmp_path)
-    subprocess.run(program, check=True, capture_output=True)
-    assert before.items() <= finished(tmp_path).items()
+    assert len(before) < NUM_TASKS, "the kill came too late"
+    assert main(arguments) == 0
+    assert before.items() <= finished(tmp_path).items(), "a finished task ran again"
     assert results(tmp_path) == results(unbroken)
     assert tables(tmp_path) == tables(unbroken)
 
@@ -155,20 +147,16 @@ def ray_cluster(folder: Path) -> Iterator[str]:
             subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("backend", ["processes", "dask", "ray"])
-def test_every_backend_gives_the_same_table(
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_every_cluster_gives_the_same_table(
     backend: str, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # no token in anyone's home folder
-    clusters = {"dask": dask_cluster, "ray": ray_cluster}
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
     program = [sys.executable, "-m", "datacondense", *command(tmp_path, "--backend", backend, "--jobs", "2")]
-    if backend in clusters:
-        pytest.importorskip({"dask": "distributed"}.get(backend, backend))
-        with clusters[backend](tmp_path) as address:
-            subprocess.run([*program, "--address", address], check=True, capture_output=True)
-        assert (tmp_path / "elsewhere" / "home" / ".cache" / "datacondense" / "tasks").is_dir()
-    else:
-        subprocess.run(program, check=True, capture_output=True)
+    with {"dask": dask_cluster, "ray": ray_cluster}[backend](tmp_path) as address:
+        subprocess.run([*program, "--address", address], check=True, capture_output=True)
+    assert (tmp_path / "elsewhere" / "home" / ".cache" / "datacondense" / "tasks").is_dir()
     assert results(tmp_path) == results(unbroken)
     assert tables(tmp_path) == tables(unbroken)
 
@@ -222,8 +210,8 @@ def test_dry_run_prints_tasks_and_writes_nothing(tmp_path: Path, capsys: pytest.
     assert {kind["kind"]: (kind["tasks"], kind["finished"]) for kind in estimate["kinds"]} == {
         "condense with convnet-w8-d1, ipc 1, B = 8: 4 iterations": (2, 0),
         "condense with convnet-w16-d1, ipc 1, B = 8: 6 iterations": (2, 0),
-        "train mlp: 40 epochs of ipc 1": (8, 0),
-        "train convnet-w8-d1: 40 epochs of ipc 1": (8, 0),
+        "train mlp: 10 epochs of ipc 1": (8, 0),
+        "train convnet-w8-d1: 10 epochs of ipc 1": (8, 0),
     }
     assert all(0 < kind["seconds"] < 60 and kind["memory"] > 50 for kind in estimate["kinds"])
     assert not (tmp_path / "cells").exists()

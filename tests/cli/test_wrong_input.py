@@ -118,3 +118,30 @@ def test_broken_result_files(
     assert message in said
     assert said.count("\n") == 1
     assert {file.name for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info NAME",
+        "info NAME/name",
+        "show NAME --out x.png",
+        "export NAME --format npz --out x",
+        "publish NAME owner/name --to x",
+        "evaluate NAME --on digits",
+        "evaluate NAME --on digits --standard --label a --out x",
+        "import NAME --on digits",
+        "report NAME --out x.html",
+        "condense digits --out NAME",
+        "study depth digits --out NAME",
+    ],
+)
+def test_names_that_no_file_can_have(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command.replace("NAME", "x" * 300).split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("datacondense: ")
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

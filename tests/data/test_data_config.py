@@ -11,6 +11,10 @@ from datacondense.errors import InputError
         ({"channels": 2}, r"channels is 2, but must be 1 \(grey\) or 3"),
         ({"image_column": "x", "label_column": "x"}, "column 'x' is named for both images and labels"),
         ({"train_split": "a", "test_split": "a"}, "split 'a' is named for both training and testing"),
+        (
+            {"train_split": "Test", "test_split": "test"},
+            "split 'Test' is named for both training and testing",
+        ),
     ],
 )
 def test_fields_are_checked_when_built(fields: dict[str, object], message: str) -> None:

@@ -176,3 +176,8 @@ def test_classes_and_scale_are_part_of_the_content(tmp_path: Path) -> None:
     ]
     assert contents[0]["train"] == contents[2]["train"] != contents[1]["train"]
     assert contents[0]["mean"] == contents[1]["mean"] != contents[2]["mean"] == [0.25]
+
+
+def test_a_name_that_no_file_can_have_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"There is no data set 'aaa.*The known names are"):
+        identified(DataSource(name="a" * 300))

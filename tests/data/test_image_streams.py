@@ -138,6 +138,8 @@ def test_damaged_shards_are_refused(
     shard.write_bytes(shard.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"cannot be read as WebDataset's shards .*: write them again"):
         load(source, config)
+    if not config.cache:
+        return
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     with pytest.raises(InputError, match="cannot be read as WebDataset's shards"):
         load(source, config)
@@ -230,3 +232,14 @@ def test_a_stream_that_nobody_knows_is_not_there(tmp_path: Path, monkeypatch: py
     assert hub_streams.read_streamed("owner/name", ON_DISK) is None
     with pytest.raises(InputError, match="the Hub cannot be reached"):
         load("owner/name", ON_DISK)
+
+
+def test_lists_of_numbers_are_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hub").mkdir()
+    table = datasets.Dataset.from_dict({"image": [image.tolist() for image in COLOUR], "label": LABELS})
+    table.to_parquet(str(tmp_path / "hub" / "train.parquet"))
+    Hub(tmp_path / "hub", monkeypatch)
+    train = load("owner/name", ON_DISK).train
+    assert isinstance(train.images, DiskImages)
+    assert torch.equal(train.images[9], torch.from_numpy(COLOUR[9]).permute(2, 0, 1))
+    assert train.labels.tolist() == LABELS

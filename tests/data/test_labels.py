@@ -134,3 +134,9 @@ def test_labels_of_other_forms_are_refused(labels: object) -> None:
 def test_mixed_labels_are_refused(labels: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         label_values(labels)
+
+
+def test_rows_of_one_label_are_labels() -> None:
+    assert label_values([["cat"], ["dog"]]) == label_values(np.array([["cat"], ["dog"]])) == ["cat", "dog"]
+    with pytest.raises(InputError, match="has the label 'a' in row 0 and 1 in row 1"):
+        label_values([["a"], [1]])

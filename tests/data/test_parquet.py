@@ -144,3 +144,19 @@ def test_configurations_are_folders(tmp_path: Path) -> None:
     assert parquet_folder(tmp_path, "two") == tmp_path / "two"
     with pytest.raises(InputError, match=r"has the configurations one, two, but one is needed.*--config"):
         parquet_folder(tmp_path, None)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_shard_may_be_empty(
+    full: int, cache: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shards = [tmp_path / "data" / f"train-0000{index}-of-00002.parquet" for index in range(2)]
+    write_parquet(shards[full], GREY, LABELS, names="ab")
+    write_parquet(shards[1 - full], [], [], names="ab")
+
+    train = load(tmp_path / "data", DataConfig(cache=cache)).train
+
+    np.testing.assert_array_equal(train.images[:][:, 0].numpy(), np.stack(GREY))
+    assert train.labels.tolist() == LABELS

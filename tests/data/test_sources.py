@@ -9,6 +9,7 @@ import pytest
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
 from datacondense.errors import InputError
+from tests.conftest import forbid
 from tests.data.made_files import pictures, write_folder, write_parquet
 
 GREY = pictures(12, colour=False)
@@ -215,6 +216,29 @@ def test_settings_without_effect_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "b", DataConfig(image_column="img"))
     with pytest.raises(InputError, match=r"test_split is 'test', but .*a\.npz has no such setting"):
         load(tmp_path / "a.npz", DataConfig(test_split="test"))
+
+
+def test_one_parquet_file_has_no_configuration(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", GREY, LABELS)
+    with pytest.raises(
+        InputError, match=r"config is 'b', but .*a\.parquet has no such setting: leave --config out"
+    ):
+        load(path, DataConfig(config="b"))
+
+
+def test_a_folder_that_nobody_may_look_into_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"cannot be read as a folder \(Permission denied\): check its perm"):
+        load(tmp_path)
+
+
+def test_names_that_no_file_can_have_are_not_on_a_mirror(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is neither on a local mirror"):
+        load(f"owner/{'a' * 300}", DataConfig(data_root=tmp_path))
+    with pytest.raises(InputError, match="but there is no such folder: correct it or leave it unset"):
+        load("mnist", DataConfig(data_root=tmp_path / ("a" * 300)))
 
 
 def test_importing_reads_no_heavy_library() -> None:

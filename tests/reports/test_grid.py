@@ -60,7 +60,7 @@ def tiles_of(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> list[t
     mask = (picture == np.array(colour)).all(-1)
     found = []
     while mask.any():
-        top, left = (int(corner) for corner in np.argwhere(mask)[0])
+        top, left = map(int, np.unravel_index(mask.argmax(), mask.shape))
         width = int(np.argmin(np.append(mask[top, left:], False)))
         height = int(np.argmin(np.append(mask[top:, left], False)))
         mask[top : top + height, left : left + width] = False

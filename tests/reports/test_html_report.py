@@ -14,10 +14,13 @@ import torch
 from PIL import Image
 
 from datacondense import ImageSet, InputError, condense, load_condensed, write_report
+from datacondense.data.config import DataConfig
 from datacondense.data.splits import DataSplits
+from datacondense.data.whitening import whitened
 from datacondense.reports import html_report, real_images
 from datacondense.reports.html_pictures import data_uri
 from datacondense.reports.real_images import first_images
+from datacondense.set_metadata import Whitening
 from tests.condensation.made_runs import METHOD, RUN, break_run
 
 NASTY = '<script>alert("1")</script>'
@@ -117,6 +120,35 @@ def test_first_images_of_a_run_are_those_it_began_with(tiny: ImageSet) -> None:
         first_images(own_code, tiny)
 
 
+def test_a_whitening_that_cannot_be_undone_leaves_the_rest_of_the_page(
+    tiny: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_data(monkeypatch, tiny)
+    images = whitened(tiny, tiny, Whitening("kip", 0.1, tiny.fingerprint))
+    page = check(write_report(tmp_path / "r.html", images, on="made"), 1)
+    assert "Privacy was not measured: KIP's whitening drops the brightness" in page.text
+    assert "Provenance" in page.text
+
+
+def test_a_data_set_is_read_again_as_it_is_recorded(tiny: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, DataConfig]] = []
+
+    def load(name: str, config: DataConfig) -> DataSplits:
+        calls.append((name, config))
+        return DataSplits(train=tiny, test=InputError("The split 'test' has no labels."))
+
+    monkeypatch.setattr(real_images, "load", load)
+    form = {"resize": 8, "channels": 1}
+    source = {"name": "imagenette", "config": "320px", "split": "validation", **form}
+    images = replace(tiny, dataset="imagenette", provenance={"source": source})
+    found = real_images.real_images(images, None)
+    assert found.train.fingerprint == tiny.fingerprint
+    assert found.test is None
+    real_images.real_images(images, "./copy")
+    recorded = DataConfig(config="320px", train_split="validation", resize=8, channels=1)
+    assert calls == [("imagenette", recorded), ("./copy", DataConfig(resize=8, channels=1))]
+
+
 def test_pages_of_studies_are_shown_with_their_plots_and_no_html(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     folder.mkdir()
@@ -126,6 +158,7 @@ def test_pages_of_studies_are_shown_with_their_plots_and_no_html(tmp_path: Path)
         f"# Title {NASTY}",
         NASTY,
         "![plot](mnist.png) ![away](../other.png) ![far](https://example.org/x.png) ![none](no.png)",
+        f"![nul](a%00.png) ![long]({'x' * 300}.png)",
         "[inside](other.md) [bad](javascript:alert(1))",
         "| a | b |\n| --- | ---: |\n| **1** | <img src=x onerror=alert(1)> |",
     ]
@@ -135,6 +168,7 @@ def test_pages_of_studies_are_shown_with_their_plots_and_no_html(tmp_path: Path)
     page = check(write_report(tmp_path / "r.html", folder), 1)
     assert page.text.count(NASTY) == 3  # the title twice, and the paragraph
     assert "[away] [far] [none]" in page.text
+    assert "[nul] [long]" in page.text
     assert "notes" not in page.text
     assert "table" in page.tags
     several = write_report(tmp_path / "several.html", folder, folder / "notes.md")

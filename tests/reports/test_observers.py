@@ -86,10 +86,21 @@ def test_a_table_of_something_else_is_not_overwritten(tiny: ImageSet, tmp_path: 
     assert path.read_text() == "product,price\ntea,3\n"
 
 
+@pytest.mark.parametrize("row", ["0,one,7.5,2.0,,,", f"0,1,{'7' * 200_000},2.0,,,"])
+def test_a_damaged_table_is_one_sentence(row: str, tiny: ImageSet, tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    names = "iteration,step,loss,seconds,validation_accuracy,validation_std,validation_n"
+    path.write_text(f"{names}\n{row}\n")
+    with pytest.raises(InputError, match=r"run\.csv cannot be read as a table of a run \(.*\): give another"):
+        condense(tiny, METHOD, RUN, observer=CsvObserver(path))
+
+
 def test_a_table_that_cannot_be_written_is_one_sentence(tiny: ImageSet, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         condense(tiny, METHOD, RUN, observer=CsvObserver(tmp_path / "file" / "run.csv"))
+    with pytest.raises(InputError, match=r"cannot be written \(File name too long\)"):
+        condense(tiny, METHOD, RUN, observer=CsvObserver(tmp_path / ("a" * 300)))
 
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:

@@ -225,6 +225,13 @@ def test_the_command_that_made_a_set() -> None:
         assert made_by({**provenance, **strange}) is None
 
 
+def test_the_command_names_the_network_that_would_not_be_taken_by_itself() -> None:
+    provenance = dict(load_condensed("digits-10").provenance)
+    command = made_by({**provenance, "settings": {**provenance["settings"], "network": "convnet"}})
+    assert command is not None
+    assert " --network convnet " in command
+
+
 def test_what_is_neither_a_file_nor_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(

@@ -10,9 +10,7 @@ from typing import Any, cast, get_origin
 
 import tyro
 
-from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
-from datacondense.errors import InputError
 
 _PROGRAM = "datacondense"
 
@@ -52,37 +50,29 @@ def what_next(
     return "\n".join([*(f"Score it:   {command}" for command in score), f"Look at it: {plot}"])
 
 
-def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None:
-    """Return the data set of a set and how it was read, as far as that is recorded; None where it is not."""
-    source = provenance.get("source")
-    if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
-        return None
-    known: dict[str, Any] = {name: source.get(name) for name in ("resize", "channels")}
-    config = None if source["name"] in CATALOGUE else source.get("config")
-    split = None if source.get("split") == "train" else source.get("split")
-    try:
-        return source["name"], DataConfig(**known, config=config, train_split=split)
-    except (InputError, TypeError):  # what another program wrote
-        return None
-
-
 def _free(path: Path) -> Path:
     """Return a path at which nothing is: this one, or one with a number."""
     candidates = (path if not n else path.with_stem(f"{path.stem}-{n}") for n in count())
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
-def _flags(config: Any) -> list[str]:
-    """Return the options for all values that are not defaults."""
+def _flags(config: Any, usual: Any = None) -> list[str]:
+    """Return the options for all values that are not defaults, in settings within settings too."""
     words: list[str] = []
+    usual = type(config)() if usual is None else usual
     for known in fields(config):
-        value, option = getattr(config, known.name), f"--{known.name.replace('_', '-')}"
-        if is_dataclass(value) or value == known.default:
+        value, default = getattr(config, known.name), getattr(usual, known.name)
+        option = f"--{known.name.replace('_', '-')}"
+        if is_dataclass(value):
+            words += _flags(value, default)
+        elif value == default:
             continue
-        if value is True:
+        elif value is True:
             words.append(option)
         elif tyro.conf.UseAppendAction in getattr(known.type, "__metadata__", ()):
             words += [word for item in value for word in (option, str(item))]
+        elif isinstance(value, Mapping):
+            words += [option, ",".join(f"{name}={number}" for name, number in value.items())]
         else:
             words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
     return words

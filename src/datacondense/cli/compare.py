@@ -40,7 +40,7 @@ class Compare(TaskCommand):
             raise InputError("--methods and --rows mean the same: give one of them.")
         if self.methods and self.against_distillation:
             raise InputError("--against-distillation has its own methods: leave --methods out.")
-        rows = tuple(ABBREVIATIONS.get(name, name) for name in self.methods) or self.study.rows
+        rows = tuple(ABBREVIATIONS.get(name, name) for name in self.methods or self.study.rows)
         shared = {known.name: getattr(self, known.name) for known in fields(TaskCommand)}
         shared |= {"dataset": self.dataset, "dry_run": self.dry_run, "study": replace(self.study, rows=rows)}
         return Study(name="distillation" if self.against_distillation else "comparison", **shared)()

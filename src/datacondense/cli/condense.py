@@ -163,6 +163,10 @@ class Condense(Generic[ConfigT]):
             )
         if self.tune and ranks.size > 1:
             raise InputError(f"tune searches in one process, but there are {ranks.size}: leave --tune out.")
+        if self.soft_labels is None and "temperature" in self.given:
+            raise InputError(
+                "--temperature is of a teacher's labels: give --soft-labels too, or leave it out."
+            )
         self.watching.check(self.out)
         if not self.dry_run and ranks.is_first:
             RunFolder(self.out).check(resume=self.resume, force=self.force)
@@ -254,13 +258,13 @@ class Condense(Generic[ConfigT]):
     def _recorded(self, found: Mapping[str, Any]) -> tuple[MethodConfig, RunConfig]:
         """Return the settings with what a run with these took from its preset."""
         kept = found.get("run", {}).get("preset")
-        if not kept:
-            return self.settings, self.run
         # A file names no code: neither a method nor a setting of one's own comes from it.
-        kind = METHODS.get(found["method"]) if self.method is None else None
+        kind = METHODS.get(str(found.get("method"))) if self.method is None else None
+        if not kept and kind in {None, type(self.settings)}:
+            return self.settings, self.run
         settings = {
             name: value
-            for name, value in kept["settings"].items()
+            for name, value in (kept or {"settings": {}})["settings"].items()
             if not (isinstance(value, str) and ":" in value)
         }
         preset = Preset(

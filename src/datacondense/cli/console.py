@@ -58,7 +58,7 @@ class Printer:
     def ticker(self, title: str) -> Iterator[Ticker]:
         """Show the progress of one job: a bar on a terminal, a line now and then elsewhere."""
         if self._output.quiet:
-            yield _silent
+            yield lambda done, total, text: None
         elif self._errors.is_terminal:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bars
@@ -89,7 +89,3 @@ class _Lines:
         if now - self._last >= _SECONDS_BETWEEN_LINES or done >= total:
             self._last = now
             print(shown(f"{self._title}: {text}"), file=sys.stderr, flush=True)
-
-
-def _silent(done: float, total: float, text: str) -> None:
-    """Show nothing."""

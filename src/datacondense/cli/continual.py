@@ -13,7 +13,7 @@ from datacondense.applications.stream import Stream, class_stream, domain_stream
 from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
 from datacondense.cli.study import print_estimate
-from datacondense.cli.tasks import TaskCommand, check_stem, reporter, stopped
+from datacondense.cli.tasks import TaskCommand, check_stem
 from datacondense.environment import choose_device
 from datacondense.errors import InputError
 from datacondense.reports.continual_page import continual_record, write_continual
@@ -57,6 +57,11 @@ class Continual(TaskCommand):
                 else "No data set is given: give two or more, or one with --stages."
             )
 
+        if self.stages is None and self.class_order != "seed":
+            raise InputError(
+                "--class-order is of the classes of one data set: give --stages too, or leave it out."
+            )
+
     def __call__(self) -> int:
         """Run the subcommand and return the exit code: 0; 1 if a task failed; 130 after Ctrl-C."""
         printer = Printer(self.output)
@@ -68,18 +73,9 @@ class Continual(TaskCommand):
             return print_estimate(
                 estimate_study(study, self.out, workers=self.workers, device=device), printer
             )
-        with printer.ticker("continual") as tick:
-            try:
-                run = run_continual(
-                    stream,
-                    self.continual,
-                    self.out,
-                    workers=self.workers,
-                    device=device,
-                    observer=reporter(tick),
-                )
-            except KeyboardInterrupt:
-                return stopped(printer)
+        run = self.ran(printer, "continual", run_continual, stream, self.continual)
+        if run is None:
+            return 130
         write = partial(write_continual, run.result, self.facts(stream(0)), self.out, self.stem)
         return self.report(run.outcome, write, continual_record(run.result), printer)
 
@@ -140,6 +136,4 @@ class Continual(TaskCommand):
             words += ["--stages", str(self.stages)]
         if self.class_order != "seed":
             words += ["--class-order", self.class_order]
-        config = self.continual
-        given = (config, config.distilling, config.study, config.study.method, self.data)
-        return f"{command_line(words, *given)} --out OUT"
+        return f"{command_line(words, self.continual, self.data)} --out OUT"

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from datacondense.cli.commands import command_line, data_options
+from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
 from datacondense.cli.sets import read_set, with_pixels
+from datacondense.data.catalogue import data_options
 from datacondense.data.config import DataConfig
 from datacondense.data.exports import ExportFormat, export
 from datacondense.files import refuse_own_input

@@ -72,20 +72,19 @@ class Import:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        if not self.files:
-            raise InputError("No file is given: name at least one.")
         if self.zca and self.no_zca:
             raise InputError("--zca and --no-zca contradict each other: give one.")
         printer, real = Printer(self.output), load(self.on, self.data)
-        images = self._read(real.train, self.run)
-        runs = images.provenance["imported"].get("runs", 1) if self.all_runs else 1
+        first = images = self._read(real.train, self.run)
         out = self.out or Path(f"{self.files[0].resolve().stem}.safetensors")
-        for run in range(runs):
+        refuse_existing(out, force=self.force or self.all_runs)  # nor may it be a folder
+        runs = range(first.provenance["imported"].get("runs", 1)) if self.all_runs else [self.run]
+        for run in runs:
             path = out.with_stem(f"{out.stem}-run{run}") if self.all_runs else out
             refuse_own_input(path, *self.files)
             refuse_existing(path, force=self.force)
-            same = not self.all_runs or run == self.run  # as was read above
-            (images if same else self._read(real.train, run)).save(path)
+            images = first if run == self.run else self._read(real.train, run)
+            images.save(path)
             printer.say(f"{path}: {described(images)}")
         self._report(images, path, printer, scorable=real.has_test)
         return 0

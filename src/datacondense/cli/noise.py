@@ -6,9 +6,8 @@ from pathlib import Path
 
 from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
-from datacondense.cli.tasks import Dataset, TaskCommand, check_stem, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, check_stem
 from datacondense.data.data_source import DataSource
-from datacondense.environment import choose_device
 from datacondense.reports.noise_page import write_noise
 from datacondense.reports.records import noise_record
 from datacondense.studies.noise import NoiseConfig, run_noise
@@ -33,15 +32,10 @@ class Noise(TaskCommand):
         """Run the subcommand."""
         printer = Printer(self.output)
         check_stem(self.stem, self.out)
-        device = str(choose_device(self.device))
         source = DataSource(name=self.dataset, config=self.data)
-        with printer.ticker("noise") as tick:
-            try:
-                run = run_noise(
-                    source, self.noise, self.out, workers=self.workers, device=device, observer=reporter(tick)
-                )
-            except KeyboardInterrupt:
-                return stopped(printer)
+        run = self.ran(printer, "noise", run_noise, source, self.noise)
+        if run is None:
+            return 130
         write = partial(write_noise, run.result, self.facts(), self.out, self.stem)
         return self.report(run.outcome, write, noise_record(run.result), printer)
 
@@ -72,4 +66,4 @@ class Noise(TaskCommand):
     def command(self) -> str:
         """Return the command that reproduces the numbers."""
         words = ["noise", self.dataset]
-        return f"{command_line(words, self.noise, self.noise.method, self.data)} --out OUT"
+        return f"{command_line(words, self.noise, self.data)} --out OUT"

@@ -77,13 +77,13 @@ def start_all(args: Sequence[str], number: int) -> int:
     shared = {
         **_loopback(),
         **os.environ,
-        **{
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(store.port),
-            "TORCHELASTIC_USE_AGENT_STORE": "True",
-        },
-        **{"TORCHELASTIC_RESTART_COUNT": "0", "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number)},
-        **{"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // number)), _STARTED: "1"},
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(number)),
+        "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // number)),
+        _STARTED: "1",
     }
     children = [
         subprocess.Popen(

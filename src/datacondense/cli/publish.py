@@ -7,13 +7,15 @@ from typing import Annotated, Any, TypedDict
 
 import tyro
 
-from datacondense.cli.commands import command_line, data_options
+from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
 from datacondense.cli.machine import Output
 from datacondense.cli.sets import described, read_set, with_pixels
 from datacondense.condensation.loop import RunConfig
+from datacondense.condensation.method import MethodConfig
 from datacondense.condensation.presets import PUBLISHED
 from datacondense.condensation.registry import METHODS
+from datacondense.data.catalogue import data_options
 from datacondense.errors import InputError
 from datacondense.files import read_json, refuse_own_input
 from datacondense.reports.publishing import publish_to_folder, push_to_hub
@@ -102,6 +104,8 @@ def made_by(provenance: Mapping[str, Any]) -> str | None:
     except (InputError, KeyError, TypeError, ValueError):  # of another release
         return None
     words = ["condense", data[0], "--out", "OUT", "--method", provenance["method"], "--budget", PUBLISHED]
+    if settings.network == MethodConfig.network:  # unless it is given, that of the images' size is taken
+        words += ["--network", settings.network]
     return command_line(words, settings, run, data[1])
 
 

@@ -9,9 +9,8 @@ from datacondense.applications.search_config import SearchConfig
 from datacondense.applications.search_space import SearchSpace, read_space
 from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
-from datacondense.cli.tasks import Dataset, TaskCommand, check_stem, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, check_stem
 from datacondense.data.data_source import DataSource
-from datacondense.environment import choose_device
 from datacondense.errors import InputError
 from datacondense.reports.records import search_record
 from datacondense.reports.search_page import write_search
@@ -44,21 +43,12 @@ class Search(TaskCommand):
         """Run the subcommand."""
         printer = Printer(self.output)
         check_stem(self.stem, self.out)
-        config, device = self.config(), str(choose_device(self.device))
-        with printer.ticker("search") as tick:
-            try:
-                run = run_search(
-                    DataSource(name=self.dataset, config=self.data),
-                    config,
-                    self.out,
-                    storage=self.storage,
-                    heartbeat=self.heartbeat,
-                    workers=self.workers,
-                    device=device,
-                    observer=reporter(tick),
-                )
-            except KeyboardInterrupt:
-                return stopped(printer)
+        config, data = self.config(), DataSource(name=self.dataset, config=self.data)
+        run = self.ran(
+            printer, "search", run_search, data, config, storage=self.storage, heartbeat=self.heartbeat
+        )
+        if run is None:
+            return 130
         write = partial(write_search, run.result, self.facts(config), self.out, self.stem)
         return self.report(run.outcome, write, search_record(run.result), printer)
 
@@ -75,7 +65,8 @@ class Search(TaskCommand):
     @property
     def stem(self) -> str:
         """Name of the files."""
-        return self.label or f"search-{Path(self.dataset).stem}-ipc{self.search.method.ipc}"
+        usual = f"search-{Path(self.dataset).stem}-ipc{self.search.method.ipc}"
+        return usual if self.label is None else self.label
 
     def facts(self, config: SearchConfig) -> dict[str, str]:
         """Return how the numbers came about, independent of where tasks ran."""
@@ -104,5 +95,4 @@ class Search(TaskCommand):
         words = ["search", self.dataset]
         if self.space is not None:
             words += ["--space", str(self.space), *(["--trust-code"] if self.trust_code else [])]
-        configs = (self.search, self.search.method, self.search.space, self.data)
-        return f"{command_line(words, *configs)} --out OUT"
+        return f"{command_line(words, self.search, self.data)} --out OUT"

@@ -1,10 +1,11 @@
 """Reading the sets that subcommands take: files, run folders, exports."""
 
+import os
 import warnings
 from pathlib import Path
 
-from datacondense.cli.commands import data_options
 from datacondense.condensation.results import unfinished
+from datacondense.data.catalogue import data_options
 from datacondense.data.config import DataConfig
 from datacondense.data.exports import is_export, load_export
 from datacondense.data.sources import condensed_file, is_repository, load
@@ -37,14 +38,15 @@ def read_set(path: Path) -> ImageSet:
 
 def read_set_and_original(path: Path) -> tuple[ImageSet, ImageSet | None]:
     """Read a set and, for an export, the exact set that it was made from."""
-    if is_repository(path.as_posix()) and not path.exists():
+    # Functions of os.path raise nothing where one may not look, or no file can have the name.
+    if is_repository(path.as_posix()) and not os.path.exists(path):
         return _of_the_hub(path.as_posix()), None
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return ImageSet.load(path), None
     if is_export(path):
         return load_export(path)
     folder = RunFolder(path)
-    if folder.result.exists():
+    if os.path.exists(folder.result):
         return ImageSet.load(folder.result), None
     if not folder.has_settings:
         raise InputError(

@@ -1,7 +1,9 @@
 """`datacondense evaluate --standard`: a set beside real images of the same storage, in one table."""
 
+import os
 from dataclasses import dataclass, field
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +11,9 @@ import tyro
 
 from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
-from datacondense.cli.tasks import TaskCommand, check_stem, reporter, stopped
+from datacondense.cli.tasks import TaskCommand, check_stem
 from datacondense.data.data_source import DataSource
-from datacondense.environment import choose_device
+from datacondense.errors import InputError
 from datacondense.reports.layout import number
 from datacondense.reports.records import study_record
 from datacondense.reports.study_page import write_study
@@ -41,21 +43,21 @@ class EvaluateStandard(TaskCommand):
     def __call__(self) -> int:
         """Run the subcommand and return the exit code: 0; 1 if a task failed; 130 after Ctrl-C."""
         printer = Printer(self.output)
-        stem = self.label or f"standard-{self.sets[0].stem}"
+        if not self.sets:
+            raise InputError("No set is given: name at least one.")
+        stem = f"standard-{self.sets[0].stem}" if self.label is None else self.label
         check_stem(stem, self.out)
-        device = str(choose_device(self.device))
-        files = [RunFolder(path).result if path.is_dir() else path for path in self.sets]
+        files = [RunFolder(path).result if os.path.isdir(path) else path for path in self.sets]
         study = standard(DataSource(name=self.on, config=self.data), files, self.config)
-        with printer.ticker("standard") as tick:
-            try:
-                run = run_study(study, self.out, workers=self.workers, device=device, observer=reporter(tick))
-            except KeyboardInterrupt:
-                return stopped(printer)
+        run = self.ran(printer, "standard", run_study, study)
+        if run is None:
+            return 130
         scores = standard_scores(run.result)
         lines = [f"{name.upper()}: {number(value, '.3f', 'unknown')}" for name, value in scores.items()]
         part = f"## Scores of DD-Ranking\n\n{', '.join(lines)}. {_SCORES}"
         write = partial(write_study, run.result, self.facts(), self.out, stem, [part])
-        code = self.report(run.outcome, write, {**scores, **study_record(run.result)}, printer)
+        known = {name: None if isnan(value) else value for name, value in scores.items()}
+        code = self.report(run.outcome, write, {**known, **study_record(run.result)}, printer)
         printer.say("\n".join(lines))
         return code
 

@@ -9,7 +9,7 @@ import tyro
 
 from datacondense.cli.commands import command_line
 from datacondense.cli.console import Printer
-from datacondense.cli.tasks import Dataset, TaskCommand, check_stem, reporter, stopped
+from datacondense.cli.tasks import Dataset, TaskCommand, check_stem
 from datacondense.data.data_source import DataSource
 from datacondense.environment import choose_device
 from datacondense.evaluation.protocol import EvaluationConfig
@@ -61,11 +61,9 @@ class Study(TaskCommand):
             return print_estimate(
                 estimate_study(study, self.out, workers=self.workers, device=device), printer
             )
-        with printer.ticker(study.name) as tick:
-            try:
-                run = run_study(study, self.out, workers=self.workers, device=device, observer=reporter(tick))
-            except KeyboardInterrupt:
-                return stopped(printer)
+        run = self.ran(printer, study.name, run_study, study)
+        if run is None:
+            return 130
         write = partial(write_study, run.result, self.facts(), self.out, self.stem)
         return self.report(run.outcome, write, study_record(run.result), printer)
 
@@ -137,7 +135,7 @@ class Study(TaskCommand):
         words = ["study", self.name, self.dataset, *(["--trust-code"] if self.trust_code else [])]
         if self.validation_fraction:
             words += ["--validation-fraction", str(self.validation_fraction)]
-        return f"{command_line(words, self.study, self.study.method, self.data)} --out OUT"
+        return f"{command_line(words, self.study, self.data)} --out OUT"
 
 
 def print_estimate(estimate: StudyEstimate, printer: Printer) -> int:

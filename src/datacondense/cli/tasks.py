@@ -4,15 +4,18 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
 from datacondense.cli.console import Printer, Ticker
 from datacondense.cli.machine import Output
 from datacondense.data.config import DataConfig
+from datacondense.environment import choose_device
 from datacondense.errors import InputError
+from datacondense.files import writing
 from datacondense.reports.layout import duration
+from datacondense.studies.running import Run
 from datacondense.tasks.scheduler import Observer, Outcome, StudyProgress
 from datacondense.tasks.store import TASKS
 from datacondense.tasks.workers import WorkersConfig
@@ -21,6 +24,7 @@ _SHOWN_FAILURES = 5
 # Bytes. File systems take 255 for a name, of which a suffix and a temporary name need some.
 _LONGEST_STEM = 200
 
+ResultT = TypeVar("ResultT")
 Dataset: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
 
 
@@ -46,6 +50,19 @@ class TaskCommand:
     data: DataConfig = field(default_factory=DataConfig)
     output: Output = field(default_factory=Output)
 
+    def ran(
+        self, printer: Printer, title: str, run: Callable[..., Run[ResultT]], *what: Any, **options: Any
+    ) -> Run[ResultT] | None:
+        """Run tasks and show their progress; None once Ctrl-C was pressed, which is said."""
+        device = str(choose_device(self.device))
+        with printer.ticker(title) as tick:
+            try:
+                shared = {"workers": self.workers, "device": device, "observer": reporter(tick)}
+                return run(*what, self.out, **shared, **options)
+            except KeyboardInterrupt:
+                printer.note("Stopped. Run the same command again to continue.")
+                return None
+
     def report(
         self, outcome: Outcome, write: Callable[[], list[Path]], numbers: Mapping[str, Any], printer: Printer
     ) -> int:
@@ -70,12 +87,6 @@ class TaskCommand:
         return 1 if outcome.failed or outcome.blocked else 0
 
 
-def stopped(printer: Printer) -> int:
-    """Report that Ctrl-C was pressed, and return the exit code."""
-    printer.note("Stopped. Run the same command again to continue.")
-    return 130
-
-
 def check_stem(stem: str, out: Path) -> None:
     """Refuse names of files that lie elsewhere or are hidden, and names that files of somebody else have already."""
     is_plain = stem.isprintable() and not stem.startswith(".") and not set(stem) & set("/\\")
@@ -84,13 +95,14 @@ def check_stem(stem: str, out: Path) -> None:
             f"The files would be called {stem!r}, but a name has no separators or control characters, no dot in front "
             f"and {_LONGEST_STEM} bytes at most: give --label, such as --label first."
         )
-    if not out.is_dir() or (out / TASKS).exists():
-        return
-    for path in sorted(out.iterdir()):
-        if path.name.startswith(f"{stem}."):
-            raise InputError(
-                f"{path} exists, and no study was run in {out}: give another --out, or another --label."
-            )
+    with writing(out):
+        if not out.is_dir() or (out / TASKS).exists():
+            return
+        taken = [path for path in sorted(out.iterdir()) if path.name.startswith(f"{stem}.")]
+    if taken:
+        raise InputError(
+            f"{taken[0]} exists, and no study was run in {out}: give another --out, or another --label."
+        )
 
 
 def reporter(tick: Ticker) -> Observer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from datacondense.data.config import DataConfig
+from datacondense.errors import InputError
 
 DIGITS = "digits"
 _HUB = DataConfig(image_column="image", label_column="label", train_split="train", test_split="test")
@@ -126,3 +127,19 @@ CATALOGUE: dict[str, CatalogueEntry] = {
     ),
     "usps": CatalogueEntry(hub_id="flwrlabs/usps", config=replace(_HUB, config="default")),
 }
+
+
+def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None:
+    """Return the data set of a set and how it was read, as far as that is recorded; None where it is not."""
+    source = provenance.get("source")
+    if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
+        return None
+    known: dict[str, Any] = {name: source.get(name) for name in ("resize", "channels", "config")}
+    entry = CATALOGUE.get(source["name"])
+    if entry is not None and known["config"] == entry.config.config:
+        known["config"] = None
+    split = None if source.get("split") == "train" else source.get("split")
+    try:
+        return source["name"], DataConfig(**known, train_split=split)
+    except (InputError, TypeError):  # what another program wrote
+        return None

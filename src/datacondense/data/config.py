@@ -42,7 +42,8 @@ class DataConfig:
                 f"The column {self.image_column!r} is named for both images and labels, but they are two columns: "
                 "name another one for either."
             )
-        if self.train_split is not None and self.train_split == self.test_split:
+        # A split is found whatever the case of its letters.
+        if self.train_split is not None and self.train_split.lower() == (self.test_split or "").lower():
             raise InputError(
                 f"The split {self.train_split!r} is named for both training and testing, but test images must not "
                 "be trained on: name another split for either."

@@ -11,7 +11,7 @@ import torch
 from datacondense.data.catalogue import CATALOGUE
 from datacondense.data.config import DataConfig
 from datacondense.data.joining import only_classes
-from datacondense.data.sources import MIRROR_VARIABLE, load
+from datacondense.data.sources import MIRROR_VARIABLE, existing, load
 from datacondense.data.splits import DataSplits, Normalisation, kept
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
@@ -72,10 +72,10 @@ def identified(source: DataSource, *, needs_test: bool = True) -> DataSource:
     It is read. `InputError` is raised if it lacks the test images that it needs, or they cannot be used.
     """
     root = source.config.data_root or os.environ.get(MIRROR_VARIABLE)
-    path = expanded(source.name)
+    path = existing(source.name)
     absolute = replace(
         source,
-        name=str(path.resolve()) if path.exists() and source.name not in CATALOGUE else source.name,
+        name=str(path.resolve()) if path is not None and source.name not in CATALOGUE else source.name,
         config=replace(source.config, data_root=expanded(root).resolve() if root else None),
     )
     splits = absolute.read()

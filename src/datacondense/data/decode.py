@@ -58,9 +58,8 @@ def decode_images(
         _check_total(len(sources), (resize, resize))
     decoded: list[Pixels | None] = []
     given, largest = first, 0
-    with warnings.catch_warnings():
-        # Our own limit is tighter than the one of PIL, which only warns.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    # Our own limit is tighter than the one of PIL, which only warns.
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         for source, name in zip(sources, names, strict=True):
             pixels = _pixels(source, name, resize, channels)
             first = first or First(name, pixels.shape)
@@ -79,8 +78,7 @@ def decode_images(
 
 def first_of(source: Any, name: str, *, resize: int | None, channels: int | None) -> First:
     """Decode the first of images."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         return First(name, _pixels(source, name, resize, channels).shape)
 
 

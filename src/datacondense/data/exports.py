@@ -4,6 +4,7 @@ Learned pixels are real numbers that may lie outside 0..1, and pictures hold who
 rounded images every export holds the exact set, so that the cost of rounding can be measured.
 """
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,7 +156,7 @@ def _check_own(folder: Path) -> None:
 
 def is_export(path: Path) -> bool:
     """Whether a folder is one that `export` wrote."""
-    return (Path(path) / ORIGINAL).is_file()
+    return os.path.isfile(Path(path) / ORIGINAL)
 
 
 def load_export(folder: Path) -> tuple[ImageSet, ImageSet]:

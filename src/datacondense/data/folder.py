@@ -1,7 +1,6 @@
 """A folder of images: one folder for each class, optionally below one folder for each split."""
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from datacondense.data.config import DataConfig
@@ -80,20 +79,15 @@ def _read_split(tree: ImageTree, split: str, config: DataConfig) -> ReadSplit:
 
 
 def _classes(tree: ImageTree) -> dict[str, list[Path]]:
-    """Return the images of each class; folders whose names look the same are one class."""
+    """Return the images of each class, by value where all are whole numbers; names that look the same are one class."""
     classes: dict[str, list[Path]] = {}
     for folder in tree.folders:
         # Those of one folder are in order; to compare a million paths takes long.
         images = sorted(folder.all_images()) if folder.folders else folder.images
         classes.setdefault(normal(folder.name), []).extend(images)
-    return {name: classes[name] for name in _in_order(classes)}
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    """Return class names as they are sorted, by value where all are whole numbers."""
-    names = list(names)
-    numbers = all(name.isascii() and name.isdigit() for name in names)
-    return sorted(names, key=lambda name: (int(name), name)) if numbers else names
+    if all(name.isascii() and name.isdigit() for name in classes):
+        return dict(sorted(classes.items(), key=lambda item: (int(item[0]), item[0])))
+    return classes
 
 
 def _annotations(folder: Path) -> Path | None:

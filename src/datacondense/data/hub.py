@@ -1,5 +1,6 @@
 """The Hugging Face Hub, through its `datasets` library and that library's cache."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ def is_hub_id(source: str) -> bool:
 
 def is_published(folder: Path) -> bool:
     """Whether a folder holds a condensed set as it is published; the folder of a run has no card."""
-    return (folder / CONDENSED).is_file() and (folder / CARD).is_file()
+    # Unlike Path.is_file, this raises nothing where one may not look.
+    return all(os.path.isfile(folder / name) for name in (CONDENSED, CARD))
 
 
 def published_file(hub_id: str) -> Path | None:

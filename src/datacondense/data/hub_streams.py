@@ -15,6 +15,7 @@ from datacondense.cache import cache_folder
 from datacondense.data.columns import find_columns
 from datacondense.data.config import DataConfig
 from datacondense.data.hub import REACH_SECONDS, loaded, quiet
+from datacondense.data.list_pixels import list_depth
 from datacondense.data.splits import ReadSplit, Splits, read_splits
 from datacondense.data.streams import encoded_rows, read_stream
 from datacondense.files import read_json, write_text
@@ -69,7 +70,9 @@ def _described(streams: Mapping[str, Any], revision: str, config: DataConfig) ->
     for split, stream in streams.items():
         features = stream.features or stream._resolve_features().features
         column, _ = find_columns(features, config)
-        row: dict[str, Any] = next(iter(encoded_rows(stream, column)), {})
+        # Lists of numbers would be encoded as images, in another type.
+        is_list = list_depth(features.arrow_schema.field(column).type) > 0
+        row: dict[str, Any] = {} if is_list else next(iter(encoded_rows(stream, column)), {})
         found["splits"][split] = features.to_dict()
         found["holds_images"] &= bool((row.get(column) or {}).get("bytes"))
     return found

@@ -124,6 +124,7 @@ def label_values(labels: Any) -> list[Any]:
         ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+        labels = [row[0] for row in labels] if isinstance(labels, (list, tuple)) else labels
     if array.ndim != 1 or array.dtype.kind not in "iubUO" or array.size == 0:
         raise InputError(
             f"Labels are {array.dtype} of shape {array.shape}, but must be one whole number or string for each image, "

@@ -123,14 +123,10 @@ class ParquetRows:
 
     def batches(self, size: int, start: int) -> Iterator[Callable[[], Batch]]:
         """Yield what reads so many rows each, from the batch of a number on."""
-        first, entries = start * size, list[Any]()
-        for entry in islice(self._entries(), first, None):
-            entries.append(entry)
-            if len(entries) == size:
-                yield partial(batch_of, entries, first, self._split, ())
-                first, entries = first + size, []
-        if entries:
+        first, rows = start * size, islice(self._entries(), start * size, None)
+        while entries := list(islice(rows, size)):
             yield partial(batch_of, entries, first, self._split, ())
+            first += len(entries)
 
     def _entries(self) -> Iterator[Any]:
         """Yield what the column holds."""
@@ -170,7 +166,8 @@ def _file_table(file: Path, config: DataConfig, column: str | None) -> Any:
             size += batch.nbytes
             check_memory(size, f"The images of {file}", "split it, or keep them on disk with --cache")
             batches.append(batch)
-        table = pa.Table.from_batches(batches, schema=batches[0].schema if batches else None)
+        kinds = pa.schema([known for known in opened.schema_arrow if known.name in columns])
+        table = pa.Table.from_batches(batches, schema=batches[0].schema if batches else kinds)
         return _typed(table, features)
 
 

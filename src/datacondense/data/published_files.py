@@ -35,8 +35,7 @@ def read_tensors_of(path: Path) -> Any:
                 size = max(size, sum(member.file_size for member in archive.infolist()))
         check_memory(size, f"The contents of {path}", "give a smaller file")
         try:
-            with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings(action="ignore"):
                 return _plain(torch.load(path, map_location="cpu", weights_only=True), path, {})
         except pickle.UnpicklingError as error:
             named = re.search(r"GLOBAL (\S+)", str(error))

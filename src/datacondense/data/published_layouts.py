@@ -1,5 +1,6 @@
 """The forms in which others publish condensed sets: images and labels out of their files, as these hold them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -50,7 +51,7 @@ def all_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files of a set, where a folder that holds them was given."""
     if not paths:
         raise InputError("No file is given: name at least one.")
-    if len(paths) == 1 and (paths[0] / _TENSOR_FILES[0]).is_file():
+    if len(paths) == 1 and os.path.isfile(paths[0] / _TENSOR_FILES[0]):
         return [paths[0] / name for name in _TENSOR_FILES if (paths[0] / name).is_file()]
     return list(paths)
 
@@ -63,7 +64,7 @@ def content_of(paths: Sequence[Path], run: int, on: ImageSet) -> Content:
             f"{path} is an archive, which is not read: SRe2L's hold labels of every batch of one training, which no "
             "set can carry; import the folder of images alone."
         )
-    if len(paths) == 1 and path.is_dir():
+    if len(paths) == 1 and os.path.isdir(path):
         return _from_folder(path, on)
     if len(paths) == 1 and path.suffix == ".npz":
         return _from_arrays(path)
@@ -182,11 +183,7 @@ def _is_labels(tensor: Tensor) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    one = (
-        value.numel() == 1 and value.dim() < 2 and value.is_floating_point()
-        if isinstance(value, Tensor)
-        else False
-    )
+    one = isinstance(value, Tensor) and value.numel() == 1 and value.dim() < 2 and value.is_floating_point()
     return (one or isinstance(value, float)) and isfinite(value)
 
 

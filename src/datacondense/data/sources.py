@@ -83,7 +83,7 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
     elif name == DIGITS and entry is not None:
         _check_unset(config, _HUB_FIELDS, DIGITS)
         splits = read_digits(config)
-    elif entry is None and (path := _existing(source)) is not None:
+    elif entry is None and (path := existing(source)) is not None:
         if is_published(path):
             return _read_condensed(path / CONDENSED, config)
         splits = _read_path(path, config)
@@ -110,14 +110,14 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
 def condensed_file(hub_id: str, config: DataConfig = _DEFAULTS) -> Path | None:
     """Return the condensed set that a repository holds, on the mirror or the Hub; None where it holds none."""
     root = _mirror_root(config)
-    if root is not None and (root / hub_id).is_dir():
+    if root is not None and os.path.isdir(root / hub_id):
         return root / hub_id / CONDENSED if is_published(root / hub_id) else None
     return published_file(hub_id)
 
 
 def is_repository(text: str) -> bool:
     """Whether a text names a repository of the Hub, and not a file or folder that is missing."""
-    return is_hub_id(text) and not text.endswith(_PATH_SUFFIXES) and not Path(text).parent.exists()
+    return is_hub_id(text) and not text.endswith(_PATH_SUFFIXES) and not os.path.exists(Path(text).parent)
 
 
 def _read_condensed(file: Path, config: DataConfig) -> DataSplits:
@@ -155,7 +155,7 @@ def _read_memory(source: object, config: DataConfig) -> Splits:
     return read_tables(source, config)
 
 
-def _existing(source: str | Path) -> Path | None:
+def existing(source: str | Path) -> Path | None:
     """Return the path of a file or folder, if there is one."""
     try:
         path = expanded(source)
@@ -173,6 +173,7 @@ def _read_path(path: Path, config: DataConfig) -> Splits:
         _check_unset(config, _HUB_FIELDS, str(path))
         return read_npz(path, config)
     if suffix == ".parquet":
+        _check_unset(config, ("config",), str(path))
         return read_parquet(path, config)
     if suffix == ".safetensors":
         raise InputError(
@@ -215,7 +216,9 @@ def _read_folder(path: Path, config: DataConfig) -> Splits:
 def _read_id(hub_id: str, config: DataConfig, entry: CatalogueEntry | None) -> Splits:
     """Read a Hub id from the mirror where it is there, else from the Hub."""
     root = _mirror_root(config)
-    folder = parquet_folder(root / hub_id, config.config) if root is not None else None
+    folder = None
+    if root is not None and os.path.isdir(root / hub_id):
+        folder = parquet_folder(root / hub_id, config.config)
     if folder is not None:
         return read_parquet(folder, config)
     given: dict[str, Any] = (entry.files(config) if entry is not None else None) or {}
@@ -231,7 +234,7 @@ def _mirror_root(config: DataConfig) -> Path | None:
     if given is None and not variable:
         return None
     root = expanded(given if given is not None else str(variable))
-    if not root.is_dir():
+    if not os.path.isdir(root):
         option = "--data-root" if given is not None else MIRROR_VARIABLE
         raise InputError(f"{option} is {root}, but there is no such folder: correct it or leave it unset.")
     return root

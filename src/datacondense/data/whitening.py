@@ -8,8 +8,9 @@ frepo  x normalised by channel, c its mean, r = ε tr/D
 kip    x normalised by channel, less the image's own mean and divided by its norm, c = 0, r = ε tr/D
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import prod
 
 import torch
@@ -103,19 +104,15 @@ def _check(whitening: Whitening, train: ImageSet) -> None:
         )
 
 
-def _rows(images: ImageSet, train: ImageSet, kind: WhiteningKind) -> "map[Tensor]":
-    """Return images as rows of float64, some thousand at a time."""
-    return map(partial(_flat, images, train, kind), torch.arange(len(images)).split(_BATCH))
-
-
-def _flat(images: ImageSet, train: ImageSet, kind: WhiteningKind, positions: Tensor) -> Tensor:
-    """Return images as rows `[M, D]` in the scale of their kind."""
-    pixels = images.pixels(positions)
-    rows = (pixels if kind == "zca" else train.normalise(pixels)).flatten(1).double()
-    if kind == "kip":
-        rows = rows - rows.mean(1, keepdim=True)
-        rows = rows / rows.norm(dim=1, keepdim=True).clamp(min=_LEAST_NORM)
-    return rows
+def _rows(images: ImageSet, train: ImageSet, kind: WhiteningKind) -> Iterator[Tensor]:
+    """Yield images as rows `[M, D]` of float64 in the scale of their kind, some thousand at a time."""
+    for positions in torch.arange(len(images)).split(_BATCH):
+        pixels = images.pixels(positions)
+        rows = (pixels if kind == "zca" else train.normalise(pixels)).flatten(1).double()
+        if kind == "kip":
+            rows = rows - rows.mean(1, keepdim=True)
+            rows = rows / rows.norm(dim=1, keepdim=True).clamp(min=_LEAST_NORM)
+        yield rows
 
 
 @lru_cache(maxsize=1)

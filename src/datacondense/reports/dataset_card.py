@@ -90,15 +90,13 @@ def _facts(images: ImageSet) -> list[tuple[str, str]]:
     low, high = map(float, images.pixels().aminmax())
     fewest, most = min(images.class_sizes), max(images.class_sizes)
     each = f"{most}" if fewest == most else f"{fewest} to {most}"
+    mean, std = (", ".join(map(str, each)) for each in (images.mean, images.std))
     facts = [
         ("images", f"{len(images)}: {each} for each of {images.num_classes} classes"),
         ("channels × height × width", " × ".join(map(str, images.image_shape))),
         ("labels", "class numbers" if images.soft_labels is None else "distributions over the classes"),
         ("range of the numbers", f"{low:.3f} to {high:.3f}"),
-        (
-            "normalisation",
-            f"(x - mean) / std, with mean {_numbers(images.mean)} and std {_numbers(images.std)}",
-        ),
+        ("normalisation", f"(x - mean) / std, with mean {mean} and std {std}"),
     ]
     if images.factor > 1:
         facts.append((
@@ -113,11 +111,6 @@ def _facts(images: ImageSet) -> list[tuple[str, str]]:
         ))
     facts.append(("fingerprint", images.fingerprint))
     return facts
-
-
-def _numbers(values: Sequence[float]) -> str:
-    """Return numbers in a list."""
-    return ", ".join(f"{value}" for value in values)
 
 
 def _use(images: ImageSet, hub_id: str) -> str:

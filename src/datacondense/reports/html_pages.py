@@ -51,7 +51,10 @@ def image(_: RendererHTML, tokens: Sequence[Token], index: int, __: Any, env: Ma
     name, caption = unquote(str(tokens[index].attrs.get("src", ""))), escape(tokens[index].content)
     path = Path(env["folder"], name)
     # Neither a path that leads elsewhere, nor a link, nor a pipe.
-    is_near = path.resolve() == Path(env["folder"]).resolve() / path.name and path.is_file()
+    try:
+        is_near = path.resolve() == Path(env["folder"]).resolve() / path.name and path.is_file()
+    except (OSError, ValueError):  # no file can have the name
+        is_near = False
     source = file_uri(path, env["most"]) if is_near else None
     return f'<img src="{source}" alt="{caption}">' if source else f"[{caption}]"
 

@@ -4,6 +4,7 @@ Text from files is escaped by the template and by the reader of Markdown, and th
 connections by its Content-Security-Policy.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from datacondense import __version__
 from datacondense.condensation.results import unfinished
 from datacondense.data.exports import is_export, load_export
+from datacondense.data.splits import DataSplits
 from datacondense.data.whitening import stretched, unwhitened
 from datacondense.errors import InputError, escaped
 from datacondense.files import refuse_existing, write_text
@@ -21,7 +23,7 @@ from datacondense.reports.html_pages import page_html, pages_in
 from datacondense.reports.html_pictures import Picture, curves, neighbours_picture, set_picture
 from datacondense.reports.layout import NOTHING
 from datacondense.reports.privacy import measure_privacy
-from datacondense.reports.real_images import RealImages, first_images, real_images
+from datacondense.reports.real_images import first_images, real_images
 from datacondense.run_folder import RunFolder
 from datacondense.settings import joined_keys
 
@@ -138,13 +140,14 @@ def _sources(given: Path | str | ImageSet) -> list[tuple[str, Source]]:
         return [(repr(given), given)]
     path = Path(given)
     name, folder = escaped(path.resolve().name), RunFolder(path)
-    if path.is_dir():
+    # Functions of os.path raise nothing where one may not look, or no file can have the name.
+    if os.path.isdir(path):
         if folder.has_settings:
             return [(name, folder)]
         if is_export(path):
             return [(name, load_export(path)[0])]
         pages = pages_in(path)
-        if not pages and not folder.result.exists():
+        if not pages and not os.path.exists(folder.result):
             raise InputError(
                 f"{path} holds no run, no set and no page of a study: give a folder that a command wrote."
             )
@@ -215,15 +218,17 @@ def _set_parts(images: ImageSet, options: _Options, caption: str, *, is_run: boo
     provenance = facts.pop("provenance")
     yield Part(title="The set", facts=_facts(facts))
     if options.privacy:
-        why = f"Privacy was not measured: {lacking}"
-        yield _privacy_part(images, real, options) if real else Part(title="Privacy", texts=(why,))
+        try:
+            measured = _privacy_part(images, real, options) if real else None
+        except InputError as error:  # a whitening that cannot be undone
+            measured, lacking = None, escaped(str(error))
+        yield measured or Part(title="Privacy", texts=(f"Privacy was not measured: {lacking}",))
     yield from _origin(provenance, options)
 
 
-def _privacy_part(images: ImageSet, real: RealImages, options: _Options) -> Part:
+def _privacy_part(images: ImageSet, real: DataSplits, options: _Options) -> Part:
     """Compare a set's images with the real ones."""
-    shown = images if images.whitening is None else unwhitened(images, real.train)
-    shown = shown.decoded()
+    shown = unwhitened(images, real.train).decoded()
     test = None if real.test is None else real.test.images
     found = measure_privacy(shown.pixels(), real.train.images, test)
     shares = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95}

@@ -11,6 +11,7 @@ what it wrote of steps that are repeated is replaced.
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,14 +78,14 @@ class CsvObserver:
     def _keep_before(self, step: tuple[int, int]) -> None:
         """Keep the rows of earlier steps, and no others: not those that are repeated, nor what a kill cut off."""
         remedy = "give another path"
-        lines: list[str] = []
-        if self._path.exists():
+        kept: list[list[str]] = []
+        if os.path.exists(self._path):
             with reading(self._path, "a table of a run", remedy):
                 header, *lines = self._path.read_text(encoding="utf-8").split("\n")[:-1] or [""]
-            if header != ",".join(_COLUMNS):
-                raise InputError(f"{self._path} is no table of a run, and is not overwritten: {remedy}.")
-        rows = [row for row in csv.reader(lines) if len(row) == len(_COLUMNS)]
-        kept = [row for row in rows if (int(row[0]), int(row[1])) < step]
+                if header != ",".join(_COLUMNS):
+                    raise InputError(f"{self._path} is no table of a run, and is not overwritten: {remedy}.")
+                rows = [row for row in csv.reader(lines) if len(row) == len(_COLUMNS)]
+                kept = [row for row in rows if (int(row[0]), int(row[1])) < step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(map(_line, (_COLUMNS, *kept))), encoding="utf-8", newline="")
 

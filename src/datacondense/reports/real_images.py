@@ -1,33 +1,29 @@
 """The real images behind a set, read again: what a run began with, and what privacy is measured against."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from datacondense.condensation.registry import METHODS
 from datacondense.condensation.results import facts_of_set, frozen
-from datacondense.data.catalogue import CATALOGUE
+from datacondense.data.catalogue import CATALOGUE, data_options
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
+from datacondense.data.splits import DataSplits
 from datacondense.data.validation import hold_out
 from datacondense.errors import InputError
 from datacondense.image_set import ImageSet
 
 
-class RealImages(NamedTuple):
-    """What a set was learned from, and images of the same kind that it was not."""
-
-    train: ImageSet
-    test: ImageSet | None
-
-
-def real_images(images: ImageSet, on: str | None) -> RealImages:
+def real_images(images: ImageSet, on: str | None) -> DataSplits:
     """Read the data set behind a set: the named one, or the recorded one where it is known by its name."""
-    source = _entry(images.provenance, "source")
-    name = on or images.dataset or str(source.get("name"))
+    recorded, config = data_options(images.provenance) or ("", DataConfig())
+    name = on or images.dataset or recorded
     if on is None and name not in CATALOGUE:
         raise InputError("the data set has no name that load knows, so give it (--on DATASET).")
-    splits = load(name, DataConfig(resize=source.get("resize"), channels=source.get("channels")))
-    train, held = splits.train, _entry(source, "hold_out")
+    if name != recorded:  # another copy of it
+        config = DataConfig(resize=config.resize, channels=config.channels)
+    splits = load(name, config)
+    train, held = splits.train, _entry(_entry(images.provenance, "source"), "hold_out")
     if held:
         train = hold_out(train, held.get("fraction", 0.0), held.get("seed", 0))[0]
     if train.image_shape != images.image_shape:
@@ -35,7 +31,7 @@ def real_images(images: ImageSet, on: str | None) -> RealImages:
             f"{name} has images of shape {train.image_shape}, but the set has {images.image_shape} (channels, height, "
             "width): give the data set that it was learned from (--on DATASET)."
         )
-    return RealImages(train, splits.test)
+    return DataSplits(train=train, test=splits.test if splits.has_test else None)
 
 
 def first_images(provenance: Mapping[str, Any], train: ImageSet) -> ImageSet:

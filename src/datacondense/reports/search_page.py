@@ -51,16 +51,11 @@ def search_markdown(result: SearchResult, facts: Mapping[str, str], *, picture: 
     """Return a search as a Markdown page; equal numbers give equal pages."""
     numbers = proxy_numbers(result)
     parts = [
-        search_table(result),
+        md.table(_HEADER, map(_line, numbers), words=2),
         md.joined([_READING, *_missing(result, numbers)], " "),
         md.environments_part(result.environments),
     ]
     return md.page_of(HEADING, facts, picture, parts)
-
-
-def search_table(result: SearchResult) -> str:
-    """Return a line for each proxy, and for the reference."""
-    return md.table(_HEADER, map(_line, proxy_numbers(result)), words=2)
 
 
 def search_csv_text(result: SearchResult) -> str:

@@ -19,7 +19,7 @@ def plot_search(result: SearchResult, path: Path | str) -> None:
 
 
 def search_figure(result: SearchResult) -> Figure:
-    """Return the held-out accuracies of architectures, one panel for each proxy; coloured by their depth or first."""
+    """Return the held-out accuracies of architectures, against those of the reference, one panel for each proxy."""
     columns = min(_COLUMNS, len(result.proxies))
     rows = -(-len(result.proxies) // columns)
     figure = plotting.new_figure(_SIDE * columns + 0.4, _SIDE * rows + 0.8)
