@@ -1,11 +1,13 @@
 """What every test shares: no network, no leftovers of the environment, tiny image sets."""
 
+import errno
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +25,9 @@ if not torch.cuda.is_available():
 
 # Tiny tensors gain nothing from a second thread, and lose much where other processes keep the cores busy.
 torch.set_num_threads(1)
+
+# Nobody pulls the plug on a test; what is flushed, and when, is watched where it is promised.
+os.fsync = lambda fd: None
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -96,3 +101,15 @@ def tiny() -> ImageSet:
 def make() -> MakeSet:
     """The function that makes tiny image sets."""
     return make_set
+
+
+def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse a look at what lies in a folder, to the superuser too, as whom some run the tests."""
+    before = os.stat
+
+    def refuse(path: int | str | bytes | os.PathLike[str], **options: Any) -> os.stat_result:
+        if isinstance(path, (str, os.PathLike)) and folder in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return before(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)

@@ -11,6 +11,7 @@ from datacondense.condensation.gradient_matching import GradientMatchingConfig
 from datacondense.condensation.loop import RunConfig, condense
 from datacondense.environment import environment
 from datacondense.image_set import ImageSet
+from datacondense.renamed import former_task
 from datacondense.run_folder import RunFolder
 from tests.conftest import make_set
 
@@ -77,3 +78,9 @@ def test_a_study_finds_its_records(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_an_old_run_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(BEFORE / "run")]) == 0
     assert "2 begun of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tag", "name"), [("CondenseCell", "images"), ("mine:OwnCell", "data")])
+def test_settings_of_tasks_of_ones_own_had_no_other_names(tag: str, name: str) -> None:
+    described = {"cell": tag, "settings": {"data": "digits"}, "inputs": []}
+    assert former_task(described)["settings"] == {name: "digits"}

@@ -23,7 +23,7 @@ from tests.fuzz.strange import changed_bytes, changed_json, to_json
 
 
 def test_every_reader(tmp_path: Path) -> None:
-    done = run_module("tests.fuzz", tmp_path, "--inputs", "3000")
+    done = run_module("tests.fuzz", tmp_path, "--inputs", "1000")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
