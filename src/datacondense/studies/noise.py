@@ -18,7 +18,7 @@ from datacondense.errors import InputError
 from datacondense.image_set import ImageSet, check_trainable
 from datacondense.matching.decomposition import Decomposition, decompose
 from datacondense.matching.transforms import parse_transform
-from datacondense.settings import check_at_least
+from datacondense.settings import check_at_least, images_per_class
 from datacondense.studies.config import StudyConfig
 from datacondense.studies.factory import TaskFactory
 from datacondense.studies.running import Run, run_recorded
@@ -158,7 +158,7 @@ class MeasureNoise(Task):
 
     def _check_memory(self, train: ImageSet) -> None:
         """Refuse gradients that do not fit into memory together."""
-        ipc = self.method.ipc
+        ipc = max(images_per_class(self.method.ipc, self.method.ipc_of, train.class_names))
         number = prod((self.num_networks, self.num_batches, train.num_classes, ipc, *train.image_shape))
         if number > _MAX_NUMBERS:
             raise InputError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from datacondense.errors import InputError
 from datacondense.files import reading
-from datacondense.renamed import current_names
+from datacondense.renamed import current_name
 from datacondense.studies.factory import Declaration, TaskFactory, grid, refuse_parameters
 from datacondense.studies.study import Study
 from datacondense.user_code import is_user_name
@@ -104,7 +104,10 @@ def _variants(content: Mapping[str, Any], path: Path, name: str) -> dict[str, di
             f"{path} needs a table {name} of variants, each a table of settings, such as [{name}.ConvNet] with "
             'network = "convnet".'
         )
-    found = {label: current_names(settings) for label, settings in variants.items()}
+    found = {
+        label: {current_name(setting): value for setting, value in settings.items()}
+        for label, settings in variants.items()
+    }
     for settings in found.values():
         refuse_parameters(settings)
     return found
