@@ -1,25 +1,29 @@
-"""The tables of docs/multi-formation.md, filled in by cog from the record of `budgets.py`."""
+"""The tables of docs/multi-formation.md, filled in by cog from the records of `budgets.py`."""
 
 from collections.abc import Iterator
 from statistics import fmean
 
 import pandas as pd
 from budgets import TABLE
-from tables import interval, mean_std, record, table
+from tables import frame, interval, mean_std, record, sig, table
 
 from datacondense.reports.layout import NOTHING, accuracy, number, points
 from datacondense.studies.published import published_table, shown
 from datacondense.studies.statistics import mean_interval
 
+# Of processors with bfloat16 in hardware, and of those without.
+RECORDS = ("budgets", "budgets-avx2")
+
 
 @table(
-    "data set | images per class | made by | seconds | stored numbers | decoded images | accuracy | sets × networks"
-    " | published gradient matching",
+    "data set | images per class | made by | convolutions, GFLOP/s | seconds | iterations | stored numbers"
+    " | decoded images | accuracy | sets × networks | published gradient matching",
     words=3,
 )
 def budgets() -> Iterator[str]:
-    frame = _frame("budgets").sort_values(["dataset", "ipc"], kind="stable")
-    for _, group in frame.groupby("row", sort=False):
+    frames = [frame(name).assign(rate=_rate(name)) for name in RECORDS]
+    rows = pd.concat(frames).sort_values(["dataset", "ipc", "row"], kind="stable")
+    for _, group in rows.groupby(["row", "rate"], sort=False):
         first = group.iloc[0]
         values = group["score.accuracies"].sum()
         printed = published_table("comparison", first.dataset, "plain")[0]
@@ -28,7 +32,9 @@ def budgets() -> Iterator[str]:
             shown(first.dataset),
             str(first.ipc),
             first.made,
+            sig(first.rate),
             f"{fmean(group.seconds):.0f}",
+            number(group.iterations_done.mean(), ".0f", NOTHING),
             f"{first.stored_numbers:,}",
             f"{first.decoded_images:,}",
             f"**{mean_std(values)}**",
@@ -37,12 +43,18 @@ def budgets() -> Iterator[str]:
         ])
 
 
+def _rate(name: str) -> float:
+    """Return the speed of convolutions, GFLOP/s, in the faster precision: the one that is taken by default."""
+    rates = record(name)["ceilings"]["convolution_gflops"].values()
+    return float(max(each["forward"] for each in rates))
+
+
 @table(
     "with | without | accuracy with | iterations | difference, points (95 % interval) | sets × networks",
     words=2,
 )
 def ingredients() -> Iterator[str]:
-    groups = dict(list(_frame("budgets-ingredients").groupby("row", sort=False)))
+    groups = dict(list(frame("budgets-ingredients").groupby("row", sort=False)))
     for row in TABLE["rows"]:
         others = groups.get(row.get("beside"))
         if row["name"] not in groups or others is None:
@@ -61,7 +73,3 @@ def ingredients() -> Iterator[str]:
             f"{points(fmean(map(fmean, found)))} ({interval(mean_interval(found), '+.1f', 100)})",
             f"{len(found)} × {len(found[0])}",
         ])
-
-
-def _frame(name: str) -> pd.DataFrame:
-    return pd.json_normalize(record(name)["rows"], max_level=1)
