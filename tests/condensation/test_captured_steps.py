@@ -18,7 +18,7 @@ from datacondense.condensation.state import State, Step
 from datacondense.cuda_graphs import CudaGraphs
 from datacondense.networks.torch_state import deterministic
 from tests.captures import DEVICES, GPU, refuse, rerun
-from tests.condensation.test_contract import NETWORKS, OWN, SETTINGS
+from tests.condensation.made_settings import NETWORKS, OWN, SETTINGS
 from tests.conftest import MakeSet
 
 EXACT = [replace(settings, precision="float64") for settings in SETTINGS.values()]

@@ -56,7 +56,6 @@ class Continual(TaskCommand):
                 if self.datasets
                 else "No data set is given: give two or more, or one with --stages."
             )
-
         if self.stages is None and self.class_order != "seed":
             raise InputError(
                 "--class-order is of the classes of one data set: give --stages too, or leave it out."
