@@ -4,8 +4,8 @@
 
 Runs continue from their checkpoints in --runs, and finished ones are scored; scoring has no clock, so that several such
 commands may share it, each with --scoring-threads 1. --protocol scores all rows by another protocol, into a record of
-its own. With --fraction, sets are made without that share of the training images and scored on it: that is how settings
-are found, and the test images are not touched.
+its own; --repeats trains fewer networks on each set than the protocol says. With --fraction, sets are made without that
+share of the training images and scored on it: that is how settings are found, and the test images are not touched.
 """
 
 import tomllib
@@ -60,8 +60,8 @@ def made(
 @measure.benchmark(
     lambda options: "-".join(filter(None, ["budgets", options.protocol, "held-out" * bool(options.fraction)])),
     lambda options: measure.grid(row=options.rows, seed=options.seeds),
-    lengths=("rows", "seeds", "runs", "scoring_threads"), rows=[str], seeds=[0, 1, 2], runs=Path("runs"), protocol=str,
-    fraction=0.0, device="cpu", scoring_threads=int,
+    lengths=("rows", "seeds", "runs", "scoring_threads", "repeats"), rows=[str], seeds=[0, 1, 2], runs=Path("runs"),
+    protocol=str, fraction=0.0, device="cpu", scoring_threads=int, repeats=int,
 )  # fmt: skip
 def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     rows = {row["name"]: row for row in TABLE["rows"]}
@@ -80,6 +80,8 @@ def one_process(options: measure.Options, point: measure.Point) -> measure.Row:
     if options.scoring_threads is not None:
         torch.set_num_threads(options.scoring_threads)
     scores: measure.Row = {}
+    if options.repeats is not None:
+        protocol = {**protocol, "repeats": options.repeats}
     config = EvaluationConfig(seed=point["seed"], **protocol)
     score = partial(evaluate, images, test, config, device=options.device)
     took = measure.seconds_of(lambda: scores.update(score=score().as_dict()))

@@ -180,6 +180,11 @@ def test_a_finished_run_without_its_log_is_reported(
             {"name": "a/b", "config": "c", "split": "all", "resize": 8, "channels": 1, "hub_id": "a/b"},
             ("a/b", DataConfig(config="c", train_split="all", resize=8, channels=1)),
         ),
+        (
+            {"name": "cifar100", "label_column": "coarse_label"},
+            ("cifar100", DataConfig(label_column="coarse_label")),
+        ),
+        ({"name": "x", "split": 3, "config": [], "image_column": {}}, ("x", DataConfig())),
     ],
 )
 def test_what_a_set_records_of_its_data(source: object, found: object) -> None:

@@ -19,7 +19,11 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "gradient-matching",
         {"transform": ("wiener:4", "max-pool-2", "keep-sensitive-global:0.5")},
     ),
-    "iterate-averaging": ("gradient-matching", {"iterate_averaging": True}),
+    **{
+        f"iterate-averaging-{name}": (name, {"iterate_averaging": True})
+        for name in OWN
+        if name != "dataset-distillation"
+    },
     "shrink-pixels": ("gradient-matching", {"shrink_pixels": True}),
     "small-network-batch": ("gradient-matching", {"network_batch": 4}),
     "fixed-network": ("dataset-distillation", {"fixed_network": True}),

@@ -105,6 +105,33 @@ def test_a_run_goes_on_with_its_own_settings_only(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [(name, change) for name, change in OPTIONS.values() if "iterate_averaging" in change]
+    + [("distribution-matching", OPTIONS["pool"][1])],
+)
+def test_averaging_weighs_steps_by_the_third_power_and_leaves_the_run_alone(
+    tiny: ImageSet, name: str, change: dict[str, Any]
+) -> None:
+    plain, averaging = (
+        small(name, **{**change, "iterate_averaging": averages, "precision": "float64"}).build(tiny, 3)
+        for averages in (False, True)
+    )
+    state, averaged, each = plain.init(), averaging.init(), []
+    steps = plain.settings.steps_per_iteration
+    for step in (Step(outer, inner) for outer in range(3) for inner in range(steps)):
+        (state, loss), (averaged, same) = plain.step(state, step), averaging.step(averaged, step)
+        assert loss == same
+        assert torch.equal(averaged.images, state.images)
+        each.append(state.images)
+        # What the recursion comes to: step t of T weighs 4 t (t+1) (t+2) / (T (T+1) (T+2) (T+3)).
+        T = len(each)
+        weights = [4 * t * (t + 1) * (t + 2) / (T * (T + 1) * (T + 2) * (T + 3)) for t in range(1, T + 1)]
+        assert sum(weights) == pytest.approx(1)
+        expected = torch.stack([w * images for w, images in zip(weights, each, strict=True)]).sum(0)
+        torch.testing.assert_close(averaged.result, expected)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_is_recorded_changes_the_images_and_cannot_change_in_a_run(
     tiny: ImageSet, tmp_path: Path, finished: Finished, option: str

@@ -106,24 +106,6 @@ def test_an_iteration_equals_algorithm_1_by_hand(make: MakeSet, network: str, di
     assert_equals_algorithm_1(make(per_class=20), replace(CONFIG, network=network, distance=distance), 1)
 
 
-def test_averaging_weighs_steps_by_the_third_power_and_leaves_the_run_alone(tiny: ImageSet) -> None:
-    plain, averaging = (
-        replace(CONFIG, iterate_averaging=averages).build(tiny, SEED) for averages in (False, True)
-    )
-    state, averaged, each = plain.init(), averaging.init(), []
-    for step in (Step(outer, inner) for outer in range(3) for inner in range(2)):
-        (state, loss), (averaged, same) = plain.step(state, step), averaging.step(averaged, step)
-        assert loss == same
-        assert torch.equal(averaged.images, state.images)
-        each.append(state.images)
-        # What the recursion comes to: step t of T weighs 4 t (t+1) (t+2) / (T (T+1) (T+2) (T+3)).
-        T = len(each)
-        weights = [4 * t * (t + 1) * (t + 2) / (T * (T + 1) * (T + 2) * (T + 3)) for t in range(1, T + 1)]
-        assert sum(weights) == pytest.approx(1)
-        expected = torch.stack([w * images for w, images in zip(weights, each, strict=True)]).sum(0)
-        torch.testing.assert_close(averaged.result, expected)
-
-
 @pytest.mark.parametrize("class_collective", [False, True])
 @pytest.mark.parametrize("siamese", ["dsa:color", "dsa:crop-flip", "dsa:scale-rotate", ALL])
 @pytest.mark.parametrize("network", ["mlp", "convnet-w4-d2", "convnet-w4-d1-bn"])

@@ -6,6 +6,7 @@ import pytest
 from datasets import Array2D, Array3D, ClassLabel, Dataset, Features, LargeList, List, Value
 from numpy.typing import NDArray
 
+from datacondense.data.catalogue import data_options
 from datacondense.data.columns import read_table
 from datacondense.data.config import DataConfig
 from datacondense.data.sources import load
@@ -63,10 +64,13 @@ def test_a_usual_label_name_is_found_without_a_type(tmp_path: Path) -> None:
 def test_columns_that_are_named_come_first(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", COLOUR, LABELS, extra={"weight": [5, 6, 7, 8]})
 
-    split = read(path, DataConfig(label_column="weight"))
+    config = DataConfig(label_column="weight")
+    split = read(path, config)
 
     assert list(split.labels) == [5, 6, 7, 8]
     assert split.class_names is None
+    source = load(path, config).train.provenance["source"]
+    assert data_options({"source": source}) == (str(path), config)
 
 
 def test_missing_columns_are_named_with_those_there_are(tmp_path: Path) -> None:

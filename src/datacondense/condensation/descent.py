@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datacondense.condensation.method import Method, MethodConfig
 from datacondense.condensation.state import State, Step
-from datacondense.settings import check_momenta
+from datacondense.settings import added, check_momenta
 
 T = TypeVar("T")
 
@@ -23,10 +23,13 @@ class FirstOrderConfig(MethodConfig):
     Attributes:
         image_lr: Learning rate of the images, in normalised pixel units.
         image_momentum: Momentum of the images' updates, kept over the whole run, 0 to 1.
+        iterate_averaging: Return the average of the images over all steps, step t weighing about t³, instead of the
+            last images.
     """
 
     image_lr: float = 0.1
     image_momentum: float = 0.5
+    iterate_averaging: bool = added(False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +57,11 @@ class DescentMethod(Method[FirstOrderT]):
         """Learning rates of what is learned beside the images, by name."""
         return {}
 
+    def init(self) -> State:
+        """Return the images with which the run begins."""
+        state = super().init()
+        return state.averaged() if self.settings.iterate_averaging else state
+
     def step(self, state: State, step: Step) -> tuple[State, float]:
         """Move the images once.
 
@@ -70,11 +78,18 @@ class DescentMethod(Method[FirstOrderT]):
             return (loss, beside), gradient
 
         (loss, beside), gradient = carried_back(state.images, self.decoded, compute)
-        settings = self.settings
-        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
-        new = new.learned_descended(beside, lrs=self.learned_lrs, momentum=settings.image_momentum)
+        new = self.descended(state, gradient, step)
+        new = new.learned_descended(beside, lrs=self.learned_lrs, momentum=self.settings.image_momentum)
         self.draw_ahead(step)
         return new, float(loss)
+
+    def descended(self, state: State, gradient: Tensor, step: Step) -> State:
+        """Return the state with its images moved against a gradient `[K, S, C, H, W]`."""
+        settings = self.settings
+        number = step.number(settings.steps_per_iteration)
+        return state.descended(
+            gradient, lr=settings.image_lr, momentum=settings.image_momentum, number=number
+        )
 
 
 class FirstOrderMethod(DescentMethod[FirstOrderT]):

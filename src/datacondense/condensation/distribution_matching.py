@@ -187,7 +187,7 @@ class DistributionMatching(DescentMethod[DistributionMatchingConfig]):
         loss, gradient = carried_back(
             state.images, self.decoded, partial(self.gradient, step=step, parameters=own)
         )
-        new = state.descended(gradient, lr=self.settings.image_lr, momentum=self.settings.image_momentum)
+        new = self.descended(state, gradient, step)
         trained = trained_on_real(
             self._trainable,
             network,

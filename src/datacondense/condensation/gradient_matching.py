@@ -39,7 +39,6 @@ from datacondense.settings import (
 from datacondense.training import SGD, TrainState, train, zero_velocity
 
 _PERTURBATION = 0.1  # deviation, in normalised units, of the noise that shows which entries are sensitive
-_AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +240,7 @@ class GradientMatching(Method[Resolved]):
     def init(self) -> State:
         """Return the images with which the run begins."""
         state = super().init()
-        return replace(state, average=state.images) if self.settings.iterate_averaging else state
+        return state.averaged() if self.settings.iterate_averaging else state
 
     def step(self, state: State, step: Step) -> tuple[State, float]:
         """Move the images once, and train the network unless the iteration ends here."""
@@ -252,17 +251,14 @@ class GradientMatching(Method[Resolved]):
             velocity = zero_velocity(parameters)
         buffers = self.sampler.frozen_buffers(self.network, parameters, *step)
         distances, gradient = self._matching_gradient(state.images, parameters, buffers, "real", *step)
-        moments = None
+        moments, number = None, step.number(settings.matching_steps)
         if settings.shrink_pixels:
-            gradient, moments = shrink_pixels(gradient, state.moments, self._number(step))
-        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum)
+            gradient, moments = shrink_pixels(gradient, state.moments, number)
+        new = state.descended(gradient, lr=settings.image_lr, momentum=settings.image_momentum, number=number)
         if step.inner + 1 < settings.matching_steps:
             trained = self._trained(TrainState(0, parameters, velocity), buffers, new.images, step)
             _, parameters, velocity = trained
-        average = None if state.average is None else self._averaged(state.average, new.images, step)
-        new = replace(
-            new, parameters=parameters, parameter_velocity=velocity, average=average, moments=moments
-        )
+        new = replace(new, parameters=parameters, parameter_velocity=velocity, moments=moments)
         self.draw_ahead(step)
         return new, float(distances.sum())
 
@@ -318,7 +314,7 @@ class GradientMatching(Method[Resolved]):
                 self.model,
                 start,
                 self.sampler,
-                self._number(step),
+                step.number(settings.matching_steps),
                 images=settings.train_on_real,
                 sgd=sgd,
                 augmentation=settings.siamese,
@@ -339,12 +335,3 @@ class GradientMatching(Method[Resolved]):
             buffers=buffers,
             graphs=self.graphs,
         )
-
-    def _number(self, step: Step) -> int:
-        """Count the steps of the run up to this one."""
-        return step.outer * self.settings.matching_steps + step.inner + 1
-
-    def _averaged(self, average: Tensor, images: Tensor, step: Step) -> Tensor:
-        """Take the images of a step into the average (Shamir and Zhang 2013, polynomial-decay averaging)."""
-        weight = (_AVERAGING + 1) / (_AVERAGING + self._number(step))
-        return average + weight * (images - average)

@@ -12,6 +12,8 @@ from datacondense.matching.pixel_filter import Moments
 from datacondense.networks.network import Parameters
 from datacondense.tensor_files import flattened, group_of
 
+_AVERAGING = 3  # step t weighs about t to this power: half of the weight lies on the last 16 % of the steps
+
 
 class Step(NamedTuple):
     """A step of the loop; steps are ordered as the loop visits them.
@@ -29,6 +31,10 @@ class Step(NamedTuple):
         if self.inner + 1 < steps_per_iteration:
             return Step(self.outer, self.inner + 1)
         return Step(self.outer + 1, 0)
+
+    def number(self, steps_per_iteration: int) -> int:
+        """Return the number of the step in the run, from 1."""
+        return self.outer * steps_per_iteration + self.inner + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +71,21 @@ class State:
         """Return the state before the first step: normalised images `[K, S, C, H, W]` at rest."""
         return State(images=images, velocity=torch.zeros_like(images))
 
-    def descended(self, gradient: Tensor, *, lr: float, momentum: float) -> "State":
-        """Move the images by one step of gradient descent: `v = momentum·v + gradient`, `x = x - lr·v`."""
+    def averaged(self) -> "State":
+        """Return the state before the first step of a run whose result is the average of its images."""
+        return replace(self, average=self.images)
+
+    def descended(self, gradient: Tensor, *, lr: float, momentum: float, number: int) -> "State":
+        """Move the images by one step of gradient descent: `v = momentum·v + gradient`, `x = x - lr·v`.
+
+        Where an average is kept, the images of step `number`, from 1, are taken into it (Shamir and Zhang 2013,
+        polynomial-decay averaging).
+        """
         velocity = momentum * self.velocity + gradient
-        return replace(self, images=self.images - lr * velocity, velocity=velocity)
+        images, average = self.images - lr * velocity, self.average
+        if average is not None:
+            average = average + (_AVERAGING + 1) / (_AVERAGING + number) * (images - average)
+        return replace(self, images=images, velocity=velocity, average=average)
 
     def learned_descended(
         self, gradients: Mapping[str, Tensor], *, lrs: Mapping[str, float], momentum: float

@@ -10,6 +10,7 @@ from typing import Any
 from datacondense.data.config import DataConfig
 from datacondense.errors import InputError
 
+COLUMNS = ("image_column", "label_column")
 DIGITS = "digits"
 _HUB = DataConfig(image_column="image", label_column="label", train_split="train", test_split="test")
 
@@ -134,12 +135,15 @@ def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None
     source = provenance.get("source")
     if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
         return None
-    known: dict[str, Any] = {name: source.get(name) for name in ("resize", "channels", "config")}
+    form = {name: source.get(name) for name in ("resize", "channels")}
+    words = {
+        name: source[name] for name in ("config", *COLUMNS, "split") if isinstance(source.get(name), str)
+    }
     entry = CATALOGUE.get(source["name"])
-    if entry is not None and known["config"] == entry.config.config:
-        known["config"] = None
-    split = None if source.get("split") == "train" else source.get("split")
+    if entry is not None and words.get("config") == entry.config.config:
+        words.pop("config", None)
+    split = words.pop("split", "train")
     try:
-        return source["name"], DataConfig(**known, train_split=split)
+        return source["name"], DataConfig(**form, **words, train_split=None if split == "train" else split)
     except (InputError, TypeError):  # what another program wrote
         return None

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datacondense.data.catalogue import CATALOGUE, DIGITS, CatalogueEntry
+from datacondense.data.catalogue import CATALOGUE, COLUMNS, DIGITS, CatalogueEntry
 from datacondense.data.config import DataConfig
 from datacondense.data.digits import read_digits
 from datacondense.data.folder import read_folder
@@ -34,8 +34,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _PATH_SUFFIXES = (".npz", ".parquet", ".safetensors", ".npy", ".csv", ".pt", ".arrow", *_ARCHIVES)
 
 _DEFAULTS = DataConfig()
-_TABLE_FIELDS = ("image_column", "label_column")
-_HUB_FIELDS = (*_TABLE_FIELDS, "config", "train_split", "test_split")
+_HUB_FIELDS = (*COLUMNS, "config", "train_split", "test_split")
 
 
 def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEFAULTS) -> DataSplits:
@@ -69,13 +68,14 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
 
     Returns:
         The training set, and the test set or None; why a test split cannot be used is said when it is needed. Their
-        provenance holds, under "source": name, hub_id, config, split, resize, channels, num_images, and the fingerprint
-        of the training set.
+        provenance holds, under "source": name, hub_id, config, split, resize, channels, num_images, the fingerprint of
+        the training set, and the columns that were named.
 
     Raises:
         InputError: There is no such source, it cannot be reached or read, or its content breaks a rule.
     """
     name = str(source) if isinstance(source, (str, Path)) else type(source).__name__
+    columns = {field: given for field in COLUMNS if (given := getattr(config, field)) is not None}
     entry = CATALOGUE.get(name) if isinstance(source, str) else None
     hub_id = entry.hub_id if entry is not None else None
     if not isinstance(source, (str, Path)):
@@ -99,6 +99,7 @@ def load(source: "str | Path | Dataset | DatasetDict", config: DataConfig = _DEF
         "config": config.config,
         "resize": config.resize,
         "channels": config.channels,
+        **columns,
     }
     published = entry.normalisation if entry is not None else None
     if config.cache:
@@ -209,7 +210,7 @@ def _read_folder(path: Path, config: DataConfig) -> Splits:
             f"{path} has no parquet files of the configuration {config.config!r}: name a folder in it, or leave "
             "--config out."
         )
-    _check_unset(config, _TABLE_FIELDS, f"{path} (a folder of images)")
+    _check_unset(config, COLUMNS, f"{path} (a folder of images)")
     return read_folder(path, config)
 
 
