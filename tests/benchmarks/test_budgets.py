@@ -76,7 +76,9 @@ def test_a_teacher_labels_the_images_of_the_row_beside(
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(budgets, name, stand_in)
-    options = Namespace(fraction=0.0, protocol=None, device="cpu", runs=tmp_path, scoring_threads=None)
+    options = Namespace(
+        fraction=0.0, protocol=None, device="cpu", runs=tmp_path, scoring_threads=None, repeats=None
+    )
     row = next(row for row in TABLE["rows"] if "soft_labels" in row)
     found = budgets.one_process(options, {"row": row["name"], "seed": 0})
     assert called == [(row["beside"],), (row["soft_labels"], row["teacher_epochs"])]

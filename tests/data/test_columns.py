@@ -70,7 +70,7 @@ def test_columns_that_are_named_come_first(tmp_path: Path) -> None:
     assert list(split.labels) == [5, 6, 7, 8]
     assert split.class_names is None
     source = load(path, config).train.provenance["source"]
-    assert data_options({"source": source}) == (str(path), config)
+    assert data_options({"source": {**source, "split": "train"}}) == (str(path), config)
 
 
 def test_missing_columns_are_named_with_those_there_are(tmp_path: Path) -> None:

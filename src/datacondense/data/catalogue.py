@@ -135,7 +135,7 @@ def data_options(provenance: Mapping[str, Any]) -> tuple[str, DataConfig] | None
     source = provenance.get("source")
     if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
         return None
-    form = {name: source.get(name) for name in ("resize", "channels")}
+    form: dict[str, Any] = {name: source.get(name) for name in ("resize", "channels")}
     words = {
         name: source[name] for name in ("config", *COLUMNS, "split") if isinstance(source.get(name), str)
     }
