@@ -27,6 +27,9 @@ NETWORKS = (
 LARGE = tuple(name for name in NETWORKS if name.startswith(("alexnet", "vgg", "resnet", "alexcifar")))
 """Networks of millions of parameters, of which a test takes fewer combinations."""
 
+FAMILIES = ("alexnet-bn", "vgg11-bn", "resnet18-bn-ap", "alexcifarnet")
+"""One of each of these families, with batch norm where it has one: the others take seconds each and are slow tests."""
+
 
 def logits_and_gradients(function: object, parameters: Parameters, images: Tensor) -> list[Tensor]:
     """Differentiate a loss by images and parameters."""

@@ -19,7 +19,7 @@ from datacondense.matching.gradients import compared_parameters
 from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Network, Parameters
-from tests.cases import NETWORKS
+from tests.cases import FAMILIES, LARGE, NETWORKS
 from tests.conftest import has_kernels
 from tests.networks.own_layers import (
     BLOCKS,
@@ -146,7 +146,13 @@ def assert_comes_apart(network: Network, compared: Sequence[str]) -> None:
     assert obstacle(model, parameters, compared, network.image_shape) is None
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE and name not in FAMILIES else [])
+        for name in NETWORKS
+    ],
+)
 def test_every_network_of_the_library_comes_apart(name: str) -> None:
     side = 32 if name == "alexcifarnet" else 8
     network = build_network(name, (2, side, side), K)
@@ -214,7 +220,9 @@ def test_the_fused_engine_shares_a_pass_for_weights_and_not_for_what_its_kernel_
     assert reason is not None
 
 
-@pytest.mark.parametrize("name", ["lenet", "convnet-w4-d2-bn", "resnet18"])
+@pytest.mark.parametrize(
+    "name", ["lenet", "convnet-w4-d2-bn", pytest.param("resnet18", marks=pytest.mark.slow)]
+)
 def test_layers_that_autocast_rounds_come_apart(name: str) -> None:
     network = build_network(name, SHAPE, K)
     parameters = network.draw(torch.Generator().manual_seed(3))

@@ -20,7 +20,7 @@ from datacondense.matching.transforms import transform_named
 from datacondense.networks.backend import Backend, first_order_model
 from datacondense.networks.builder import build_network
 from datacondense.networks.network import Network, Parameters
-from tests.cases import LARGE, NETWORKS
+from tests.cases import FAMILIES, LARGE, NETWORKS
 from tests.conftest import has_kernels
 
 K, S, B = 2, 2, 3
@@ -51,8 +51,6 @@ def together(alone: Objective, at_once: int) -> Objective:
 
 
 CASES = [(name, kind, compare) for name in NETWORKS for kind in DISTANCES for compare in ("weights", "all")]
-# The large networks take seconds each: one of each family here, with batch norm where it has one; all are slow tests.
-FAMILIES = ("alexnet-bn", "vgg11-bn", "resnet18-bn-ap", "alexcifarnet")
 QUICK = [
     case
     for case in CASES
