@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 from budgets import TABLE
@@ -11,23 +12,38 @@ from datacondense.reports.layout import NOTHING, accuracy, number, points
 from datacondense.studies.published import published_table, shown
 from datacondense.studies.statistics import mean_interval
 
-# Of processors with bfloat16 in hardware, and of those without.
-RECORDS = ("budgets", "budgets-avx2")
+# Of processors with bfloat16 in hardware, and of those without; and what smaller batches in scoring find.
+RECORDS = ("budgets", "budgets-avx2", "budgets-batch-64")
+
+_ABOUT_A_MINUTE = 150  # at most, in seconds
+_PASSES = "{0[epochs]} / {0[batch_size]}".format  # of a protocol
+
+
+def _groups() -> Iterator[Any]:
+    """Yield the rows of one name, machine and protocol; data sets and numbers of images in order."""
+    frames = [
+        frame(name).assign(rate=_rate(name), passes=lambda rows: rows["score.protocol"].map(_PASSES))
+        for name in RECORDS
+    ]
+    rows = pd.concat(frames).sort_values(["dataset", "ipc", "row"], kind="stable")
+    yield from (group for _, group in rows.groupby(["row", "rate", "passes"], sort=False))
+
+
+def _published(first: Any) -> str:
+    """Return the published accuracy of gradient matching."""
+    printed = published_table("comparison", first.dataset, "plain")[0]
+    found = printed.get(("gradient-matching", str(first.ipc)))
+    return accuracy(*found) if found else NOTHING
 
 
 @table(
     "data set | images per class | made by | convolutions, GFLOP/s | seconds | iterations | stored numbers"
-    " | decoded images | accuracy | sets × networks | published gradient matching",
+    " | decoded images | epochs / batch size of scoring | accuracy | sets × networks | published gradient matching",
     words=3,
 )
 def budgets() -> Iterator[str]:
-    frames = [frame(name).assign(rate=_rate(name)) for name in RECORDS]
-    rows = pd.concat(frames).sort_values(["dataset", "ipc", "row"], kind="stable")
-    for _, group in rows.groupby(["row", "rate"], sort=False):
-        first = group.iloc[0]
-        values = group["score.accuracies"].sum()
-        printed = published_table("comparison", first.dataset, "plain")[0]
-        found = printed.get(("gradient-matching", str(first.ipc)))
+    for group in _groups():
+        first, values = group.iloc[0], group["score.accuracies"].sum()
         yield " | ".join([
             shown(first.dataset),
             str(first.ipc),
@@ -37,10 +53,28 @@ def budgets() -> Iterator[str]:
             number(group.iterations_done.mean(), ".0f", NOTHING),
             f"{first.stored_numbers:,}",
             f"{first.decoded_images:,}",
+            first.passes,
             f"**{mean_std(values)}**",
             f"{len(group)} × {len(values) // len(group)}",
-            accuracy(*found) if found else NOTHING,
+            _published(first),
         ])
+
+
+@table(
+    "data set | images per class | seconds to condense | epochs / batch size of scoring | accuracy % | sets × networks"
+    " | gradient matching, published (1000 iterations)"
+)
+def overview() -> Iterator[str]:
+    """Yield what distribution matching reaches in about a minute and in more, each on the first machine that has it."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for group in _groups():
+        first = group.iloc[0]
+        if first.method == "distribution-matching":
+            found.setdefault((first.dataset, first.ipc, first.seconds > _ABOUT_A_MINUTE), group)
+    for (dataset, ipc, _), group in found.items():
+        values = group["score.accuracies"].sum()
+        line = f"{shown(dataset)} | {ipc} | {fmean(group.seconds):.0f} | {group.iloc[0].passes} | {mean_std(values)}"
+        yield f"{line} | {len(group)} × {len(values) // len(group)} | {_published(group.iloc[0])}"
 
 
 def _rate(name: str) -> float:

@@ -85,26 +85,38 @@ def test_a_teacher_labels_the_images_of_the_row_beside(
     assert (found["name"], found["fingerprint"]) == (row["name"], images.fingerprint)
 
 
-def test_what_one_row_reached_on_two_machines_is_two_lines(
+def test_each_machine_and_each_scoring_of_a_row_is_a_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name, rate, iterations in zip(budget_tables.RECORDS, (900.0, 150.0), (500, 80), strict=True):
+    machines = (900.0, 256, 500), (150.0, 256, 80), (150.0, 64, 80)
+    for name, (rate, batch, iterations) in zip(budget_tables.RECORDS, machines, strict=True):
+        score = {"accuracies": [0.8, 0.9], "protocol": {"epochs": 300, "batch_size": batch}}
         row = {
-            **{"row": "a", "made": "matching", "dataset": "mnist", "ipc": 1, "seconds": 60.0},
-            **{"stored_numbers": 7840, "decoded_images": 40, "score": {"accuracies": [0.8, 0.9]}},
+            **{"row": "a", "made": "matching", "method": "distribution-matching"},
+            **{"dataset": "mnist", "ipc": 1, "seconds": 60.0},
+            **{"stored_numbers": 7840, "decoded_images": 40, "score": score},
         }
         rows = [{**row, "seed": seed, "iterations_done": iterations} for seed in range(2)]
-        rows.append({**row, "row": "b", "made": "random", "seed": 0})
+        rows.append({**row, "row": "b", "made": "random", "method": "random", "seconds": 600.0, "seed": 0})
+        if batch == 64:
+            rows.append({**row, "row": "c", "made": "longer", "seconds": 600.0, "seed": 0})
         rates = {"float32": {"forward": rate / 2}, "bfloat16": {"forward": rate}}
         record = {"rows": rows, "ceilings": {"convolution_gflops": rates}}
         (tmp_path / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
     monkeypatch.setattr(measure, "RESULTS", tmp_path)
     tables.records.cache_clear()
-    lines = [line.strip("| ").split(" | ") for line in budget_tables.budgets().splitlines()[2:]]
+    lines, few = (
+        [line.strip("| ").split(" | ") for line in written().splitlines()[2:]]
+        for written in (budget_tables.budgets, budget_tables.overview)
+    )
     tables.records.cache_clear()
-    assert [(*line[2:4], line[5], line[9]) for line in lines] == [
-        ("matching", "900", "500", "2 × 2"),
-        ("matching", "150", "80", "2 × 2"),
-        ("random", "900", "–", "1 × 2"),
-        ("random", "150", "–", "1 × 2"),
+    assert [(*line[2:4], line[5], line[8], line[10]) for line in lines] == [
+        ("matching", "900", "500", "300 / 256", "2 × 2"),
+        ("matching", "150", "80", "300 / 256", "2 × 2"),
+        ("matching", "150", "80", "300 / 64", "2 × 2"),
+        ("random", "900", "–", "300 / 256", "1 × 2"),
+        ("random", "150", "–", "300 / 256", "1 × 2"),
+        ("random", "150", "–", "300 / 64", "1 × 2"),
+        ("longer", "150", "–", "300 / 64", "1 × 2"),
     ]
+    assert [line[2:4] for line in few] == [["60", "300 / 256"], ["600", "300 / 64"]]
