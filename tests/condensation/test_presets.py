@@ -113,8 +113,12 @@ def test_a_plan_has_as_many_tiles_as_single_classes_and_images_that_are_left_all
 
 @pytest.mark.usefixtures("rows")
 def test_small_images_have_fewer_tiles(make: MakeSet) -> None:
-    assert preset_for(make(shape=(1, 15, 17)), 2).built({"ipc": 2}).factor == 1
-    assert preset_for(make(shape=(1, 16, 17)), 2).built({"ipc": 2}).factor == 2
+    small, large = (preset_for(make(shape=(1, side, 17)), 2) for side in (15, 16))
+    assert [each.built({"ipc": 2}).factor for each in (small, large)] == [1, 2]
+    assert [each.why for each in (small, large)] == [
+        "these images, or their classes, are too small for more tiles",
+        "it is so",
+    ]
 
 
 @pytest.mark.usefixtures("rows")

@@ -130,7 +130,7 @@ def preset_for(
 
 def suited(preset: Preset, train: ImageSet, given: Mapping[str, Any]) -> Preset:
     """Return a preset with as many tiles as images and classes are large enough for, and noise where none will do."""
-    built, changes = preset.built(given), dict[str, Any]()
+    built, changes, why = preset.built(given), dict[str, Any](), preset.why
     numbers = images_per_class(built.ipc, built.ipc_of, train.class_names)
     tiles = min(size // number for size, number in zip(train.class_sizes, numbers, strict=True))
     real = built.start == "real" and tiles > 0
@@ -138,9 +138,10 @@ def suited(preset: Preset, train: ImageSet, given: Mapping[str, Any]) -> Preset:
     factor = max(1, min(built.factor, room, isqrt(tiles) if real else room))
     if "factor" not in given and factor != built.factor:
         changes["factor"] = factor
+        why = "these images, or their classes, are too small for more tiles"
     if built.start == "real" and not real:
         changes["start"] = "noise"
-    return replace(preset, settings={**preset.settings, **changes})
+    return replace(preset, settings={**preset.settings, **changes}, why=why)
 
 
 @cache
